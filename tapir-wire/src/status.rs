@@ -1,0 +1,138 @@
+//! `GET /status` of a sidecar: versioned JSON that the operator reads. It never carries names of the DNS or addresses of clients.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a sidecar says of itself. Readers ignore members that they do not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SidecarStatus {
+    /// Version of this document, [`SidecarStatus::FORMAT`].
+    pub format: u32,
+    /// `edm` or `pop`.
+    pub component: String,
+    /// Version of the sidecar.
+    pub version: String,
+    /// Commit that it was built from.
+    pub commit: String,
+    /// Start of the worker process.
+    pub started_at: Timestamp,
+    /// The configuration in force.
+    pub config: ConfigStatus,
+    /// The identity in force; absent until one was loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityStatus>,
+    /// Why the newest identity was refused, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_error: Option<String>,
+    /// Connection to Core's broker.
+    pub core: CoreStatus,
+    /// Of EDM only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edm: Option<EdmStatus>,
+    /// Of POP only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pop: Option<PopStatus>,
+}
+
+impl SidecarStatus {
+    /// The version that this build writes.
+    pub const FORMAT: u32 = 1;
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigStatus {
+    /// `revision` of the file in force; empty while none is.
+    pub revision: String,
+    /// When it came into force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded_at: Option<Timestamp>,
+    /// Sending to Core is switched off by configuration.
+    #[serde(default)]
+    pub disabled: bool,
+    /// Why the newest file was refused, if it was. Names keys and lines, never list contents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The identity in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityStatus {
+    /// Node name.
+    pub node: String,
+    /// Serial of the certificate, decimal.
+    pub certificate_serial: String,
+    /// End of its validity.
+    pub not_after: Timestamp,
+}
+
+/// Connection to Core's broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoreStatus {
+    /// Connected at this moment (and subscribed, for POP).
+    pub connected: bool,
+    /// Since when it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Last reason of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Counters of EDM since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EdmStatus {
+    /// dnstap connections open now.
+    pub connections: u64,
+    /// dnstap frames taken.
+    pub frames: u64,
+    /// Events acknowledged by the broker.
+    pub events_sent: u64,
+    /// Events that wait.
+    pub events_queued: u64,
+    /// Events lost to a full queue.
+    pub events_dropped: u64,
+    /// Words in the list of well-known domains; absent without a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub well_known_domains: Option<u64>,
+}
+
+/// The zone and its sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PopStatus {
+    /// Zone name.
+    pub zone: String,
+    /// Serial that is served.
+    pub serial: u32,
+    /// Policy records in the zone.
+    pub records: u64,
+    /// One row for each source.
+    pub sources: Vec<SourceStatus>,
+    /// Last observation with the tag `looptest`: proof that Core reaches this POP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_looptest: Option<Timestamp>,
+}
+
+/// One source of names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// Its name in the policy.
+    pub name: String,
+    /// Names it holds.
+    pub entries: u64,
+    /// Entries that were refused.
+    pub rejected: u64,
+    /// Last change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<Timestamp>,
+    /// Why it has no fresh data, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
