@@ -1,0 +1,28 @@
+//! Helpers around the metrics registry.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// A registry whose names start with `prefix` (`tapir_edm`, `tapir_pop`) and that tells version and commit.
+#[must_use]
+pub fn registry(prefix: &str) -> Registry {
+    let mut registry = Registry::with_prefix(prefix);
+    registry.register(
+        "build",
+        "Version and commit of this build",
+        Info::new([("version", tapir_version::VERSION), ("commit", tapir_version::COMMIT)]),
+    );
+    registry
+}
+
+/// OpenMetrics text of everything in the registry.
+#[must_use]
+pub fn render(registry: &Registry) -> String {
+    let mut text = String::new();
+    match encode(&mut text, registry) {
+        Ok(()) => text,
+        // Writing into a String cannot fail; if an encoder does all the same, an empty answer beats half a one.
+        Err(_) => "# EOF\n".to_owned(),
+    }
+}
