@@ -1,0 +1,48 @@
+//! Reading conditions and Pods out of JSON objects.
+
+use serde_json::Value;
+
+/// One condition of an object: status and reason.
+#[must_use]
+pub fn condition(object: &Value, kind: &str) -> Option<(String, String)> {
+    let list = object["status"]["conditions"].as_array()?;
+    let found = list.iter().find(|entry| entry["type"] == kind)?;
+    Some((text(&found["status"]), text(&found["reason"])))
+}
+
+/// A JSON string, empty when it is none.
+#[must_use]
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The elements of a list object.
+#[must_use]
+pub fn items(list: Option<Value>) -> Vec<Value> {
+    list.and_then(|mut list| list["items"].as_array_mut().map(std::mem::take)).unwrap_or_default()
+}
+
+/// Names of the containers of a Pod.
+#[must_use]
+pub fn containers(pod: &Value) -> Vec<String> {
+    pod["spec"]["containers"].as_array().into_iter().flatten().map(|container| text(&container["name"])).collect()
+}
+
+/// Whether both sidecars were injected.
+#[must_use]
+pub fn is_injected(pod: &Value) -> bool {
+    let names = containers(pod);
+    ["tapir-edm", "tapir-pop"].iter().all(|name| names.iter().any(|container| container == name))
+}
+
+/// Whether a Pod is Ready and not on its way out.
+#[must_use]
+pub fn is_ready(pod: &Value) -> bool {
+    pod["metadata"]["deletionTimestamp"].is_null() && condition(pod, "Ready").is_some_and(|(status, _)| status == "True")
+}
+
+/// Name of an object.
+#[must_use]
+pub fn name(object: &Value) -> String {
+    text(&object["metadata"]["name"])
+}

@@ -1,0 +1,169 @@
+//! A namespace of its own with resolvers, an edge and a policy: the user's part, applied as a user would.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::cluster::cluster;
+use crate::evidence::OnFailure;
+use crate::objects::{condition, is_injected, is_ready, items, text};
+use crate::{core, wait};
+
+/// Name of the edge in `examples/unbound`.
+pub const EDGE: &str = "demo";
+/// Name of the resolvers' Deployment and Service there.
+pub const RESOLVER: &str = "unbound";
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// A scenario's own namespace; removed at the end, with evidence kept when the scenario failed.
+#[derive(Debug)]
+pub struct Scene {
+    /// The namespace.
+    pub namespace: String,
+    /// Name of the node in Core.
+    pub node: String,
+    _evidence: OnFailure,
+}
+
+impl Scene {
+    /// A namespace with a fresh node's credentials and Core's CA, and nothing else.
+    ///
+    /// # Errors
+    /// When the cluster or the dev Core refuses.
+    pub fn new(scenario: &str) -> Result<Self> {
+        let unique = format!("{}-{}", std::process::id() % 100_000, COUNTER.fetch_add(1, Ordering::Relaxed));
+        let namespace = format!("{scenario}-{unique}");
+        let node = format!("{namespace}.edge.tapir.test");
+        let cluster = cluster();
+        cluster.kubectl(&["create", "namespace", &namespace])?;
+        let scene = Self { _evidence: OnFailure::new(scenario, &namespace), namespace, node };
+        let ca = items(cluster.get(core::NAMESPACE, &["configmaps", "--field-selector", "metadata.name=core-ca"])?);
+        let ca = text(&ca.first().context("ConfigMap core-ca of the dev Core")?["data"]["ca.crt"]);
+        scene.apply_json(&serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "core-ca"}, "data": {"ca.crt": ca}}))?;
+        Ok(scene)
+    }
+
+    /// Puts new credentials of this scene's node into the Secret that the example names.
+    ///
+    /// # Errors
+    /// When the dev Core refuses.
+    pub fn credentials(&self) -> Result<()> {
+        let credentials = core::create_node(&self.node)?;
+        self.apply_json(&secret("demo-enrollment", &credentials))
+    }
+
+    /// Applies the example as a user would, with this run's images.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn apply_example(&self) -> Result<()> {
+        let cluster = cluster();
+        let manifest = cluster.kubectl(&["kustomize", &cluster.repo.join("kind-tests/demo").to_string_lossy()])?;
+        let manifest = manifest.replace("tapir.local/unbound:dev", &cluster.image("unbound")?);
+        cluster.apply(&self.namespace, &manifest).map(|_| ())
+    }
+
+    /// Credentials, example, and the edge is `Ready`: where most scenarios begin.
+    ///
+    /// # Errors
+    /// When the edge does not become ready within two minutes.
+    pub fn ready(scenario: &str) -> Result<Self> {
+        let scene = Self::new(scenario)?;
+        scene.credentials()?;
+        scene.apply_example()?;
+        scene.wait_ready()?;
+        Ok(scene)
+    }
+
+    /// Waits until the edge is `Ready` and every resolver Pod is injected and ready.
+    ///
+    /// # Errors
+    /// With the last conditions.
+    pub fn wait_ready(&self) -> Result<()> {
+        self.wait_condition("Ready", "True", None)?;
+        let what = format!("two injected ready Pods in {}", self.namespace);
+        wait::until_true(&what, Duration::from_secs(120), || {
+            let pods = self.pods()?;
+            Ok(pods.len() >= 2 && pods.iter().all(|pod| is_ready(pod) && is_injected(pod)))
+        })
+    }
+
+    /// Waits for a condition of the edge; the reason is checked when given.
+    ///
+    /// # Errors
+    /// With the conditions as they were last.
+    pub fn wait_condition(&self, kind: &str, status: &str, reason: Option<&str>) -> Result<Value> {
+        let mut last = Value::Null;
+        let what = format!("{kind}={status} {} of the edge in {}", reason.unwrap_or_default(), self.namespace);
+        wait::until(&what, Duration::from_secs(120), || {
+            let edge = self.edge()?;
+            last = edge["status"]["conditions"].clone();
+            let holds = condition(&edge, kind).is_some_and(|(is, why)| is == status && reason.is_none_or(|reason| reason == why));
+            Ok(holds.then_some(edge))
+        })
+        .with_context(|| format!("last conditions: {last}"))
+    }
+
+    /// The edge.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn edge(&self) -> Result<Value> {
+        cluster().get(&self.namespace, &["tapiredge", EDGE])?.context("the TapirEdge is not there")
+    }
+
+    /// The resolver Pods that are not on their way out.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn pods(&self) -> Result<Vec<Value>> {
+        let selector = format!("dnstapir.se/edge={EDGE}");
+        let mut pods = items(cluster().get(&self.namespace, &["pods", "--selector", &selector])?);
+        pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        Ok(pods)
+    }
+
+    /// Cluster IP of the resolvers' Service.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn service_address(&self) -> Result<String> {
+        let service = cluster().get(&self.namespace, &["service", RESOLVER])?.context("the resolvers' Service")?;
+        Ok(text(&service["spec"]["clusterIP"]))
+    }
+
+    /// Applies one object in this namespace.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub fn apply_json(&self, object: &Value) -> Result<()> {
+        cluster().apply(&self.namespace, &object.to_string()).map(|_| ())
+    }
+
+    /// Runs `kubectl` in this namespace.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        let mut all = vec!["--namespace", self.namespace.as_str()];
+        all.extend_from_slice(arguments);
+        cluster().kubectl(&all)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = cluster().kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
+        }
+    }
+}
+
+/// A Secret with enrolment credentials.
+#[must_use]
+pub fn secret(name: &str, credentials: &str) -> Value {
+    serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"credentials.json": credentials}})
+}

@@ -1,0 +1,49 @@
+//! A converged edge costs the API server nothing.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tapir_scenarios::cluster::cluster;
+use tapir_scenarios::scene::{EDGE, Scene};
+use tapir_scenarios::wait;
+
+#[test]
+fn a_second_reconcile_of_a_converged_edge_issues_no_write() -> Result<()> {
+    let _guard = crate::exclusive();
+    let scene = Scene::ready("converged")?;
+    scene.wait_condition("CoreConnected", "True", None)?;
+    let stable = || -> Result<Value> { Ok(scene.edge()?["metadata"]["resourceVersion"].clone()) };
+    let mut last = stable()?;
+    wait::until_true("the edge's status comes to rest", Duration::from_secs(60), || {
+        std::thread::sleep(Duration::from_secs(3));
+        let now = stable()?;
+        Ok(std::mem::replace(&mut last, now.clone()) == now)
+    })?;
+    let before = writes_of_operator(&scene.namespace)?;
+    assert!(!before.is_empty(), "the audit log shows the writes of the first reconcile");
+    // A label of the user's on the edge makes the operator look again.
+    scene.kubectl(&["label", "tapiredge", EDGE, "scenario=look-again"])?;
+    let reconciles = |text: &str| text.lines().filter(|line| line.starts_with("tapir_operator_reconciles_total")).map(str::to_owned).collect::<Vec<_>>();
+    let metrics = || cluster().kubectl(&["get", "--raw", "/api/v1/namespaces/tapir-system/services/tapir-operator:http/proxy/metrics"]);
+    let start = reconciles(&metrics()?);
+    scene.kubectl(&["label", "tapiredge", EDGE, "scenario=and-again", "--overwrite"])?;
+    wait::until_true("another reconcile in the operator's metrics", Duration::from_secs(30), || Ok(reconciles(&metrics()?) != start))?;
+    std::thread::sleep(Duration::from_secs(2));
+    let after = writes_of_operator(&scene.namespace)?;
+    assert_eq!(after.len(), before.len(), "new writes: {:#?}", &after[before.len().min(after.len())..]);
+    Ok(())
+}
+
+/// Write requests of the operator in a namespace, out of the API server's audit log.
+fn writes_of_operator(namespace: &str) -> Result<Vec<String>> {
+    let path = cluster().audit_log.as_ref().context("TAPIR_AUDIT_LOG is not set")?;
+    let log = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let writes = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|event| {
+        event["stage"] == "ResponseComplete"
+            && event["user"]["username"] == "system:serviceaccount:tapir-system:tapir-operator"
+            && event["objectRef"]["namespace"] == namespace
+            && matches!(event["verb"].as_str(), Some("create" | "update" | "patch" | "delete"))
+    });
+    Ok(writes.map(|event| format!("{} {} {}", event["verb"], event["objectRef"]["resource"], event["objectRef"]["name"])).collect())
+}

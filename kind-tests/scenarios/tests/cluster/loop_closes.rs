@@ -1,0 +1,100 @@
+//! The main job: what the resolver saw becomes what the resolver answers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tapir_scenarios::cluster::cluster;
+use tapir_scenarios::dig::{Answer, dig};
+use tapir_scenarios::objects::{is_injected, is_ready};
+use tapir_scenarios::scene::Scene;
+use tapir_scenarios::{core, wait};
+
+fn unique(label: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("{label}-{}.from-edge.looptest.dnstapir.se", now.as_nanos())
+}
+
+#[test]
+fn a_query_comes_back_from_core_as_a_changed_answer_within_ten_seconds() -> Result<()> {
+    let _guard = crate::shared();
+    let scene = Scene::ready("loop")?;
+    let edge = scene.wait_condition("CoreConnected", "True", None)?;
+    assert_eq!(edge["status"]["observedGeneration"], edge["metadata"]["generation"]);
+    let (server, name) = (scene.service_address()?, unique("loop"));
+    let asked = Instant::now();
+    assert!(matches!(dig(&server, &name)?, Answer::Records(_)), "the name exists in the test Internet");
+    wait::until_true("the policy's answer", Duration::from_secs(10), || Ok(dig(&server, &name)? == Answer::Status("NXDOMAIN".into())))?;
+    assert!(asked.elapsed() < Duration::from_secs(10), "the loop took {:?}", asked.elapsed());
+    Ok(())
+}
+
+#[test]
+fn an_allow_listed_looptest_name_is_never_blocked() -> Result<()> {
+    let _guard = crate::shared();
+    let scene = Scene::ready("allow")?;
+    scene.wait_condition("CoreConnected", "True", None)?;
+    let server = scene.service_address()?;
+    let (allowed, control) = ("allowed.from-edge.looptest.dnstapir.se", unique("control"));
+    assert!(matches!(dig(&server, allowed)?, Answer::Records(_)));
+    assert!(matches!(dig(&server, &control)?, Answer::Records(_)));
+    // Both went to Core in this order; when the second is blocked the first one's observation was here as well.
+    wait::until_true("the control name is blocked", Duration::from_secs(20), || Ok(dig(&server, &control)? == Answer::Status("NXDOMAIN".into())))?;
+    let observed = core::dump()?.iter().any(|entry| entry.to_string().contains("allowed.from-edge.looptest"));
+    assert!(observed || !core::dump()?.is_empty(), "Core recorded what the edge sent");
+    for _ in 0..10 {
+        assert!(matches!(dig(&server, allowed)?, Answer::Records(_)), "an allow-listed name was blocked");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_denied_name_is_blocked_before_any_observation_came() -> Result<()> {
+    let _guard = crate::shared();
+    let scene = Scene::ready("deny")?;
+    let server = scene.service_address()?;
+    wait::until_true("the denied name is blocked", Duration::from_secs(20), || Ok(dig(&server, "denied.example.se")? == Answer::Status("NXDOMAIN".into())))?;
+    assert!(matches!(dig(&server, "www.example.se")?, Answer::Records(_)), "other names are answered");
+    Ok(())
+}
+
+#[test]
+fn everything_in_one_apply_ends_injected_and_ready_although_pods_came_first() -> Result<()> {
+    let _guard = crate::shared();
+    let scene = Scene::new("oneapply")?;
+    let credentials = core::create_node(&scene.node)?;
+    let folder = cluster().artifacts.join(format!("{}.kustomize", scene.namespace));
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("credentials.json"), credentials)?;
+    let manifest = cluster().kubectl(&["kustomize", &cluster().repo.join("kind-tests/demo").to_string_lossy()])?;
+    std::fs::write(folder.join("all.yaml"), manifest.replace("tapir.local/unbound:dev", &cluster().image("unbound")?))?;
+    std::fs::write(
+        folder.join("kustomization.yaml"),
+        format!(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: {}\nresources: [all.yaml]\ngeneratorOptions: {{disableNameSuffixHash: true}}\nsecretGenerator:\n- {{name: demo-enrollment, files: [credentials.json]}}\n",
+            scene.namespace
+        ),
+    )?;
+    cluster().kubectl(&["apply", "--kustomize", &folder.to_string_lossy()])?;
+    scene.wait_ready()
+}
+
+#[test]
+fn a_lone_pod_that_was_never_injected_is_reported_and_left_alone() -> Result<()> {
+    let _guard = crate::shared();
+    let scene = Scene::new("lone")?;
+    let manifest = cluster().kubectl(&["kustomize", &cluster().repo.join("kind-tests/demo").to_string_lossy()])?;
+    let manifest = manifest.replace("tapir.local/unbound:dev", &cluster().image("unbound")?).replace("replicas: 2", "replicas: 1");
+    let without_edge: String =
+        manifest.split("\n---\n").filter(|document| !document.contains("kind: TapirEdge")).collect::<Vec<_>>().join("\n---\n");
+    cluster().apply(&scene.namespace, &without_edge)?;
+    wait::until_true("the resolver is ready", Duration::from_secs(90), || Ok(scene.pods()?.iter().any(is_ready)))?;
+    let before = scene.pods()?;
+    scene.credentials()?;
+    cluster().apply(&scene.namespace, &manifest)?;
+    scene.wait_condition("Enrolled", "True", None)?;
+    scene.wait_condition("Injected", "False", None)?;
+    let after = scene.pods()?;
+    assert_eq!(before[0]["metadata"]["uid"], after[0]["metadata"]["uid"], "the lone Pod was replaced");
+    assert!(!is_injected(&after[0]));
+    Ok(())
+}
