@@ -1,15 +1,33 @@
 //! `/livez`, `/readyz`, `/metrics` and `/status` of a sidecar.
+//!
+//! The port is open to the cluster, so everything is bounded: connections, header size, and the time of each connection, which
+//! carries one request. There is no TLS and no authentication; nothing that is served here is secret.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::back_off::BackOff;
 use crate::shutdown::Shutdown;
 
 /// What a sidecar tells of itself over HTTP. Called for every request: must not wait.
 pub trait Probe: Send + Sync + 'static {
     /// Whether the process works at all; the error says what is stuck.
+    #[expect(clippy::missing_errors_doc, reason = "the error is the answer, not a failure")]
     fn live(&self) -> Result<(), String>;
     /// Whether it does its job; the error names what is missing.
+    #[expect(clippy::missing_errors_doc, reason = "the error is the answer, not a failure")]
     fn ready(&self) -> Result<(), String>;
     /// A [`tapir_wire::status::SidecarStatus`].
     fn status(&self) -> serde_json::Value;
@@ -17,8 +35,158 @@ pub trait Probe: Send + Sync + 'static {
     fn metrics(&self) -> String;
 }
 
+/// Bounds of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// Connections at the same time; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Time for the request's header.
+    pub header_time: Duration,
+    /// Time for a whole connection.
+    pub connection_time: Duration,
+    /// Bytes of the request's header.
+    pub header_bytes: usize,
+    /// Pauses between attempts to bind the port.
+    pub back_off: BackOff,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 32,
+            header_time: Duration::from_secs(5),
+            connection_time: Duration::from_secs(15),
+            // hyper takes no less than 8 KiB.
+            header_bytes: 8 * 1024,
+            back_off: BackOff::LOCAL,
+        }
+    }
+}
+
 /// Serves `probe` until shutdown. A port that cannot be bound is tried again for ever.
 pub async fn serve(listen: SocketAddr, probe: Arc<dyn Probe>, shutdown: Shutdown) {
-    let _ = (listen, probe);
-    shutdown.requested().await;
+    let (bound, _) = watch::channel(None);
+    serve_with(listen, probe, shutdown, HttpLimits::default(), bound).await;
 }
+
+/// [`serve`] with other limits; `bound` tells the address once the port is open.
+pub async fn serve_with(
+    listen: SocketAddr,
+    probe: Arc<dyn Probe>,
+    shutdown: Shutdown,
+    limits: HttpLimits,
+    bound: watch::Sender<Option<SocketAddr>>,
+) {
+    tokio::select! {
+        () = serve_for_ever(listen, probe, limits, bound) => {}
+        () = shutdown.requested() => {}
+    }
+}
+
+async fn serve_for_ever(listen: SocketAddr, probe: Arc<dyn Probe>, limits: HttpLimits, bound: watch::Sender<Option<SocketAddr>>) {
+    let listener = bind_at_last(listen, limits.back_off).await;
+    bound.send_replace(listener.local_addr().ok());
+    let connections = Arc::new(Semaphore::new(limits.connections));
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut pauses = limits.back_off.start();
+    loop {
+        while tasks.try_join_next().is_some() {}
+        // The semaphore is never closed.
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                pauses.reset();
+                let probe = Arc::clone(&probe);
+                tasks.spawn(async move {
+                    let _permit = permit;
+                    // Broken and slow clients are no news.
+                    let _ = timeout(limits.connection_time, answer_one(stream, probe, limits)).await;
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: it passes, but asking at once would only burn time.
+                let pause = pauses.next_pause();
+                tracing::warn!(error = %error, pause_ms = pause.as_millis(), "HTTP connection not accepted");
+                sleep(pause).await;
+            }
+        }
+    }
+}
+
+async fn bind_at_last(listen: SocketAddr, back_off: BackOff) -> TcpListener {
+    let mut pauses = back_off.start();
+    loop {
+        match bind(listen).await {
+            Ok(listener) => {
+                tracing::info!(%listen, "HTTP port open");
+                return listener;
+            }
+            Err(error) => {
+                let pause = pauses.next_pause();
+                tracing::warn!(error = %error, %listen, pause_ms = pause.as_millis(), "HTTP port cannot be opened, trying again");
+                sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// `[::]` means every address of both families; where IPv6 is switched off it means every IPv4 address.
+async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(listen).await {
+        Err(error) if listen.is_ipv6() && listen.ip().is_unspecified() && error.kind() != io::ErrorKind::AddrInUse => {
+            let fallback = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), listen.port());
+            TcpListener::bind(fallback).await.map_err(|_| error)
+        }
+        result => result,
+    }
+}
+
+async fn answer_one(stream: TcpStream, probe: Arc<dyn Probe>, limits: HttpLimits) -> hyper::Result<()> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let probe = Arc::clone(&probe);
+        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), probe.as_ref())) }
+    });
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(limits.header_bytes)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+fn answer(method: &Method, path: &str, probe: &dyn Probe) -> Response<Body> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    if method != Method::GET && method != Method::HEAD {
+        let mut refusal = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned());
+        refusal.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        return refusal;
+    }
+    match path {
+        "/livez" => verdict(probe.live(), TEXT),
+        "/readyz" => verdict(probe.ready(), TEXT),
+        "/status" => respond(StatusCode::OK, "application/json", probe.status().to_string()),
+        "/metrics" => respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", probe.metrics()),
+        _ => respond(StatusCode::NOT_FOUND, TEXT, "not found\n".to_owned()),
+    }
+}
+
+fn verdict(verdict: Result<(), String>, content_type: &'static str) -> Response<Body> {
+    match verdict {
+        Ok(()) => respond(StatusCode::OK, content_type, "ok\n".to_owned()),
+        Err(reason) => respond(StatusCode::SERVICE_UNAVAILABLE, content_type, format!("{reason}\n")),
+    }
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers: &mut HeaderMap = response.headers_mut();
+    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Bodies are short strings that are there as a whole.
+type Body = String;
+

@@ -1,17 +1,34 @@
 //! The connection to Core's broker: MQTT 5, one task that owns it.
+//!
+//! The task connects, subscribes, and starts again with a pause when anything breaks, for ever. New settings (usually a new
+//! certificate) end the present connection in order and start the next one; the channels of [`MqttHandle`] outlive all that.
+//! Nothing of the client library shows here.
+//!
+//! # Limitations
+//! * QoS 2 is neither offered nor asked for: Core publishes with QoS 0, and events may arrive twice.
+//! * A message that was not acknowledged when the connection broke is not sent again here. Its publisher learns of it and
+//!   decides, because only there is a bounded queue that knows what is worth keeping.
 
+mod address;
+mod connection;
+mod publisher;
 mod settings;
-
-use std::sync::Arc;
+mod task;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 
 use crate::shutdown::Shutdown;
 
+pub use publisher::{MqttPublisher, PublishError};
 pub use settings::{MqttSettings, Qos};
+
+/// Messages that wait for the program at most. Observations come in bursts of some hundred; at 1 KiB each this is 1 MiB.
+pub const INCOMING_CAPACITY: usize = 1024;
 
 /// A message from the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,28 +56,10 @@ impl From<&ConnectionState> for tapir_wire::status::CoreStatus {
     }
 }
 
-/// Why a message was not published. It is the caller's to keep it and try again.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub enum PublishError {
-    /// No connection now; wait for [`MqttPublisher::connected`].
-    #[error("not connected to the broker")]
-    NotConnected,
-    /// The connection broke before the broker acknowledged. The broker may have the message all the same.
-    #[error("connection to the broker lost before the message was acknowledged")]
-    ConnectionLost,
-    /// The broker does not take it; trying again is of no use before something changes there.
-    #[error("the broker refused the message: {0}")]
-    Refused(String),
-    /// Not a topic name or longer than the broker's packet limit.
-    #[error("the message cannot be sent: {0}")]
-    Invalid(String),
-}
-
-/// Counters of one connection task.
+/// Counters of one connection task. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub struct MqttMetrics {
-    /// Messages taken from the broker.
+    /// Messages taken from the broker, dropped ones included.
     pub received: Counter,
     /// Messages from the broker that found the queue full and were dropped.
     pub dropped: Counter,
@@ -68,12 +67,26 @@ pub struct MqttMetrics {
     pub connects: Counter,
     /// Attempts that failed and connections that broke.
     pub failures: Counter,
+    /// 1 while connected and subscribed.
+    pub connected: Gauge,
+}
+
+impl MqttMetrics {
+    /// Registers everything under `mqtt_…`.
+    pub fn register(&self, registry: &mut Registry) {
+        let Self { received, dropped, connects, failures, connected } = self.clone();
+        registry.register("mqtt_received", "Messages taken from the broker", received);
+        registry.register("mqtt_dropped", "Messages from the broker that found the queue full", dropped);
+        registry.register("mqtt_connects", "Connections made to the broker", connects);
+        registry.register("mqtt_failures", "Attempts to connect that failed and connections that broke", failures);
+        registry.register("mqtt_connected", "Connected to the broker and subscribed", connected);
+    }
 }
 
 /// What the rest of the program holds of the connection.
 #[derive(Debug)]
 pub struct MqttHandle {
-    /// Messages from the broker; the same channel over all reconnects.
+    /// Messages from the broker; the same channel over all reconnects. When it is full the newest message is dropped and counted.
     pub incoming: mpsc::Receiver<Incoming>,
     /// Where the connection stands.
     pub state: watch::Receiver<ConnectionState>,
@@ -85,41 +98,21 @@ pub struct MqttHandle {
     pub task: tokio::task::JoinHandle<()>,
 }
 
-/// Sends messages over whatever connection there is.
-#[derive(Clone, Debug)]
-pub struct MqttPublisher {
-    state: watch::Receiver<ConnectionState>,
-}
-
-impl MqttPublisher {
-    /// Publishes. QoS 1 resolves at the broker's PUBACK, QoS 0 when the message was handed to the connection.
-    ///
-    /// # Errors
-    /// See [`PublishError`]; nothing is queued over a broken connection.
-    pub async fn publish(&self, topic: &str, payload: impl Into<Bytes> + Send, qos: Qos) -> Result<(), PublishError> {
-        let _ = (topic, payload.into(), qos);
-        Err(PublishError::NotConnected)
-    }
-
-    /// Resolves when there is a connection; never, after shutdown.
-    pub async fn connected(&self) {
-        let mut state = self.state.clone();
-        if state.wait_for(|state| state.connected).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
 /// Starts the task that keeps the connection. `None` means: no connection wanted (no identity yet, or switched off).
 #[must_use]
 pub fn spawn(settings: watch::Receiver<Option<MqttSettings>>, shutdown: Shutdown) -> MqttHandle {
-    let (_incoming_sender, incoming) = mpsc::channel(1);
-    let (_state_sender, state) = watch::channel(ConnectionState::default());
-    let publisher = MqttPublisher { state: state.clone() };
-    let task = tokio::spawn(async move {
-        let _settings = settings;
-        shutdown.requested().await;
-    });
-    let _ = Arc::new(());
-    MqttHandle { incoming, state, publisher, metrics: MqttMetrics::default(), task }
+    spawn_with_capacity(settings, shutdown, INCOMING_CAPACITY)
+}
+
+/// [`spawn`] with another bound of the incoming queue.
+#[must_use]
+pub fn spawn_with_capacity(settings: watch::Receiver<Option<MqttSettings>>, shutdown: Shutdown, capacity: usize) -> MqttHandle {
+    let (incoming_sender, incoming) = mpsc::channel(capacity.max(1));
+    let (state_sender, state) = watch::channel(ConnectionState::default());
+    let (link_sender, link) = watch::channel(None);
+    let publisher = MqttPublisher::new(link, state.clone());
+    let metrics = MqttMetrics::default();
+    let outlets = connection::Outlets { incoming: incoming_sender, state: state_sender, link: link_sender, metrics: metrics.clone() };
+    let task = tokio::spawn(task::run(settings, outlets, shutdown));
+    MqttHandle { incoming, state, publisher, metrics, task }
 }

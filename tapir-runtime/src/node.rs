@@ -1,21 +1,35 @@
 //! Node material of a sidecar: certificate, keys, trust anchors and what Core told the node.
+//!
+//! Everything is read and checked before anything of it is used; users of TLS get a finished configuration, never files.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use tapir_wire::certificate::CertificateInfo;
 use tapir_wire::jwk::{DataKey, TrustedKeys};
-use tapir_wire::node::NodeDocument;
+use tapir_wire::node::{self, NodeDocument};
+use zeroize::Zeroizing;
+
+/// A Secret holds 1 MiB at most, so no file of it is longer.
+const FILE_SIZE_AT_MOST: u64 = 1024 * 1024;
+
+/// The link that Kubernetes renames to replace all files of a volume at once.
+const CURRENT: &str = "..data";
 
 /// Everything that a sidecar needs to talk to Core.
 #[derive(Clone, Debug)]
 pub struct NodeMaterial {
     /// What the node knows of Core.
     pub document: NodeDocument,
-    /// The certificate in the chain's first place.
+    /// The certificate in the chain's first place. It may have expired: whether it still serves is the broker's to say.
     pub certificate: CertificateInfo,
     /// TLS 1.3, server verified against the node CA, client certificate presented.
-    pub tls: Arc<rustls::ClientConfig>,
+    pub tls: Arc<ClientConfig>,
     /// Number drawn from certificate, key and CA: the same files give the same number.
     pub generation: u64,
     /// Private data key, where the folder has one.
@@ -24,14 +38,44 @@ pub struct NodeMaterial {
     pub trusted_keys: Option<Arc<TrustedKeys>>,
 }
 
-/// Why node material is refused.
+/// Why node material is refused. The texts name files, never content.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum MaterialError {
     /// A file that must be there is not: the node is not enrolled yet.
-    #[error("{} is missing", .0.display())]
-    Missing(PathBuf),
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A file cannot be read.
+    #[error("reading {file}")]
+    Read {
+        /// Which.
+        file: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is longer than any Secret.
+    #[error("{0} is longer than 1 MiB")]
+    TooLong(&'static str),
+    /// A file does not hold what it should.
+    #[error("{file} is unusable: {reason}")]
+    Unusable {
+        /// Which.
+        file: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// Certificate and key are not of one pair, or rustls does not take them.
+    #[error("tls.crt and tls.key do not go together: {0}")]
+    Pair(rustls::Error),
+    /// The data key is another node's.
+    #[error("datakey.jwk belongs to {key}, node.json to {document}")]
+    OtherNode {
+        /// `kid` of the data key.
+        key: String,
+        /// Name in the document.
+        document: String,
+    },
 }
 
 impl NodeMaterial {
@@ -40,6 +84,86 @@ impl NodeMaterial {
     /// # Errors
     /// The first thing that is missing or does not fit.
     pub fn load(directory: &Path) -> Result<Self, MaterialError> {
-        Err(MaterialError::Missing(directory.to_owned()))
+        // Two attempts: the files may be replaced and the old ones removed while they are being read.
+        let first = current(directory);
+        Self::load_from(&first).or_else(|error| {
+            let second = current(directory);
+            if second == first { Err(error) } else { Self::load_from(&second) }
+        })
     }
+
+    fn load_from(directory: &Path) -> Result<Self, MaterialError> {
+        let chain = required(directory, node::TLS_CERTIFICATE)?;
+        let key = required(directory, node::TLS_KEY)?;
+        let anchors = required(directory, node::CA_CERTIFICATE)?;
+        let document = required(directory, node::NODE_DOCUMENT)?;
+        let document: NodeDocument = serde_json::from_str(&document).map_err(|error| unusable(node::NODE_DOCUMENT, error))?;
+        let certificate = CertificateInfo::from_pem(&chain).map_err(|error| unusable(node::TLS_CERTIFICATE, error))?;
+        let tls = client_config(&chain, &key, &anchors)?;
+        let data_key = optional(directory, node::DATA_KEY)?
+            .map(|text| DataKey::from_jwk(&text).map(Arc::new).map_err(|error| unusable(node::DATA_KEY, error)))
+            .transpose()?;
+        if let Some(data_key) = &data_key
+            && data_key.kid() != document.name
+        {
+            return Err(MaterialError::OtherNode { key: data_key.kid().to_owned(), document: document.name });
+        }
+        let trusted_keys = optional(directory, node::TRUSTED_KEYS)?
+            .map(|text| TrustedKeys::from_jwks(&text).map(Arc::new).map_err(|error| unusable(node::TRUSTED_KEYS, error)))
+            .transpose()?;
+        let mut hasher = DefaultHasher::new();
+        (chain.as_str(), key.as_str(), anchors.as_str()).hash(&mut hasher);
+        Ok(Self { document, certificate, tls: Arc::new(tls), generation: hasher.finish(), data_key, trusted_keys })
+    }
+}
+
+/// The folder that the files of one moment lie in: reading through the link file by file could mix two moments.
+#[must_use]
+pub fn current(directory: &Path) -> PathBuf {
+    std::fs::canonicalize(directory.join(CURRENT)).unwrap_or_else(|_| directory.to_owned())
+}
+
+fn client_config(chain: &str, key: &str, anchors: &str) -> Result<ClientConfig, MaterialError> {
+    let chain = certificates(chain, node::TLS_CERTIFICATE)?;
+    let mut roots = RootCertStore::empty();
+    for anchor in certificates(anchors, node::CA_CERTIFICATE)? {
+        // Core may hand out an issuing CA in place of a root: what it names is trusted, self-signed or not.
+        roots.add(anchor).map_err(|error| unusable(node::CA_CERTIFICATE, error))?;
+    }
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| unusable(node::TLS_KEY, error))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(MaterialError::Pair)?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .map_err(MaterialError::Pair)
+}
+
+fn certificates(pem: &str, file: &'static str) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
+    let found = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(|error| unusable(file, error))?;
+    if found.is_empty() { Err(unusable(file, "no certificate in it")) } else { Ok(found) }
+}
+
+fn required(directory: &Path, file: &'static str) -> Result<Zeroizing<String>, MaterialError> {
+    optional(directory, file)?.ok_or(MaterialError::Missing(file))
+}
+
+/// An empty file counts as missing: that is how a Secret looks whose value was not filled in yet.
+fn optional(directory: &Path, file: &'static str) -> Result<Option<Zeroizing<String>>, MaterialError> {
+    let opened = match std::fs::File::open(directory.join(file)) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(MaterialError::Read { file, source }),
+    };
+    let mut text = Zeroizing::new(String::new());
+    opened.take(FILE_SIZE_AT_MOST + 1).read_to_string(&mut text).map_err(|source| MaterialError::Read { file, source })?;
+    if text.len() as u64 > FILE_SIZE_AT_MOST {
+        return Err(MaterialError::TooLong(file));
+    }
+    Ok(if text.trim().is_empty() { None } else { Some(text) })
+}
+
+fn unusable(file: &'static str, reason: impl ToString) -> MaterialError {
+    MaterialError::Unusable { file, reason: reason.to_string() }
 }
