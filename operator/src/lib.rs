@@ -1,1 +1,12 @@
-//! Placeholder.
+//! Operator of DNS TAPIR Edge: enrols nodes, keeps their identities, renders what Pods get, reports what comes back.
+//!
+//! It never sees DNS data, and it never changes a workload: an admission policy copies what it rendered into new Pods.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod failpoint;
+pub mod http;
+pub mod identity;
+pub mod leader;
+pub mod nodeman;
+pub mod settings;
+pub mod telemetry;

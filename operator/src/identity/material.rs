@@ -1,0 +1,266 @@
+//! Content of the three Secrets of an identity, and what can be told of it without showing it.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tapir_wire::certificate::{CertificateError, CertificateInfo, TlsKey};
+use tapir_wire::enrolment::Configuration;
+use tapir_wire::jwk::{DataKey, JwkError};
+use tapir_wire::node::{
+    CA_CERTIFICATE, CRYPTOPAN_KEY, DATA_KEY, NODE_DOCUMENT, NodeDocument, TLS_CERTIFICATE, TLS_KEY, TRUSTED_KEYS,
+};
+use tapir_wire::node_name::NodeName;
+use zeroize::Zeroizing;
+
+use super::plan::SecretFacts;
+use crate::nodeman::Issued;
+
+/// Finalizer of the identity Secret.
+pub const IDENTITY_FINALIZER: &str = "dnstapir.se/identity";
+/// Annotation: node name. On the identity Secrets, and on the edge as its record of having been enrolled.
+pub const NODE_ANNOTATION: &str = "dnstapir.se/node";
+/// Annotation: fingerprint of the credentials that an identity was made with.
+pub const CREDENTIALS_ANNOTATION: &str = "dnstapir.se/credentials-fingerprint";
+/// Member of the pending Secret: where its keys were about to be enrolled.
+pub const NODEMAN_URL: &str = "nodeman-url";
+
+/// Content of a Secret.
+pub type Data = BTreeMap<String, ByteString>;
+
+/// Keys that are stored before nodeman is called.
+#[derive(Debug)]
+pub struct Keys {
+    pub data: DataKey,
+    pub tls: TlsKey,
+    cryptopan: Zeroizing<String>,
+    pub nodeman_url: Option<String>,
+}
+
+/// Why material is of no use. Never says more than which member.
+#[derive(Debug, thiserror::Error)]
+pub enum MaterialError {
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    #[error("{0} is not text")]
+    NotText(&'static str),
+    #[error("datakey.jwk: {0}")]
+    DataKey(#[source] JwkError),
+    #[error("TLS material: {0}")]
+    Tls(#[source] CertificateError),
+    #[error("making a JSON document failed")]
+    Json(#[source] serde_json::Error),
+}
+
+impl Keys {
+    /// New keys for a node.
+    ///
+    /// # Errors
+    /// When the source of randomness fails.
+    pub fn generate(node: &NodeName, nodeman_url: &str) -> Result<Self, MaterialError> {
+        let random = Zeroizing::new(rand::random::<[u8; 32]>());
+        Ok(Self {
+            data: DataKey::generate(node).map_err(MaterialError::DataKey)?,
+            tls: TlsKey::generate().map_err(MaterialError::Tls)?,
+            cryptopan: Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(random.as_slice())),
+            nodeman_url: Some(nodeman_url.to_owned()),
+        })
+    }
+
+    /// Keys from a pending Secret.
+    ///
+    /// # Errors
+    /// When one is missing or damaged.
+    pub fn from_secret(secret: &Secret) -> Result<Self, MaterialError> {
+        Ok(Self {
+            data: DataKey::from_jwk(text(secret, DATA_KEY)?).map_err(MaterialError::DataKey)?,
+            tls: TlsKey::from_pem(text(secret, TLS_KEY)?).map_err(MaterialError::Tls)?,
+            cryptopan: Zeroizing::new(text(secret, CRYPTOPAN_KEY)?.to_owned()),
+            nodeman_url: text(secret, NODEMAN_URL).ok().map(str::to_owned),
+        })
+    }
+
+    /// Content of the pending Secret.
+    #[must_use]
+    pub fn to_pending(&self) -> Data {
+        let mut data = self.common();
+        if let Some(url) = &self.nodeman_url {
+            data.insert(NODEMAN_URL.to_owned(), ByteString(url.clone().into_bytes()));
+        }
+        data
+    }
+
+    /// Content of the identity Secret.
+    ///
+    /// # Errors
+    /// When a document cannot be written.
+    pub fn to_identity(&self, issued: &Issued, configuration: &Configuration) -> Result<Data, MaterialError> {
+        let mut data = self.common();
+        let mut put = |name: &str, content: String| data.insert(name.to_owned(), ByteString(content.into_bytes()));
+        put(TLS_CERTIFICATE, issued.chain.clone());
+        put(CA_CERTIFICATE, issued.anchors.clone());
+        put(TRUSTED_KEYS, trusted_keys(&configuration.trusted_jwks));
+        put(NODE_DOCUMENT, node_document(configuration)?);
+        Ok(data)
+    }
+
+    fn common(&self) -> Data {
+        let mut data = Data::new();
+        let mut put = |name: &str, content: &str| data.insert(name.to_owned(), ByteString(content.as_bytes().to_vec()));
+        put(DATA_KEY, &self.data.to_jwk());
+        put(TLS_KEY, &self.tls.pem());
+        put(CRYPTOPAN_KEY, &self.cryptopan);
+        data
+    }
+}
+
+/// What the state machine needs to know of a Secret.
+#[must_use]
+pub fn facts(secret: &Secret) -> SecretFacts {
+    let data_key = text(secret, DATA_KEY).and_then(|jwk| DataKey::from_jwk(jwk).map_err(MaterialError::DataKey));
+    SecretFacts {
+        node: data_key.as_ref().ok().map(|key| key.kid().to_owned()),
+        credentials: secret.annotations().get(CREDENTIALS_ANNOTATION).cloned(),
+        data_key: data_key.as_ref().ok().map(DataKey::thumbprint),
+        content: content_hash(secret),
+        defect: defect(secret, data_key.err()),
+        terminating: secret.metadata.deletion_timestamp.is_some(),
+        protected: secret.finalizers().iter().any(|finalizer| finalizer == IDENTITY_FINALIZER),
+    }
+}
+
+fn defect(secret: &Secret, data_key: Option<MaterialError>) -> Option<String> {
+    let members: &[&'static str] = if secret.type_.as_deref() == Some("kubernetes.io/tls") {
+        &[TLS_KEY, TLS_CERTIFICATE, CA_CERTIFICATE, TRUSTED_KEYS, NODE_DOCUMENT]
+    } else {
+        &[TLS_KEY]
+    };
+    let missing = members.iter().find_map(|member| text(secret, member).err());
+    let key = text(secret, TLS_KEY).ok().and_then(|pem| TlsKey::from_pem(pem).err()).map(MaterialError::Tls);
+    data_key.or(missing).or(key).map(|error| error.to_string())
+}
+
+/// Facts of the certificate in an identity.
+#[must_use]
+pub fn certificate(secret: &Secret) -> Option<CertificateInfo> {
+    CertificateInfo::from_pem(text(secret, TLS_CERTIFICATE).ok()?).ok()
+}
+
+/// The node document in an identity.
+#[must_use]
+pub fn node(secret: &Secret) -> Option<NodeDocument> {
+    serde_json::from_str(text(secret, NODE_DOCUMENT).ok()?).ok()
+}
+
+/// Fingerprint of credentials: enough to tell two apart, of no use for making either. Enrolment keys have 128 bits of
+/// entropy at least, so a hash of them cannot be searched.
+#[must_use]
+pub fn fingerprint(credentials: &str) -> String {
+    let canonical = serde_json::from_str::<Value>(credentials).map_or_else(
+        |_| credentials.to_owned(),
+        |mut value| {
+            value.sort_all_objects();
+            serde_json::json!([value["name"], value["key"]]).to_string()
+        },
+    );
+    hex::encode(&Sha256::digest(format!("dnstapir.se credentials\0{canonical}").as_bytes())[..16])
+}
+
+fn content_hash(secret: &Secret) -> String {
+    let mut hash = Sha256::new();
+    hash.update(secret.type_.as_deref().unwrap_or_default());
+    for (name, value) in secret.data.iter().flatten() {
+        hash.update(name.len().to_be_bytes());
+        hash.update(name);
+        hash.update(value.0.len().to_be_bytes());
+        hash.update(&value.0);
+    }
+    hex::encode(hash.finalize())
+}
+
+/// The set with its keys in the order of their identifiers: Core shuffles them, and a shuffle is no change.
+fn trusted_keys(set: &Value) -> String {
+    let mut set = set.clone();
+    if let Some(keys) = set.get_mut("keys").and_then(Value::as_array_mut) {
+        keys.sort_by_key(|key| (key["kid"].as_str().unwrap_or_default().to_owned(), key.to_string()));
+    }
+    set.to_string()
+}
+
+fn node_document(configuration: &Configuration) -> Result<String, MaterialError> {
+    let document = NodeDocument {
+        format: NodeDocument::FORMAT,
+        name: configuration.name.clone(),
+        mqtt_broker: configuration.mqtt_broker.clone(),
+        mqtt_topics: configuration.mqtt_topics.clone(),
+        nodeman_url: configuration.nodeman_url.clone(),
+        aggrec_url: configuration.aggrec_url.clone(),
+    };
+    serde_json::to_string(&document).map_err(MaterialError::Json)
+}
+
+fn text<'a>(secret: &'a Secret, member: &'static str) -> Result<&'a str, MaterialError> {
+    let bytes = secret.data.as_ref().and_then(|data| data.get(member)).ok_or(MaterialError::Missing(member))?;
+    std::str::from_utf8(&bytes.0).map_err(|_| MaterialError::NotText(member))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending() -> Secret {
+        let node = NodeName::parse("a.edge.test").unwrap();
+        let keys = Keys::generate(&node, "https://nodeman.test/").unwrap();
+        Secret { data: Some(keys.to_pending()), type_: Some("Opaque".to_owned()), ..Secret::default() }
+    }
+
+    #[test]
+    fn pending_keys_survive_the_round_trip() {
+        let secret = pending();
+        let again = Keys::from_secret(&secret).unwrap();
+        assert_eq!(Some(again.to_pending()), secret.data);
+        let facts = facts(&secret);
+        assert_eq!(facts.node.as_deref(), Some("a.edge.test"));
+        assert_eq!(facts.defect, None);
+    }
+
+    #[test]
+    fn a_missing_or_damaged_member_is_named_and_not_shown() {
+        let mut secret = pending();
+        secret.data.as_mut().unwrap().insert(TLS_KEY.to_owned(), ByteString(b"very secret".to_vec()));
+        let defect = facts(&secret).defect.unwrap();
+        assert!(!defect.contains("very secret"), "{defect}");
+        secret.data.as_mut().unwrap().remove(DATA_KEY);
+        assert_eq!(facts(&secret).defect.as_deref(), Some("datakey.jwk is missing"));
+    }
+
+    #[test]
+    fn fingerprints_ignore_order_and_space_but_not_keys() {
+        let one = r#"{"name":"a","key":{"kty":"oct","k":"AAAA"},"nodeman_url":"https://x/"}"#;
+        let same = r#"{ "key": {"k":"AAAA", "kty":"oct"}, "name":"a" }"#;
+        let other = r#"{"name":"a","key":{"kty":"oct","k":"AAAB"}}"#;
+        assert_eq!(fingerprint(one), fingerprint(same));
+        assert_ne!(fingerprint(one), fingerprint(other));
+    }
+
+    #[test]
+    fn a_shuffled_key_set_is_the_same() {
+        let one = serde_json::json!({"keys":[{"kid":"a"},{"kid":"b"}]});
+        let other = serde_json::json!({"keys":[{"kid":"b"},{"kid":"a"}]});
+        assert_eq!(trusted_keys(&one), trusted_keys(&other));
+    }
+
+    #[test]
+    fn copies_have_equal_content_and_changes_show() {
+        let secret = pending();
+        let mut changed = secret.clone();
+        assert_eq!(facts(&secret).content, facts(&changed).content);
+        changed.data.as_mut().unwrap().remove(CRYPTOPAN_KEY);
+        assert_ne!(facts(&secret).content, facts(&changed).content);
+    }
+}

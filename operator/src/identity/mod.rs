@@ -1,0 +1,5 @@
+//! The node's identity: enrolment, keeping, rescue.
+
+pub mod enrol;
+pub mod material;
+pub mod plan;

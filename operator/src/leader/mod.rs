@@ -1,0 +1,168 @@
+//! Leader election: only the leader reconciles and talks to Core, and only while its lease outlasts the call.
+//!
+//! Losing the lease ends the process: nothing that ran under it can then still be running.
+
+mod lease;
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, PostParams};
+use kube::runtime::reflector::Lookup as _;
+use tokio::sync::watch;
+use tokio::time::{sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+pub use lease::{LOOK_EVERY, MARGIN, Observer, RENEW_EVERY, Step, TERM, held_by, released};
+
+/// Name of the Lease object.
+pub const LEASE_NAME: &str = "tapir-operator";
+
+/// Proof that this process leads, until a moment.
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    until: watch::Receiver<Instant>,
+}
+
+/// The lease ends before the call could.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the leader's lease ends before the call could")]
+pub struct LeaseTooShort;
+
+impl Leadership {
+    /// Whether the lease lasts longer than a call that takes at most `limit`.
+    ///
+    /// # Errors
+    /// [`LeaseTooShort`] if not: wait for the next renewal.
+    pub fn outlasts(&self, limit: Duration) -> Result<(), LeaseTooShort> {
+        let until = *self.until.borrow();
+        if until > Instant::now() + limit { Ok(()) } else { Err(LeaseTooShort) }
+    }
+
+    /// Leadership that lasts for a day, for tests of what runs under it.
+    #[must_use]
+    pub fn for_tests() -> Self {
+        Self { until: watch::channel(Instant::now() + Duration::from_hours(24)).1 }
+    }
+}
+
+/// The lease that is held: must be renewed by [`Held::keep`].
+#[derive(Debug)]
+pub struct Held {
+    api: Api<Lease>,
+    me: String,
+    current: Lease,
+    until: watch::Sender<Instant>,
+}
+
+/// How holding the lease ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Given up, in order.
+    Released,
+    /// Somebody else has it, or it could not be renewed in time.
+    Lost,
+}
+
+/// Waits until this process leads.
+pub async fn campaign(api: Api<Lease>, me: &str, mut seen: impl FnMut()) -> Held {
+    let mut observer = Observer::default();
+    loop {
+        match attempt(&api, me, &mut observer).await {
+            Ok(Some((current, until))) => {
+                seen();
+                tracing::info!(lease = LEASE_NAME, holder = me, "leading");
+                return Held { api, me: me.to_owned(), current, until: watch::channel(until).0 };
+            }
+            Ok(None) => seen(),
+            Err(error) if is_conflict(&error) => {}
+            Err(error) => tracing::warn!(error = %error, "cannot read or write the leader's lease"),
+        }
+        sleep(jittered(LOOK_EVERY)).await;
+    }
+}
+
+async fn attempt(api: &Api<Lease>, me: &str, observer: &mut Observer) -> Result<Option<(Lease, Instant)>, kube::Error> {
+    let current = api.get_opt(LEASE_NAME).await?;
+    let step = observer.step(current.as_ref(), me, Instant::now());
+    let sent = Instant::now();
+    let wanted = held_by(me, LEASE_NAME, current.as_ref(), Timestamp::now());
+    let written = match step {
+        Step::Wait => return Ok(None),
+        Step::Create => api.create(&PostParams::default(), &wanted).await?,
+        Step::Renew | Step::Take => api.replace(LEASE_NAME, &PostParams::default(), &wanted).await?,
+    };
+    Ok(Some((written, sent + TERM - MARGIN)))
+}
+
+impl Held {
+    /// What to hand to those who may only act as leader.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        Leadership { until: self.until.subscribe() }
+    }
+
+    /// Renews until `stop` (then the lease is released) or until the term ends without a renewal.
+    pub async fn keep(mut self, stop: CancellationToken) -> End {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return self.release().await,
+                () = sleep(jittered(RENEW_EVERY)) => {}
+            }
+            let until = *self.until.borrow();
+            let renewal = tokio::select! {
+                renewal = self.renew() => renewal,
+                () = sleep_until(until.into()) => return End::Lost,
+            };
+            match renewal {
+                Ok(()) => {}
+                Err(error) if is_conflict(&error) => match self.reread().await {
+                    Ok(true) => {}
+                    Ok(false) => return End::Lost,
+                    Err(error) => tracing::warn!(error = %error, "cannot read the leader's lease"),
+                },
+                Err(error) => tracing::warn!(error = %error, "cannot renew the leader's lease"),
+            }
+            if Instant::now() >= *self.until.borrow() {
+                return End::Lost;
+            }
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), kube::Error> {
+        let sent = Instant::now();
+        let wanted = held_by(&self.me, LEASE_NAME, Some(&self.current), Timestamp::now());
+        self.current = self.api.replace(LEASE_NAME, &PostParams::default(), &wanted).await?;
+        self.until.send_replace(sent + TERM - MARGIN);
+        Ok(())
+    }
+
+    /// After a conflict: somebody wrote to the object. Is it still ours?
+    async fn reread(&mut self) -> Result<bool, kube::Error> {
+        let Some(lease) = self.api.get_opt(LEASE_NAME).await? else {
+            tracing::warn!(lease = LEASE_NAME, "the leader's lease was deleted");
+            return Ok(false);
+        };
+        let ours = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.me.as_str());
+        self.current = lease;
+        Ok(ours)
+    }
+
+    async fn release(self) -> End {
+        let wanted = released(&self.current);
+        if let Err(error) = self.api.replace(LEASE_NAME, &PostParams::default(), &wanted).await {
+            tracing::warn!(error = %error, lease = ?self.current.name(), "cannot release the leader's lease: a successor waits out its term");
+        }
+        End::Released
+    }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409 || status.code == 404)
+}
+
+/// Up to a fifth more, so that replicas do not move in step.
+fn jittered(period: Duration) -> Duration {
+    period.mul_f64(1.0 + rand::random::<f64>() / 5.0)
+}

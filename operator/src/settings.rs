@@ -1,0 +1,123 @@
+//! Command line as typed ([`Arguments`]) and as meant ([`Settings`]).
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Operator of DNS TAPIR Edge.
+#[derive(Debug, Parser)]
+#[command(name = "tapir-operator", version = tapir_version::LONG)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
+/// What to do; `run` when nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the operator.
+    Run,
+    /// Print the custom resource definitions as YAML.
+    Crds,
+}
+
+/// Settings of `run`, each also as an environment variable.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Image of the EDM sidecar.
+    #[arg(long, env = "EDM_IMAGE", default_value = "", global = true)]
+    edm_image: String,
+    /// Image of the POP sidecar.
+    #[arg(long, env = "POP_IMAGE", default_value = "", global = true)]
+    pop_image: String,
+    /// Namespaces to serve, separated by commas; empty means all.
+    #[arg(long, env = "WATCH_NAMESPACES", default_value = "", global = true)]
+    watch_namespaces: String,
+    /// Name of this Pod, the identity in the leader's lease.
+    #[arg(long, env = "POD_NAME", default_value = "", global = true)]
+    pod_name: String,
+    /// Namespace of this Pod, where the lease is kept.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "", global = true)]
+    pod_namespace: String,
+    /// The chart's `MutatingAdmissionPolicy`, which each edge's binding names.
+    #[arg(long, env = "ADMISSION_POLICY_NAME", default_value = "tapir-operator-inject", global = true)]
+    admission_policy_name: String,
+    /// Address of `/livez`, `/readyz` and `/metrics`.
+    #[arg(long, env = "HTTP_LISTEN", default_value = "[::]:8080", global = true)]
+    http_listen: SocketAddr,
+}
+
+/// Settings of a running operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub edm_image: String,
+    pub pop_image: String,
+    pub scope: Scope,
+    pub pod_name: String,
+    pub pod_namespace: String,
+    pub admission_policy_name: String,
+    pub http_listen: SocketAddr,
+}
+
+/// Which namespaces are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    AllNamespaces,
+    Namespaces(Vec<String>),
+}
+
+/// A setting without which the operator cannot work.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0} is not set")]
+pub struct MissingSetting(&'static str);
+
+impl TryFrom<RunArguments> for Settings {
+    type Error = MissingSetting;
+
+    fn try_from(arguments: RunArguments) -> Result<Self, MissingSetting> {
+        // Destructured whole, so that a new argument cannot be forgotten here.
+        let RunArguments { edm_image, pop_image, watch_namespaces, pod_name, pod_namespace, admission_policy_name, http_listen } = arguments;
+        Ok(Self {
+            edm_image: required(edm_image, "EDM_IMAGE")?,
+            pop_image: required(pop_image, "POP_IMAGE")?,
+            scope: Scope::parse(&watch_namespaces),
+            pod_name: required(pod_name, "POD_NAME")?,
+            pod_namespace: required(pod_namespace, "POD_NAMESPACE")?,
+            admission_policy_name: required(admission_policy_name, "ADMISSION_POLICY_NAME")?,
+            http_listen,
+        })
+    }
+}
+
+impl Scope {
+    fn parse(text: &str) -> Self {
+        let mut namespaces: Vec<String> =
+            text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        namespaces.sort();
+        namespaces.dedup();
+        if namespaces.is_empty() { Self::AllNamespaces } else { Self::Namespaces(namespaces) }
+    }
+}
+
+fn required(value: String, name: &'static str) -> Result<String, MissingSetting> {
+    if value.is_empty() { Err(MissingSetting(name)) } else { Ok(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_are_a_set() {
+        assert_eq!(Scope::parse(" b, a,,b"), Scope::Namespaces(vec!["a".into(), "b".into()]));
+        assert_eq!(Scope::parse(" ,"), Scope::AllNamespaces);
+    }
+
+    #[test]
+    fn a_missing_setting_is_named() {
+        let arguments = Arguments::parse_from(["tapir-operator", "--edm-image", "edm", "--pop-image", "pop", "--pod-name", "p"]);
+        assert_eq!(Settings::try_from(arguments.run), Err(MissingSetting("POD_NAMESPACE")));
+    }
+}
