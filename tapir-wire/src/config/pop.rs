@@ -5,7 +5,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::keys::Keys;
+use super::{ConfigError, Parsed, Place, Problem, judge_problems, judge_unknown};
+use crate::name::{Name, NameError};
 use crate::node::paths;
+use crate::tags::{Tag, TagError, mask};
 
 /// Configuration of POP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +55,321 @@ pub struct PopConfig {
 impl PopConfig {
     /// The version that this build writes and fully knows.
     pub const FORMAT: u32 = 1;
+
+    /// Every key of [`Self::FORMAT`].
+    const KEYS: [&str; 24] = [
+        "format",
+        "revision",
+        "disabled",
+        "mode",
+        "zone",
+        "listen",
+        "httpListen",
+        "dataDir",
+        "notify",
+        "sources",
+        "sources[].name",
+        "sources[].list",
+        "sources[].match",
+        "sources[].core",
+        "sources[].inline",
+        "sources[].inline.names",
+        "deny",
+        "deny.action",
+        "doubt",
+        "doubt[].name",
+        "doubt[].anyTags",
+        "doubt[].allTags",
+        "doubt[].minTags",
+        "doubt[].action",
+    ];
+
+    /// Reads and checks the text of `pop.yaml`.
+    ///
+    /// In a newer format, sources and rules that this build cannot understand are left out with a warning: a rule that loses one of
+    /// its conditions would fire more often than it was meant to.
+    pub fn parse(text: &str) -> Result<Parsed<Self>, ConfigError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let keys = Keys::of_yaml(text);
+        let unreadable = |error: serde_saphyr::Error| unreadable(&error, &keys);
+        let Format { format } = serde_saphyr::from_str(text).map_err(unreadable)?;
+        let unknown = keys.unknown(&Self::KEYS);
+        let strange = |list: &str, position: usize| {
+            let path = format!("{list}[{position}].");
+            unknown.iter().any(|key| key.path.starts_with(&path))
+        };
+        let mut warnings = judge_unknown(unknown.clone(), format, Self::FORMAT)?;
+        let mut config: Self = serde_saphyr::from_str(text).map_err(unreadable)?;
+        if format > Self::FORMAT {
+            config.sources = keep(
+                config.sources,
+                &mut warnings,
+                "source",
+                |position, source| source.kinds() > 0 || !strange("sources", position),
+            );
+            config.doubt = keep(config.doubt, &mut warnings, "doubt rule", |position, _| {
+                !strange("doubt", position)
+            });
+        }
+        judge_problems(config.problems(), &keys)?;
+        Ok(Parsed { config, warnings })
+    }
+
+    /// Text of `pop.yaml`.
+    pub fn to_yaml(&self) -> Result<String, ConfigError> {
+        serde_saphyr::to_string(self).map_err(|error| ConfigError::Unwritable(error.to_string()))
+    }
+
+    /// The zone's name. `problems` has said so if it is none; the default stands in for it then.
+    pub fn zone_name(&self) -> Result<Name, NameError> {
+        Name::parse(&self.zone)
+    }
+
+    /// Rules that types cannot express. Names in lists are not among them: one bad line must not disarm a policy, so POP leaves
+    /// it out and counts it.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut found = |problem: Problem| problems.push(problem);
+        if self.format == 0 {
+            found(Problem::new("format", "is 0", "the first format is 1"));
+        }
+        match self.zone_name() {
+            Ok(zone) if zone.is_root() => found(Problem::new(
+                "zone",
+                "is the root",
+                "use a name such as dnstapir.",
+            )),
+            Ok(_) => {}
+            Err(error) => found(Problem::new(
+                "zone",
+                format!("is no zone name ({error})"),
+                "use a name such as dnstapir.",
+            )),
+        }
+        if !self.data_dir.is_absolute() {
+            found(Problem::new(
+                "dataDir",
+                "is not an absolute path",
+                "write it from the root, as /var/lib/tapir/pop",
+            ));
+        }
+        for (position, address) in self.notify.iter().enumerate() {
+            if address.port() == 0 || address.ip().is_unspecified() {
+                let field = format!("notify[{position}]");
+                found(Problem::new(
+                    field,
+                    "cannot be sent to",
+                    "give address and port of a resolver, as 127.0.0.1:53",
+                ));
+            }
+        }
+        for (position, source) in self.sources.iter().enumerate() {
+            let field = |name: &str| format!("sources[{position}].{name}");
+            let others = self
+                .sources
+                .iter()
+                .take(position)
+                .map(|source| source.name.as_str());
+            check_name(field("name"), &source.name, others, "source")
+                .into_iter()
+                .for_each(&mut found);
+            if source.kinds() != 1 {
+                let remedy = "give exactly one of core and inline";
+                found(Problem::new(
+                    format!("sources[{position}]"),
+                    format!("has {} kinds", source.kinds()),
+                    remedy,
+                ));
+            }
+        }
+        if self.deny.action == Action::Passthru {
+            let remedy = "use another action; to log without blocking set mode: Observe, to never block use a list: Allow";
+            found(Problem::new(
+                "deny.action",
+                "is PASSTHRU, which denies nothing",
+                remedy,
+            ));
+        }
+        for (position, rule) in self.doubt.iter().enumerate() {
+            let others = self
+                .doubt
+                .iter()
+                .take(position)
+                .map(|rule| rule.name.as_str());
+            rule.problems(position, others)
+                .into_iter()
+                .for_each(&mut found);
+        }
+        problems
+    }
+}
+
+/// Leaves out what this build cannot understand, with a warning each.
+fn keep<T: Named>(
+    items: Vec<T>,
+    warnings: &mut Vec<String>,
+    what: &str,
+    understood: impl Fn(usize, &T) -> bool,
+) -> Vec<T> {
+    let mut kept = Vec::new();
+    for (position, item) in items.into_iter().enumerate() {
+        if understood(position, &item) {
+            kept.push(item);
+        } else {
+            warnings.push(format!(
+                "{what} {:?} is left out: this build does not know all that it says",
+                item.name()
+            ));
+        }
+    }
+    kept
+}
+
+trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for Source {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for DoubtRule {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Source {
+    fn kinds(&self) -> usize {
+        usize::from(self.core.is_some()) + usize::from(self.inline.is_some())
+    }
+}
+
+impl InlineSource {
+    /// The names in canonical form, and for each that is none its position (from 0) and why. The root is refused: it would be
+    /// everything.
+    #[must_use]
+    pub fn canonical(&self) -> (Vec<Name>, Vec<(usize, NameError)>) {
+        let (mut good, mut bad) = (Vec::with_capacity(self.names.len()), Vec::new());
+        for (position, text) in self.names.iter().enumerate() {
+            match Name::parse(text.trim()) {
+                Ok(name) if name.is_root() => bad.push((position, NameError::Empty)),
+                Ok(name) => good.push(name),
+                Err(error) => bad.push((position, error)),
+            }
+        }
+        (good, bad)
+    }
+}
+
+impl DoubtRule {
+    /// `any_tags` as a mask; 0 without any.
+    pub fn any_mask(&self) -> Result<u32, TagError> {
+        mask(self.any_tags.iter().map(String::as_str))
+    }
+
+    /// `all_tags` as a mask; 0 without any.
+    pub fn all_mask(&self) -> Result<u32, TagError> {
+        mask(self.all_tags.iter().map(String::as_str))
+    }
+
+    fn problems<'a>(&self, position: usize, others: impl Iterator<Item = &'a str>) -> Vec<Problem> {
+        let field = |name: &str| format!("doubt[{position}].{name}");
+        let mut problems: Vec<_> = check_name(field("name"), &self.name, others, "rule")
+            .into_iter()
+            .collect();
+        for (list, tags) in [("anyTags", &self.any_tags), ("allTags", &self.all_tags)] {
+            for (index, tag) in tags.iter().enumerate() {
+                if Tag::parse(tag).is_err() {
+                    let remedy = "use globally_new, newly_registered, registry_investigation, looptest or bit0 to bit31";
+                    problems.push(Problem::new(
+                        field(&format!("{list}[{index}]")),
+                        format!("is {tag:?}, no tag"),
+                        remedy,
+                    ));
+                }
+            }
+        }
+        match self.min_tags {
+            None if self.any_tags.is_empty() && self.all_tags.is_empty() => {
+                let remedy = "give at least one of anyTags, allTags and minTags";
+                problems.push(Problem::new(
+                    format!("doubt[{position}]"),
+                    "has no condition",
+                    remedy,
+                ));
+            }
+            // 31 of the 32 bits count: looptest does not.
+            Some(number) if !(1..=31).contains(&number) => {
+                problems.push(Problem::new(
+                    field("minTags"),
+                    format!("is {number}"),
+                    "use 1 to 31",
+                ));
+            }
+            _ => {}
+        }
+        problems
+    }
+}
+
+/// Names of sources and rules become labels of metrics and members of `/status`.
+fn check_name<'a>(
+    field: String,
+    name: &str,
+    mut others: impl Iterator<Item = &'a str>,
+    what: &str,
+) -> Option<Problem> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !(1..=63).contains(&name.len()) || !name.bytes().all(good) {
+        return Some(Problem::new(
+            field,
+            "is no good name",
+            "use 1 to 63 letters, digits, hyphens, underscores and dots",
+        ));
+    }
+    if others.any(|other| other == name) {
+        return Some(Problem::new(
+            field,
+            format!("{name:?} stands twice"),
+            format!("give each {what} a name of its own"),
+        ));
+    }
+    None
+}
+
+fn unreadable(error: &serde_saphyr::Error, keys: &Keys) -> ConfigError {
+    let place = error
+        .location()
+        .filter(|location| location.line() > 0)
+        .map_or_else(Place::default, |location| {
+            let key = keys
+                .at(location.line(), location.column())
+                .map(|key| key.path.clone());
+            Place {
+                line: Some(location.line()),
+                key,
+            }
+        });
+    let missing = matches!(
+        error.without_snippet(),
+        serde_saphyr::Error::SerdeMissingField { .. }
+    );
+    let place = if missing {
+        Place { key: None, ..place }
+    } else {
+        place
+    };
+    ConfigError::Unreadable {
+        place,
+        message: message(error),
+    }
 }
 
 /// Whether the policy is in force.
@@ -146,7 +465,9 @@ pub struct Deny {
 
 impl Default for Deny {
     fn default() -> Self {
-        Self { action: Action::Nxdomain }
+        Self {
+            action: Action::Nxdomain,
+        }
     }
 }
 
@@ -173,9 +494,14 @@ fn default_zone() -> String {
     "dnstapir.".to_owned()
 }
 
-#[expect(clippy::expect_used, reason = "a constant of this crate, parsed by a test")]
+#[expect(
+    clippy::expect_used,
+    reason = "a constant of this crate, parsed by a test"
+)]
 fn default_listen() -> SocketAddr {
-    paths::RPZ_LISTEN.parse().expect("RPZ_LISTEN is a socket address")
+    paths::RPZ_LISTEN
+        .parse()
+        .expect("RPZ_LISTEN is a socket address")
 }
 
 fn default_http_listen() -> SocketAddr {
@@ -184,4 +510,13 @@ fn default_http_listen() -> SocketAddr {
 
 fn default_data_dir() -> PathBuf {
     paths::POP_STATE_DIRECTORY.into()
+}
+
+/// What is wrong, without the place (said elsewhere) and without the text around it (it may be a list).
+fn message(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::MessageFormatter as _;
+
+    serde_saphyr::DefaultMessageFormatter
+        .format_message(error.without_snippet())
+        .into_owned()
 }

@@ -1,0 +1,153 @@
+//! The key of the enrolment credentials: used once, then worthless.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{self, KeyPairComponents, PublicKeyComponents};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, RSA_PKCS1_SHA256,
+};
+use serde_json::Value;
+
+use super::{JwkError, PrivateJwk, octets, optional_text, text};
+
+/// Private or symmetric key that signs the enrolment request beside the data key.
+pub struct EnrolmentKey {
+    kid: Option<String>,
+    algorithm: &'static str,
+    signer: Signer,
+}
+
+enum Signer {
+    Ed25519(Ed25519KeyPair),
+    Hmac(hmac::Key),
+    Ecdsa(EcdsaKeyPair),
+    Rsa(rsa::KeyPair),
+}
+
+impl EnrolmentKey {
+    /// Reads a private JWK: Ed25519, P-256, P-384, RSA, or symmetric for HS256.
+    pub fn from_jwk(jwk: &str) -> Result<Self, JwkError> {
+        let jwk = PrivateJwk::parse(jwk)?;
+        let (kty, crv) = (text(&jwk.0, "kty")?, optional_text(&jwk.0, "crv"));
+        let (algorithm, signer) = match (kty, crv) {
+            ("OKP", "Ed25519") => ("EdDSA", ed25519(&jwk.0)?),
+            ("EC", "P-256") => ("ES256", ecdsa(&jwk.0, &ECDSA_P256_SHA256_FIXED_SIGNING)?),
+            ("EC", "P-384") => ("ES384", ecdsa(&jwk.0, &ECDSA_P384_SHA384_FIXED_SIGNING)?),
+            ("RSA", _) => ("RS256", rsa(&jwk.0)?),
+            ("oct", _) => (
+                "HS256",
+                Signer::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &octets(&jwk.0, "k")?)),
+            ),
+            _ => {
+                let expected = "OKP with Ed25519, EC with P-256 or P-384, RSA, or oct";
+                return Err(JwkError::UnsupportedType {
+                    kty: kty.to_owned(),
+                    crv: crv.to_owned(),
+                    expected,
+                });
+            }
+        };
+        let found = optional_text(&jwk.0, "alg");
+        // "Ed25519" is the newer name of the same thing (RFC 9864).
+        if !found.is_empty() && found != algorithm && (algorithm, found) != ("EdDSA", "Ed25519") {
+            return Err(JwkError::WrongAlgorithm {
+                found: found.to_owned(),
+                expected: algorithm,
+            });
+        }
+        let kid = jwk.0.get("kid").and_then(Value::as_str).map(str::to_owned);
+        Ok(Self {
+            kid,
+            algorithm,
+            signer,
+        })
+    }
+
+    /// Key id, if Core gave one.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// `alg` of its signatures.
+    #[must_use]
+    pub fn algorithm(&self) -> &'static str {
+        self.algorithm
+    }
+
+    /// JWS signature (RFC 7518 section 3).
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, JwkError> {
+        match &self.signer {
+            Signer::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Signer::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+            Signer::Ecdsa(pair) => pair
+                .sign(&SystemRandom::new(), message)
+                .map(|s| s.as_ref().to_vec())
+                .map_err(|_| JwkError::NoRandomness),
+            Signer::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(
+                    &RSA_PKCS1_SHA256,
+                    &SystemRandom::new(),
+                    message,
+                    &mut signature,
+                )
+                .map_err(|_| JwkError::NoRandomness)?;
+                Ok(signature)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for EnrolmentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnrolmentKey")
+            .field("kid", &self.kid)
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+fn ed25519(jwk: &Value) -> Result<Signer, JwkError> {
+    Ed25519KeyPair::from_seed_and_public_key(&octets(jwk, "d")?, &octets(jwk, "x")?)
+        .map(Signer::Ed25519)
+        .map_err(|_| JwkError::Malformed)
+}
+
+fn ecdsa(jwk: &Value, algorithm: &'static EcdsaSigningAlgorithm) -> Result<Signer, JwkError> {
+    let (x, y) = (octets(jwk, "x")?, octets(jwk, "y")?);
+    // Uncompressed point (SEC 1 section 2.3.3).
+    let point = [&[4], x.as_slice(), y.as_slice()].concat();
+    EcdsaKeyPair::from_private_key_and_public_key(algorithm, &octets(jwk, "d")?, &point)
+        .map(Signer::Ecdsa)
+        .map_err(|_| JwkError::Malformed)
+}
+
+fn rsa(jwk: &Value) -> Result<Signer, JwkError> {
+    let part = |member| octets(jwk, member);
+    let (n, e, d) = (part("n")?, part("e")?, part("d")?);
+    let (p, q, dp, dq, qi) = (
+        part("p")?,
+        part("q")?,
+        part("dp")?,
+        part("dq")?,
+        part("qi")?,
+    );
+    rsa::KeyPair::from_components(&KeyPairComponents {
+        public_key: PublicKeyComponents {
+            n: n.as_slice(),
+            e: e.as_slice(),
+        },
+        d: d.as_slice(),
+        p: p.as_slice(),
+        q: q.as_slice(),
+        dP: dp.as_slice(),
+        dQ: dq.as_slice(),
+        qInv: qi.as_slice(),
+    })
+    .map(Signer::Rsa)
+    .map_err(|_| JwkError::Malformed)
+}
