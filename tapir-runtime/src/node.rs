@@ -164,6 +164,7 @@ fn optional(directory: &Path, file: &'static str) -> Result<Option<Zeroizing<Str
     Ok(if text.trim().is_empty() { None } else { Some(text) })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so that it fits into map_err")]
 fn unusable(file: &'static str, reason: impl ToString) -> MaterialError {
     MaterialError::Unusable { file, reason: reason.to_string() }
 }

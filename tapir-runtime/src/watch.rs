@@ -39,6 +39,8 @@ pub struct DirectoryWatch {
     reloads: Option<Reloads>,
     poll: Duration,
     event: Arc<Notify>,
+    /// An event was taken and the content not looked at since: a call of `changed` may be cancelled in between.
+    pending: bool,
     watched: Option<Watched>,
     content: u64,
 }
@@ -66,7 +68,7 @@ impl DirectoryWatch {
         let event = Arc::new(Notify::new());
         let watched = watch(&directory, &event);
         let content = content_of(&directory);
-        Self { directory, reloads: Some(reloads), poll, event, watched, content }
+        Self { directory, reloads: Some(reloads), poll, event, pending: false, watched, content }
     }
 
     /// Resolves after the folder's content changed since the last call (or since `new`), or at SIGHUP. Cancel safe.
@@ -75,14 +77,19 @@ impl DirectoryWatch {
             let poll = if self.watched.is_some() { self.poll } else { self.poll.min(POLL_UNWATCHED) };
             tokio::select! {
                 () = reload(&mut self.reloads) => {
-                    self.content = self.look().await;
+                    // What changed at the same time is read by the caller now, or reported by the next call.
                     return;
                 }
-                () = self.event.notified() => settle(&self.event).await,
+                () = std::future::ready(()), if self.pending => {}
+                () = self.event.notified() => self.pending = true,
                 () = sleep(poll) => {}
+            }
+            if self.pending {
+                settle(&self.event).await;
             }
             self.watch_again();
             let content = self.look().await;
+            self.pending = false;
             if content != self.content {
                 self.content = content;
                 return;

@@ -151,10 +151,8 @@ fn max_packet_size(acknowledgement: &ConnAck) -> usize {
 /// Never waits: a slow program must not stop keep-alives and acknowledgements.
 fn deliver(message: Incoming, outlets: &Outlets) {
     outlets.metrics.received.inc();
-    if outlets.incoming.try_send(message).is_err() {
-        if outlets.metrics.dropped.inc() == 0 {
-            tracing::error!("message from the broker dropped because the queue is full; further ones are only counted");
-        }
+    if outlets.incoming.try_send(message).is_err() && outlets.metrics.dropped.inc() == 0 {
+        tracing::error!("message from the broker dropped because the queue is full; further ones are only counted");
     }
 }
 

@@ -1,0 +1,174 @@
+//! The HTTP port of a sidecar, over real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use tapir_runtime::back_off::BackOff;
+use tapir_runtime::http::{HttpLimits, Probe, serve_with};
+use tapir_runtime::metrics;
+use tapir_runtime::shutdown::Shutdown;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+struct Sidecar {
+    ready: AtomicBool,
+    large: AtomicBool,
+}
+
+impl Probe for Sidecar {
+    fn live(&self) -> Result<(), String> {
+        Ok(())
+    }
+    fn ready(&self) -> Result<(), String> {
+        if self.ready.load(Ordering::SeqCst) { Ok(()) } else { Err("no configuration yet".to_owned()) }
+    }
+    fn status(&self) -> serde_json::Value {
+        serde_json::json!({"format": 1, "component": "edm"})
+    }
+    fn metrics(&self) -> String {
+        if self.large.load(Ordering::SeqCst) {
+            return "#\n".repeat(16 << 20);
+        }
+        let mut registry = metrics::registry("tapir_edm");
+        let frames: Counter = Counter::default();
+        registry.register("frames", "Frames taken", frames.clone());
+        frames.inc_by(3);
+        metrics::render(&registry)
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    probe: Arc<Sidecar>,
+    shutdown: Shutdown,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn limits() -> HttpLimits {
+    let back_off = BackOff { min: Duration::from_millis(10), max: Duration::from_millis(50) };
+    HttpLimits { header_time: Duration::from_millis(300), connection_time: Duration::from_secs(2), connections: 4, back_off, ..HttpLimits::default() }
+}
+
+async fn start(listen: &str) -> Server {
+    let (server, mut bound) = begin(listen.parse().unwrap());
+    let address = timeout(PATIENCE, bound.wait_for(Option::is_some)).await.unwrap().unwrap().unwrap();
+    Server { address, ..server }
+}
+
+fn begin(address: SocketAddr) -> (Server, watch::Receiver<Option<SocketAddr>>) {
+    let probe = Arc::new(Sidecar::default());
+    let (_, shutdown) = Shutdown::manual();
+    let (sender, bound) = watch::channel(None);
+    let task = tokio::spawn(serve_with(address, probe.clone(), shutdown.clone(), limits(), sender));
+    (Server { address, probe, shutdown, task }, bound)
+}
+
+async fn talk(address: SocketAddr, request: &[u8]) -> String {
+    timeout(PATIENCE, async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    })
+    .await
+    .expect("the server answers or closes")
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    talk(address, format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await
+}
+
+#[tokio::test]
+async fn the_four_paths() {
+    let server = start("127.0.0.1:0").await;
+    let address = server.address;
+    assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200 "));
+    let not_ready = get(address, "/readyz").await;
+    assert!(not_ready.starts_with("HTTP/1.1 503 ") && not_ready.ends_with("no configuration yet\n"), "{not_ready}");
+    server.probe.ready.store(true, Ordering::SeqCst);
+    assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    let status = get(address, "/status").await;
+    assert!(status.contains("content-type: application/json") && status.ends_with(r#"{"format":1,"component":"edm"}"#), "{status}");
+    let metrics = get(address, "/metrics").await;
+    assert!(metrics.contains("content-type: application/openmetrics-text"), "{metrics}");
+    assert!(metrics.contains("tapir_edm_frames_total 3\n") && metrics.contains("tapir_edm_build_info{version=\""), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"));
+    assert!(get(address, "/").await.starts_with("HTTP/1.1 404 "));
+    assert!(talk(address, b"POST /status HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.starts_with("HTTP/1.1 405 "));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_opened_when_it_becomes_free() {
+    let occupant = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = occupant.local_addr().unwrap();
+    let (server, mut bound) = begin(address);
+    assert!(timeout(Duration::from_millis(300), bound.wait_for(Option::is_some)).await.is_err());
+    assert!(!server.task.is_finished());
+    drop(occupant);
+    timeout(PATIENCE, bound.wait_for(Option::is_some)).await.unwrap().unwrap();
+    assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn slow_greedy_and_rude_clients_are_let_go() {
+    let server = start("127.0.0.1:0").await;
+    // Nothing sent, a header that never ends in time, and one that is too large.
+    assert_eq!(talk(server.address, b"").await, "");
+    let slow = talk(server.address, b"GET /livez HTTP/1.1\r\nhost:").await;
+    assert!(slow.is_empty() || slow.starts_with("HTTP/1.1 408 "), "{slow}");
+    let large = format!("GET /livez HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(20_000));
+    assert!(!talk(server.address, large.as_bytes()).await.starts_with("HTTP/1.1 200 "));
+    assert!(talk(server.address, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+    assert!(get(server.address, "/livez").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_lock_others_out() {
+    let server = start("127.0.0.1:0").await;
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        idle.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    assert!(get(server.address, "/livez").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let server = start("127.0.0.1:0").await;
+    // More than the buffers of a connection hold, on every connection that is allowed.
+    server.probe.large.store(true, Ordering::SeqCst);
+    let mut mute = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        mute.push(stream);
+    }
+    assert!(get(server.address, "/livez").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn every_address_means_both_families_where_there_are_both() {
+    let server = start("[::]:0").await;
+    let port = server.address.port();
+    assert!(get(([127, 0, 0, 1], port).into(), "/livez").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn shutdown_ends_it_also_while_it_waits_for_the_port() {
+    let server = start("127.0.0.1:0").await;
+    let (waiting, _) = begin(server.address);
+    for server in [server, waiting] {
+        server.shutdown.trigger();
+        timeout(PATIENCE, server.task).await.unwrap().unwrap();
+    }
+}
