@@ -1,0 +1,107 @@
+//! One resolver's connection: reads, answers the handshake, hands frames on.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelValue;
+use strum::IntoStaticStr;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::FrameQueue;
+use crate::framestream::{Action, Phase, Session, SessionError};
+use crate::metrics::Metrics;
+
+/// For each frame of the handshake, and for each answer.
+pub(super) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+const READ_BUFFER: usize = 64 * 1024;
+
+/// How a connection ended. Label of the metric `tapir_edm_input_connections_closed_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum End {
+    /// With STOP and FINISH.
+    Finished,
+    /// The sender went without STOP, between two frames.
+    Closed,
+    /// The sender went inside a frame.
+    Cut,
+    /// No progress in the handshake.
+    HandshakeTimeout,
+    /// What came is not Frame Streams with dnstap.
+    Protocol,
+    /// The operating system ended it.
+    Broken,
+    /// One connection too many.
+    Limit,
+    /// EDM shuts down.
+    Shutdown,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, frames: &FrameQueue, metrics: &Metrics) -> End {
+    let mut session = Session::default();
+    let mut buffer = vec![0; READ_BUFFER];
+    let mut deadline = Instant::now() + HANDSHAKE_LIMIT;
+    loop {
+        let phase = session.phase();
+        let read = if phase == Phase::Data {
+            stream.read(&mut buffer).await
+        } else {
+            match timeout_at(deadline, stream.read(&mut buffer)).await {
+                Ok(read) => read,
+                Err(_) => return End::HandshakeTimeout,
+            }
+        };
+        match read {
+            Ok(0) if session.at_boundary() => return End::Closed,
+            Ok(0) => return End::Cut,
+            Ok(length) => session.push(&buffer[..length]),
+            Err(_) => return End::Broken,
+        }
+        match act(&mut session, &mut stream, frames, metrics).await {
+            Ok(()) => {}
+            Err(end) => return end,
+        }
+        // The next frame of the handshake has its own time; octets of an unfinished one do not prolong it.
+        if session.phase() != phase {
+            deadline = Instant::now() + HANDSHAKE_LIMIT;
+        }
+    }
+}
+
+/// Does everything that can be done with what was read.
+async fn act(session: &mut Session, stream: &mut (impl AsyncWrite + Unpin), frames: &FrameQueue, metrics: &Metrics) -> Result<(), End> {
+    loop {
+        match session.next_action() {
+            Ok(None) => return Ok(()),
+            Ok(Some(Action::Data(payload))) => {
+                metrics.frames.inc();
+                if !frames.offer(payload) {
+                    metrics.frames_dropped.inc();
+                }
+            }
+            Ok(Some(Action::Started)) => {}
+            Ok(Some(Action::Reply(octets))) => write(stream, &octets).await?,
+            Ok(Some(Action::Finish(octets))) => {
+                write(stream, &octets).await?;
+                return Err(End::Finished);
+            }
+            Err(error) => {
+                log_violation(error);
+                return Err(End::Protocol);
+            }
+        }
+    }
+}
+
+async fn write(stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> Result<(), End> {
+    match timeout(HANDSHAKE_LIMIT, stream.write_all(octets)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Broken),
+        Err(_) => Err(End::HandshakeTimeout),
+    }
+}
+
+fn log_violation(error: SessionError) {
+    tracing::debug!(error = %error, "dnstap connection violates the protocol");
+}

@@ -1,0 +1,166 @@
+//! Wires everything together and keeps it running until shutdown.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tapir_runtime::http::{self, Probe};
+use tapir_runtime::mqtt;
+use tapir_runtime::shutdown::Shutdown;
+use tapir_wire::node::paths;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::input::{Listener, MAX_CONNECTIONS, frame_queue};
+use crate::metrics::Metrics;
+use crate::publisher::Publisher;
+use crate::queue::EventQueue;
+use crate::reload::{self, InForce, Reloader};
+use crate::status::EdmProbe;
+use crate::worker::Worker;
+
+/// Time for DISCONNECT when everything else has ended.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Runs EDM with the configuration file `file` until shutdown.
+///
+/// Nothing that is missing or bad in files, network or Core ends it: the socket is served in any case.
+pub async fn run(file: &Path, instance: &str, shutdown: Shutdown) -> Result<(), TaskFailed> {
+    let metrics = Arc::new(Metrics::default());
+    let mut reloader = Reloader::new(file);
+    // Before the first reading, so that no change falls between.
+    let watch = reload::directory_watch(&reloader, &shutdown);
+    let first = Arc::new(reloader.read());
+    let (in_force_sender, in_force) = watch::channel(Arc::clone(&first));
+    let queue = Arc::new(EventQueue::new(1));
+    let (settings_sender, settings) = watch::channel(None);
+    let (path_sender, path) = watch::channel(PathBuf::from(paths::DNSTAP_SOCKET));
+    let (listen_sender, listen) = watch::channel(SocketAddr::from(([0u16; 8], paths::EDM_HTTP_PORT)));
+    let followers = Followers {
+        instance: instance.to_owned(),
+        queue: Arc::clone(&queue),
+        metrics: Arc::clone(&metrics),
+        settings: settings_sender,
+        path: path_sender,
+        listen: listen_sender,
+    };
+    followers.follow(&first);
+
+    let mqtt = mqtt::spawn(settings, shutdown.clone());
+    let (listening_sender, listening) = watch::channel(Err("not listening yet".to_owned()));
+    let (frames_sender, frames) = frame_queue();
+    let worker_gone = CancellationToken::new();
+    let mut registry = tapir_runtime::metrics::registry("tapir_edm");
+    metrics.register(&mut registry);
+    mqtt.metrics.register(&mut registry);
+    let probe: Arc<dyn Probe> = Arc::new(EdmProbe {
+        started_at: Timestamp::now(),
+        metrics: Arc::clone(&metrics),
+        registry,
+        in_force: in_force.clone(),
+        core: mqtt.state.clone(),
+        listening,
+        queue: Arc::clone(&queue),
+        worker_gone: worker_gone.clone(),
+    });
+
+    let listener = Listener { frames: frames_sender, metrics: Arc::clone(&metrics), state: listening_sender, max_connections: MAX_CONNECTIONS };
+    let worker = Worker::new(Arc::clone(&queue), Arc::clone(&metrics), in_force.clone());
+    let publisher = Publisher { queue, metrics: Arc::clone(&metrics), in_force: in_force.clone(), mqtt: mqtt.publisher };
+    let guard = worker_gone.drop_guard();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(listener.run(path, shutdown.clone()));
+    tasks.spawn(async move {
+        worker.run(frames).await;
+        drop(guard);
+    });
+    tasks.spawn(publisher.run(shutdown.clone()));
+    tasks.spawn(reload::keep_reading(reloader, watch, in_force_sender, metrics, shutdown.clone()));
+    tasks.spawn(followers.run(in_force, shutdown.clone()));
+    tasks.spawn(serve_http(listen, probe, shutdown.clone()));
+    let outcome = wait_for_all(tasks, &shutdown).await;
+    let _ = timeout(FAREWELL, mqtt.task).await;
+    outcome
+}
+
+/// A task that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("a task ended that must not end")]
+pub struct TaskFailed;
+
+/// No task ends before shutdown unless it panicked. Half a process is worse than none: the supervisor starts a whole one.
+async fn wait_for_all(mut tasks: JoinSet<()>, shutdown: &Shutdown) -> Result<(), TaskFailed> {
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err() || !shutdown.is_triggered() {
+            outcome = Err(TaskFailed);
+            shutdown.trigger();
+        }
+    }
+    outcome
+}
+
+/// Those who do not look at what is in force themselves.
+struct Followers {
+    instance: String,
+    queue: Arc<EventQueue>,
+    metrics: Arc<Metrics>,
+    settings: watch::Sender<Option<mqtt::MqttSettings>>,
+    path: watch::Sender<PathBuf>,
+    listen: watch::Sender<SocketAddr>,
+}
+
+impl Followers {
+    async fn run(self, mut in_force: watch::Receiver<Arc<InForce>>, shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                changed = in_force.changed() => if changed.is_err() {
+                    return;
+                },
+                () = shutdown.requested() => return,
+            }
+            let now = Arc::clone(&in_force.borrow_and_update());
+            self.follow(&now);
+        }
+    }
+
+    fn follow(&self, in_force: &InForce) {
+        if in_force.sending() {
+            let capacity = in_force.config.as_ref().map_or(1, |config| config.newqname_buffer);
+            let displaced = self.queue.open(capacity);
+            self.metrics.events_displaced.inc_by(displaced as u64);
+        } else {
+            // Closed before the connection goes, so that nothing can slip out between.
+            let forgotten = self.queue.close();
+            self.metrics.events_disabled.inc_by(forgotten as u64);
+        }
+        let settings = in_force.mqtt_settings(&self.instance);
+        self.settings.send_if_modified(|present| replace(present, settings));
+        // Without a configuration the defaults stay: the resolver knows the socket as a constant.
+        if let Some(config) = &in_force.config {
+            self.path.send_if_modified(|present| replace(present, config.input_unix.clone()));
+            self.listen.send_if_modified(|present| replace(present, config.http_listen));
+        }
+    }
+}
+
+fn replace<T: PartialEq>(present: &mut T, new: T) -> bool {
+    let differs = *present != new;
+    *present = new;
+    differs
+}
+
+/// Serves HTTP at the configured address, anew when it changes.
+async fn serve_http(mut listen: watch::Receiver<SocketAddr>, probe: Arc<dyn Probe>, shutdown: Shutdown) {
+    while !shutdown.is_triggered() {
+        let address = *listen.borrow_and_update();
+        tokio::select! {
+            () = http::serve(address, Arc::clone(&probe), shutdown.clone()) => {}
+            Ok(()) = listen.changed() => {}
+        }
+    }
+}

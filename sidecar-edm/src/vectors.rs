@@ -1,0 +1,16 @@
+//! Recorded wire data for the tests of this crate.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+/// A file of the EDM vectors.
+pub(crate) fn load(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tapir-wire/vectors/edm").join(name);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Octets of a hexadecimal member.
+pub(crate) fn octets(value: &Value) -> Vec<u8> {
+    hex::decode(value.as_str().unwrap()).unwrap()
+}
