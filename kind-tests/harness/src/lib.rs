@@ -1,1 +1,17 @@
-//! Placeholder.
+//! A real Kubernetes for demo and tests, and images for it, on any machine that has Rust and Go.
+//!
+//! * `tools`: Kubernetes and its company from pinned Go modules, built once.
+//! * `images`: container images without an engine.
+//! * `cluster`: kind where there is an engine, else one sealed node in namespaces of its own.
+//! * `deploy`: what demo and scenarios put into a cluster.
+//!
+//! Nothing above `cluster` knows which kind of cluster it got. This crate is synchronous and runs tools as processes: it is what
+//! `cargo xtask` waits for first on an empty machine, so it stays light.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod cluster;
+pub mod images;
+pub mod packages;
+pub mod paths;
+pub mod progress;
+pub mod tools;

@@ -1,0 +1,118 @@
+//! Files of distribution packages, without installing anything: resolved, downloaded and unpacked into the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::paths;
+use crate::progress::{Step, output};
+
+/// One package file as apt names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PackageFile {
+    /// `unbound_1.17.1-2_amd64.deb`
+    pub(crate) file: String,
+    /// Of its bytes; part of the key of what is made from it.
+    pub(crate) hash: String,
+}
+
+impl PackageFile {
+    fn name(&self) -> &str {
+        self.file.split('_').next().unwrap_or_default()
+    }
+
+    /// apt writes `%3a` for the colon of an epoch.
+    fn version(&self) -> String {
+        self.file.split('_').nth(1).unwrap_or_default().replace("%3a", ":")
+    }
+}
+
+/// The packages and all libraries that they depend on, for a system on which nothing is installed.
+pub(crate) fn resolve(packages: &[String]) -> Result<Vec<PackageFile>> {
+    if packages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ask = || {
+        let mut command = Command::new("apt-get");
+        command.args(["--quiet=2", "--no-install-recommends", "--print-uris", "-o", "Dir::State::status=/dev/null"]);
+        command.args(["-o", "Debug::NoLocking=1", "install"]).args(packages).env("LC_ALL", "C");
+        output(&mut command)
+    };
+    let text = match ask() {
+        Ok(text) => text,
+        Err(_) => {
+            update_lists()?;
+            ask().context("distribution packages are taken with apt-get; elsewhere build the images from their Containerfiles")?
+        }
+    };
+    let mut files: Vec<PackageFile> = text.lines().filter_map(parse_line).collect();
+    // What maintains a package (debconf, adduser, …) is of no use in an image that only runs one program.
+    files.retain(|file| file.name().starts_with("lib") || packages.iter().any(|package| package == file.name()));
+    files.sort_by(|left, right| left.file.cmp(&right.file));
+    if files.is_empty() {
+        bail!("apt-get names no package file for {}", packages.join(", "));
+    }
+    Ok(files)
+}
+
+/// `'http://…/x.deb' x_1_amd64.deb 1234 SHA256:…`
+fn parse_line(line: &str) -> Option<PackageFile> {
+    let mut fields = line.strip_prefix('\'')?.split_whitespace();
+    let (_uri, file, _size, hash) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    Some(PackageFile { file: file.to_owned(), hash: hash.to_owned() })
+}
+
+fn update_lists() -> Result<()> {
+    let mut step = Step::begin("update the package lists");
+    step.run(Command::new("apt-get").arg("update"), &paths::cache()?.join("apt.log"))?;
+    step.end();
+    Ok(())
+}
+
+/// Folders with the unpacked content, one for each package file.
+pub(crate) fn unpack(files: &[PackageFile], step: &mut Step) -> Result<Vec<PathBuf>> {
+    let packages = paths::cache()?.join("packages");
+    let log = packages.join("log");
+    let downloads = packages.join("downloads");
+    fs::create_dir_all(&downloads).with_context(|| format!("creating {}", downloads.display()))?;
+    let folder_of = |file: &PackageFile| packages.join(file.file.trim_end_matches(".deb"));
+
+    let missing: Vec<&PackageFile> = files.iter().filter(|file| !folder_of(file).is_dir()).collect();
+    if !missing.is_empty() {
+        let mut download = Command::new("apt-get");
+        // The downloading user of apt may not write into somebody's cache folder.
+        download.args(["-o", "APT::Sandbox::User=root", "download"]).current_dir(&downloads).env("LC_ALL", "C");
+        download.args(missing.iter().map(|file| format!("{}={}", file.name(), file.version())));
+        step.run(&mut download, &log)?;
+    }
+    for file in missing {
+        unpack_one(&downloads.join(&file.file), &folder_of(file), step, &log)?;
+    }
+    Ok(files.iter().map(folder_of).collect())
+}
+
+fn unpack_one(archive: &Path, folder: &Path, step: &mut Step, log: &Path) -> Result<()> {
+    let unfinished = folder.with_extension(format!("unfinished.{}", std::process::id()));
+    step.run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&unfinished), log)?;
+    if fs::rename(&unfinished, folder).is_err() {
+        fs::remove_dir_all(&unfinished).with_context(|| format!("removing {}", unfinished.display()))?;
+    }
+    // Unpacked is all that is needed of it.
+    let _ = fs::remove_file(archive);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_line;
+
+    #[test]
+    fn reads_what_apt_prints() {
+        let line = "'http://host/pool/b/bind9-dnsutils_9.18.49-1_amd64.deb' bind9-dnsutils_1%3a9.18.49-1_amd64.deb 1234 SHA256:abcd";
+        let file = parse_line(line).unwrap();
+        assert_eq!((file.name(), file.version().as_str(), file.hash.as_str()), ("bind9-dnsutils", "1:9.18.49-1", "SHA256:abcd"));
+        assert_eq!(parse_line("Reading package lists..."), None);
+    }
+}
