@@ -3,10 +3,14 @@
 //! It never sees DNS data, and it never changes a workload: an admission policy copies what it rendered into new Pods.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod api;
+pub mod crds;
 pub mod failpoint;
 pub mod http;
 pub mod identity;
 pub mod leader;
+pub mod names;
 pub mod nodeman;
 pub mod settings;
+pub mod sidecars;
 pub mod telemetry;

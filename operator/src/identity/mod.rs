@@ -1,5 +1,7 @@
 //! The node's identity: enrolment, keeping, rescue.
 
 pub mod enrol;
+pub mod keeper;
 pub mod material;
 pub mod plan;
+pub mod secrets;

@@ -1,0 +1,211 @@
+//! Whom to ask, and what was heard last. In memory only: after a restart everything is asked anew.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tapir_wire::node::paths::{EDM_HTTP_PORT, POP_HTTP_PORT};
+use tapir_wire::status::SidecarStatus;
+
+/// Namespace and name of an edge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EdgeKey {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// One of the two sidecars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum Component {
+    Edm,
+    Pop,
+}
+
+impl Component {
+    /// Where it serves HTTP.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Edm => EDM_HTTP_PORT,
+            Self::Pop => POP_HTTP_PORT,
+        }
+    }
+}
+
+/// One sidecar of one Pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    pub pod: String,
+    pub uid: String,
+    pub address: IpAddr,
+    pub component: Component,
+}
+
+/// The last answer of a sidecar: only what conditions are made of, so that comparing tells whether anything changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    pub revision: String,
+    pub config_error: Option<String>,
+    pub disabled: bool,
+    pub connected: bool,
+    pub core_error: Option<String>,
+    pub identity_error: Option<String>,
+    pub certificate_serial: Option<String>,
+    pub certificate_not_after: Option<Timestamp>,
+}
+
+impl From<SidecarStatus> for Heard {
+    fn from(status: SidecarStatus) -> Self {
+        let (certificate_serial, certificate_not_after) =
+            status.identity.map(|identity| (identity.certificate_serial, identity.not_after)).unzip();
+        Self {
+            revision: status.config.revision,
+            config_error: status.config.error,
+            disabled: status.config.disabled,
+            connected: status.core.connected,
+            core_error: status.core.error,
+            identity_error: status.identity_error,
+            certificate_serial,
+            certificate_not_after,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    targets: Vec<Target>,
+    wanted_revision: [Option<String>; 2],
+    heard: HashMap<Target, Option<Heard>>,
+    due: Option<Instant>,
+}
+
+/// Shared by reconciler and poller.
+#[derive(Clone, Debug, Default)]
+pub struct Board(Arc<Mutex<HashMap<EdgeKey, Row>>>);
+
+impl Board {
+    /// The reconciler says whom to ask, and which revision it hopes to hear of. New targets are asked at once.
+    pub fn expect(&self, edge: &EdgeKey, mut targets: Vec<Target>, wanted_revision: [Option<String>; 2]) {
+        targets.sort();
+        let mut rows = self.lock();
+        let row = rows.entry(edge.clone()).or_default();
+        if row.targets != targets || row.wanted_revision != wanted_revision {
+            row.heard.retain(|target, _| targets.contains(target));
+            row.targets = targets;
+            row.wanted_revision = wanted_revision;
+            row.due = None;
+        }
+    }
+
+    /// An edge is gone.
+    pub fn forget(&self, edge: &EdgeKey) {
+        self.lock().remove(edge);
+    }
+
+    /// What was heard of a target: nothing yet, that it does not answer, or its answer.
+    #[must_use]
+    pub fn heard(&self, edge: &EdgeKey, target: &Target) -> Option<Option<Heard>> {
+        self.lock().get(edge)?.heard.get(target).cloned()
+    }
+
+    /// Edges to ask now.
+    pub(super) fn due(&self, now: Instant) -> Vec<(EdgeKey, Vec<Target>)> {
+        let rows = self.lock();
+        let due = |row: &Row| !row.targets.is_empty() && row.due.is_none_or(|due| due <= now);
+        rows.iter().filter(|(_, row)| due(row)).map(|(edge, row)| (edge.clone(), row.targets.clone())).collect()
+    }
+
+    /// Takes answers down. Says whether they differ from what was known, and whether they are what the reconciler hopes for.
+    pub(super) fn took(&self, edge: &EdgeKey, answers: Vec<(Target, Option<Heard>)>) -> Taken {
+        let mut rows = self.lock();
+        let Some(row) = rows.get_mut(edge) else { return Taken { changed: false, as_hoped: true } };
+        let mut taken = Taken { changed: false, as_hoped: true };
+        for (target, answer) in answers {
+            if !row.targets.contains(&target) {
+                continue;
+            }
+            let wanted = row.wanted_revision[target.component as usize].as_ref();
+            taken.as_hoped &= answer.as_ref().is_some_and(|heard| heard.connected && wanted.is_none_or(|wanted| *wanted == heard.revision));
+            if row.heard.get(&target) != Some(&answer) {
+                taken.changed = true;
+                row.heard.insert(target, answer);
+            }
+        }
+        taken
+    }
+
+    pub(super) fn known(&self, edge: &EdgeKey) -> bool {
+        self.lock().contains_key(edge)
+    }
+
+    pub(super) fn postpone(&self, edge: &EdgeKey, until: Instant) {
+        if let Some(row) = self.lock().get_mut(edge) {
+            row.due = Some(until);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<EdgeKey, Row>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Result of [`Board::took`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) changed: bool,
+    pub(super) as_hoped: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge() -> EdgeKey {
+        EdgeKey { namespace: "dns".into(), name: "a".into() }
+    }
+
+    fn target(pod: &str) -> Target {
+        Target { pod: pod.into(), uid: pod.into(), address: [127, 0, 0, 1].into(), component: Component::Edm }
+    }
+
+    fn heard(connected: bool) -> Option<Heard> {
+        Some(Heard {
+            revision: "r".into(),
+            config_error: None,
+            disabled: false,
+            connected,
+            core_error: None,
+            identity_error: None,
+            certificate_serial: None,
+            certificate_not_after: None,
+        })
+    }
+
+    #[test]
+    fn only_changes_are_reported() {
+        let board = Board::default();
+        board.expect(&edge(), vec![target("p")], [None, None]);
+        assert_eq!(board.took(&edge(), vec![(target("p"), heard(false))]), Taken { changed: true, as_hoped: false });
+        assert_eq!(board.took(&edge(), vec![(target("p"), heard(false))]), Taken { changed: false, as_hoped: false });
+        assert_eq!(board.took(&edge(), vec![(target("p"), heard(true))]), Taken { changed: true, as_hoped: true });
+        assert_eq!(board.took(&edge(), vec![(target("p"), None)]), Taken { changed: true, as_hoped: false });
+    }
+
+    #[test]
+    fn a_new_target_is_due_at_once_and_an_old_one_forgotten() {
+        let board = Board::default();
+        let now = Instant::now();
+        board.expect(&edge(), vec![target("p")], [None, None]);
+        board.took(&edge(), vec![(target("p"), heard(true))]);
+        board.postpone(&edge(), now + std::time::Duration::from_secs(15));
+        assert!(board.due(now).is_empty());
+        board.expect(&edge(), vec![target("p")], [None, None]);
+        assert!(board.due(now).is_empty());
+        board.expect(&edge(), vec![target("q")], [None, None]);
+        assert_eq!(board.due(now).len(), 1);
+        assert_eq!(board.heard(&edge(), &target("p")), None);
+    }
+}

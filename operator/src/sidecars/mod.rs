@@ -1,0 +1,7 @@
+//! What the sidecars say of themselves: `GET /status`, asked in the background, remembered between reconciles.
+
+mod board;
+mod poller;
+
+pub use board::{Board, Component, EdgeKey, Heard, Target};
+pub use poller::{Poller, Question};
