@@ -11,6 +11,7 @@ pub mod identity;
 pub mod leader;
 pub mod names;
 pub mod nodeman;
+pub mod pods;
 pub mod settings;
 pub mod sidecars;
 pub mod telemetry;
