@@ -266,3 +266,109 @@ pub fn endpoint(base_url: &str, name: &NodeName, action: &str) -> Result<String,
         base_url.trim_end_matches('/')
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwk::decode;
+
+    const CREDENTIALS: &str = r#"{"name":"edge.example","key":{"kty":"oct","kid":"e","alg":"HS256","k":"c2VjcmV0c2VjcmV0"},
+        "nodeman_url":"https://core.example/base/","aggrec_url":"ignored"}"#;
+
+    fn check_error(text: &str, expected: &str) {
+        let error = Credentials::parse(text).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+        assert!(!error.contains("c2VjcmV0"), "{error}");
+    }
+
+    #[test]
+    fn credentials_are_read() {
+        let credentials = Credentials::parse(CREDENTIALS).unwrap();
+        assert_eq!(credentials.name.as_str(), "edge.example");
+        assert_eq!(
+            credentials.nodeman_url.as_deref(),
+            Some("https://core.example/base/")
+        );
+        assert!(!format!("{credentials:?}").contains("c2VjcmV0"));
+        let without = CREDENTIALS.replace(r#""https://core.example/base/""#, "null");
+        assert_eq!(Credentials::parse(&without).unwrap().nodeman_url, None);
+    }
+
+    #[test]
+    fn bad_credentials_name_the_member() {
+        check_error("", "credentials are not JSON (line 1, column 0)");
+        check_error("[]", "credentials are not a JSON object");
+        check_error("{}", "credentials member \"name\" is missing or not a text");
+        check_error(
+            &CREDENTIALS.replace("edge.example", "edge_example"),
+            "credentials member \"name\" is not a node name",
+        );
+        check_error(
+            &CREDENTIALS.replace("\"key\"", "\"Key\""),
+            "credentials member \"key\" is missing or not a JWK object",
+        );
+        check_error(
+            &CREDENTIALS.replace("oct", "octet"),
+            "credentials member \"key\": key type \"octet\"",
+        );
+        check_error(
+            &CREDENTIALS.replace("\"k\"", "\"l\""),
+            "credentials member \"key\": key has no text member \"k\"",
+        );
+        check_error(
+            &CREDENTIALS.replace("https://", "ftp://"),
+            "credentials member \"nodeman_url\": URL must begin with https://",
+        );
+    }
+
+    #[test]
+    fn requests_have_cores_members() {
+        let credentials = Credentials::parse(CREDENTIALS).unwrap();
+        let key = DataKey::generate(&credentials.name).unwrap();
+        let now = "2026-11-21T00:24:14.5Z".parse().unwrap();
+        let payload = |message: &str| -> Value {
+            let message: Value = serde_json::from_str(message).unwrap();
+            serde_json::from_slice(&decode(message["payload"].as_str().unwrap()).unwrap()).unwrap()
+        };
+        assert_eq!(
+            payload(&enrolment_request(&credentials, &key, "csr", now, Some(3600)).unwrap()),
+            json!({"timestamp": "2026-11-21T00:24:14.5Z", "x509_csr": "csr", "public_key": key.public_jwk(), "x509_lifetime": 3600})
+        );
+        assert_eq!(
+            payload(&renewal_request(&key, "csr", now, None)),
+            json!({"timestamp": "2026-11-21T00:24:14.5Z", "x509_csr": "csr"})
+        );
+    }
+
+    #[test]
+    fn endpoints_are_joined_without_a_double_slash() {
+        let name = NodeName::parse("edge.example").unwrap();
+        let check = |base: &str, expected: Result<&str, EndpointError>| {
+            assert_eq!(
+                endpoint(base, &name, "renew").as_deref(),
+                expected.as_deref(),
+                "{base}"
+            );
+        };
+        check(
+            "https://core.example",
+            Ok("https://core.example/api/v1/node/edge.example/renew"),
+        );
+        check(
+            "https://core.example/",
+            Ok("https://core.example/api/v1/node/edge.example/renew"),
+        );
+        check(
+            "https://core.example:8443/base//",
+            Ok("https://core.example:8443/base/api/v1/node/edge.example/renew"),
+        );
+        check("core.example", Err(EndpointError::BadScheme));
+        check("file:///etc", Err(EndpointError::BadScheme));
+        check("https://", Err(EndpointError::NoHost));
+        check("https:///x", Err(EndpointError::NoHost));
+        check("https://:8443/", Err(EndpointError::NoHost));
+        check("https://core.example/?x", Err(EndpointError::NotABase));
+        check("https://user@core.example/", Err(EndpointError::NotABase));
+        check("https://core.example/ x", Err(EndpointError::NotABase));
+    }
+}

@@ -192,3 +192,157 @@ fn header(algorithm: &str, kid: Option<&str>) -> String {
         None => json!({"alg": algorithm}).to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node_name::NodeName;
+
+    fn key() -> DataKey {
+        DataKey::generate(&NodeName::parse("core.example").unwrap()).unwrap()
+    }
+
+    fn trust(keys: &[&DataKey]) -> TrustedKeys {
+        let keys: Vec<_> = keys.iter().map(|key| key.public_jwk()).collect();
+        TrustedKeys::from_value(&json!({ "keys": keys })).unwrap()
+    }
+
+    /// Signs with any header.
+    fn signature(key: &DataKey, header: &Value, payload: &[u8]) -> Value {
+        let protected = encode(header.to_string().as_bytes());
+        let signature = encode(&key.sign(format!("{protected}.{}", encode(payload)).as_bytes()));
+        json!({"protected": protected, "signature": signature})
+    }
+
+    fn flattened(key: &DataKey, header: &Value) -> String {
+        let mut message = signature(key, header, b"x");
+        message["payload"] = encode(b"x").into();
+        message.to_string()
+    }
+
+    fn general(signatures: &[Value]) -> String {
+        json!({"payload": encode(b"x"), "signatures": signatures}).to_string()
+    }
+
+    #[test]
+    fn every_defect_has_its_reason() {
+        let key = key();
+        let keys = trust(&[&key]);
+        let check = |message: &str, expected| {
+            assert_eq!(verify(message.as_bytes(), &keys), expected, "{message}")
+        };
+        let with = |header: Value| flattened(&key, &header);
+        check(
+            &with(json!({"alg": "EdDSA", "kid": "core.example"})),
+            Ok(b"x".to_vec()),
+        );
+        check(
+            &with(json!({"alg": "EdDSA", "kid": "core.example", "typ": "JOSE"})),
+            Ok(b"x".to_vec()),
+        );
+        check(&with(json!({"alg": "EdDSA"})), Err(VerifyError::NoKeyId));
+        check(
+            &with(json!({"kid": "core.example"})),
+            Err(VerifyError::BadHeader),
+        );
+        check(
+            &with(json!({"alg": "EdDSA", "kid": "other"})),
+            Err(VerifyError::UnknownKey),
+        );
+        check(
+            &with(json!({"alg": "none", "kid": "core.example"})),
+            Err(VerifyError::WrongAlgorithm),
+        );
+        check(
+            &with(json!({"alg": "HS256", "kid": "core.example"})),
+            Err(VerifyError::WrongAlgorithm),
+        );
+        check(
+            &with(json!({"alg": "EdDSA", "kid": "core.example", "crit": []})),
+            Err(VerifyError::CriticalExtension),
+        );
+        check(
+            &with(json!({"alg": "EdDSA", "kid": "core.example", "b64": false})),
+            Err(VerifyError::CriticalExtension),
+        );
+        check("", Err(VerifyError::NotJws));
+        check("{}", Err(VerifyError::NotJws));
+        check("a.b", Err(VerifyError::NotJws));
+        check(&general(&[]), Err(VerifyError::NotJws));
+        check(&"x".repeat(MAX_MESSAGE + 1), Err(VerifyError::TooLarge));
+    }
+
+    #[test]
+    fn one_good_signature_among_strange_ones_suffices() {
+        let (ours, stranger) = (key(), key());
+        let keys = trust(&[&ours]);
+        let good = signature(&ours, &json!({"alg": "EdDSA", "kid": "core.example"}), b"x");
+        let unknown = signature(&stranger, &json!({"alg": "EdDSA", "kid": "other"}), b"x");
+        let forged = signature(
+            &stranger,
+            &json!({"alg": "EdDSA", "kid": "core.example"}),
+            b"x",
+        );
+        for signatures in [
+            [unknown.clone(), good.clone()],
+            [good.clone(), forged.clone()],
+            [forged.clone(), good.clone()],
+        ] {
+            assert_eq!(
+                verify(general(&signatures).as_bytes(), &keys),
+                Ok(b"x".to_vec())
+            );
+        }
+        assert_eq!(
+            verify(general(&[forged, unknown]).as_bytes(), &keys),
+            Err(VerifyError::BadSignature)
+        );
+        let many = vec![good; MAX_SIGNATURES + 1];
+        assert_eq!(
+            verify(general(&many).as_bytes(), &keys),
+            Err(VerifyError::TooManySignatures)
+        );
+    }
+
+    #[test]
+    fn flattened_and_general_form_must_not_be_mixed() {
+        let key = key();
+        let good = signature(&key, &json!({"alg": "EdDSA", "kid": "core.example"}), b"x");
+        let mut mixed = good.clone();
+        mixed["payload"] = encode(b"x").into();
+        mixed["signatures"] = json!([good]);
+        assert_eq!(
+            verify(mixed.to_string().as_bytes(), &trust(&[&key])),
+            Err(VerifyError::NotJws)
+        );
+    }
+
+    #[test]
+    fn two_keys_of_one_id_are_both_tried() {
+        let (first, second) = (key(), key());
+        let keys = trust(&[&first, &second]);
+        for key in [&first, &second] {
+            assert_eq!(
+                verify(sign_flattened(b"x", key).as_bytes(), &keys),
+                Ok(b"x".to_vec())
+            );
+        }
+    }
+
+    #[test]
+    fn the_enrolment_carries_both_signatures_data_key_first() {
+        let key = key();
+        let enrolment =
+            EnrolmentKey::from_jwk(r#"{"kty":"oct","kid":"e","alg":"HS256","k":"AAAA"}"#).unwrap();
+        let message: Value =
+            serde_json::from_str(&sign_enrolment(b"x", &key, &enrolment).unwrap()).unwrap();
+        let header = |position: usize| {
+            let protected = message["signatures"][position]["protected"]
+                .as_str()
+                .unwrap();
+            String::from_utf8(decode(protected).unwrap()).unwrap()
+        };
+        assert_eq!(header(0), r#"{"alg":"EdDSA","kid":"core.example"}"#);
+        assert_eq!(header(1), r#"{"alg":"HS256","kid":"e"}"#);
+    }
+}

@@ -218,3 +218,86 @@ fn lower_keys(members: Members) -> Members {
 fn clip(text: &str) -> String {
     text.chars().take(40).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(added: &Value) -> Result<Message, ObservationError> {
+        let message = json!({"src_name": "dns-tapir", "msg_type": "observation", "list_type": "doubtlist", "added": added});
+        Message::parse(message.to_string().as_bytes())
+    }
+
+    #[test]
+    fn names_come_in_any_spelling() {
+        let entry = |name: &str| json!({"Name": name, "Time_Added": "2026-11-21T01:00:00+01:00", "TTL": 60, "tag_mask": 5});
+        let message = parse(&json!([
+            entry("WWW.example.com"),
+            entry("www.example.com.")
+        ]))
+        .unwrap();
+        assert_eq!(message.added[0], message.added[1]);
+        let entry = &message.added[0];
+        assert_eq!(
+            (entry.name.as_str(), entry.tag_mask),
+            ("www.example.com.", 5)
+        );
+        assert_eq!(entry.expires().to_string(), "2026-11-21T00:01:00Z");
+    }
+
+    #[test]
+    fn unusable_entries_are_counted_and_the_others_kept() {
+        let time = "2026-11-21T00:00:00Z";
+        let message = parse(&json!([
+            {"name": "good.example", "time_added": time, "ttl": 1},
+            {"name": "a..b", "time_added": time},
+            {"name": ".", "time_added": time},
+            {"time_added": time},
+            {"name": "late.example"},
+        ]))
+        .unwrap();
+        assert_eq!(message.added.len(), 1);
+        let expected = [
+            (RejectReason::NoName, 2),
+            (RejectReason::BadName, 1),
+            (RejectReason::NoTime, 1),
+        ];
+        assert_eq!(message.rejected, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn lifetimes_out_of_range_end_at_the_border() {
+        let time = "2026-11-21T00:00:00Z";
+        let message = parse(&json!([
+            {"name": "a.example", "time_added": time, "ttl": -1},
+            {"name": "b.example", "time_added": "9999-12-30T00:00:00Z", "ttl": i64::MAX},
+        ]))
+        .unwrap();
+        assert_eq!((message.added[0].ttl, message.added[1].ttl), (0, u32::MAX));
+        assert_eq!(message.added[1].expires(), Timestamp::MAX);
+    }
+
+    #[test]
+    fn wrong_types_spoil_the_message() {
+        let time = "2026-11-21T00:00:00Z";
+        for entry in [
+            json!("a.example"),
+            json!({"name": 7, "time_added": time}),
+            json!({"name": "a", "time_added": 7}),
+            json!({"name": "a", "time_added": "2026-11-21T00:00:00"}),
+            json!({"name": "a", "time_added": "2026-11-21 00:00:00Z"}),
+            json!({"name": "a", "time_added": time, "ttl": "1"}),
+            json!({"name": "a", "time_added": time, "ttl": 1.5}),
+            json!({"name": "a", "time_added": time, "tag_mask": -1}),
+            json!({"name": "a", "time_added": time, "tag_mask": 4_294_967_296u64}),
+        ] {
+            assert!(
+                matches!(parse(&json!([entry])), Err(ObservationError::BadMember(_))),
+                "{entry}"
+            );
+        }
+        assert_eq!(parse(&json!({})), Err(ObservationError::BadMember("added")));
+    }
+}

@@ -28,10 +28,12 @@ pub(crate) struct Keys(Vec<Key>);
 
 impl Keys {
     /// Keys of a YAML text; none if it cannot be read, which reading it for real then reports.
-    pub(crate) fn of_yaml(text: &str) -> Self {
+    ///
+    /// What stands in a list of plain values is content, even where a stray colon makes a key of it, and keeps its name to itself.
+    pub(crate) fn of_yaml(text: &str, known: &[&str]) -> Self {
         let mut keys = Self::default();
         if let Ok(node) = serde_saphyr::from_str::<Node>(text) {
-            keys.collect(&node, "");
+            keys.collect(&node, "", known);
         }
         keys
     }
@@ -96,8 +98,19 @@ impl Keys {
         }
     }
 
-    fn collect(&mut self, node: &Node, path: &str) {
+    fn collect(&mut self, node: &Node, path: &str, known: &[&str]) {
+        let below = format!("{}.", pattern(path));
+        let is_content = path.ends_with(']') && !known.iter().any(|key| key.starts_with(&below));
         match node {
+            Node::Map(entries) if is_content => {
+                let place = entries.first().map(|(key, _)| key.referenced);
+                let (line, column) = place.map_or((0, 0), |place| (place.line(), place.column()));
+                self.0.push(Key {
+                    path: path.to_owned(),
+                    line,
+                    column,
+                });
+            }
             Node::Map(entries) => {
                 for (key, value) in entries {
                     let path = if path.is_empty() {
@@ -111,12 +124,12 @@ impl Keys {
                         line,
                         column,
                     });
-                    self.collect(value, &path);
+                    self.collect(value, &path, known);
                 }
             }
             Node::List(items) => {
                 for (position, item) in items.iter().enumerate() {
-                    self.collect(item, &format!("{path}[{position}]"));
+                    self.collect(item, &format!("{path}[{position}]"), known);
                 }
             }
             Node::Scalar => {}

@@ -232,13 +232,11 @@ impl Header {
         let (character_bits, address_bits) = (fixed(8)? as u32, fixed(8)? as u32);
         let mut number = || reader.variable().ok_or(DawgError::Truncated);
         let (words, nodes, _edges_while_building) = (number()?, number()?, number()?);
-        // A Unicode character has 21 bits, a bit address in a 32-bit size 35. Each node takes two bits at least.
-        if character_bits > 21
-            || address_bits > 35
-            || nodes == 0
-            || nodes > actual * 4
-            || words > u64::from(u32::MAX)
-        {
+        // A node with one edge takes two bits and a character, one with none eleven bits.
+        let most_nodes = actual * 8 / (2 + u64::from(character_bits)).min(11);
+        // A Unicode character has 21 bits, a bit address in a 32-bit size 35.
+        let fits = character_bits <= 21 && address_bits <= 35 && words <= u64::from(u32::MAX);
+        if !fits || nodes == 0 || nodes > most_nodes {
             return Err(DawgError::BadHeader);
         }
         let skip_length_bits = bit_length(u64::from(bit_length(words)));
@@ -340,7 +338,9 @@ impl<'a> Loader<'a> {
             }
         }
         // Nodes that overlap could name far more edges than the file has room for.
-        if self.edges.len() as u64 > self.file.len() as u64 * 8 {
+        if self.edges.len() as u64 * u64::from(self.header.character_bits)
+            > self.file.len() as u64 * 8
+        {
             return Err(DawgError::BadLayout);
         }
         let edge_count =

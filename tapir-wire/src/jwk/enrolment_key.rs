@@ -22,7 +22,7 @@ pub struct EnrolmentKey {
 
 enum Signer {
     Ed25519(Ed25519KeyPair),
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Ecdsa(EcdsaKeyPair),
     Rsa(rsa::KeyPair),
 }
@@ -39,7 +39,10 @@ impl EnrolmentKey {
             ("RSA", _) => ("RS256", rsa(&jwk.0)?),
             ("oct", _) => (
                 "HS256",
-                Signer::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &octets(&jwk.0, "k")?)),
+                Signer::Hmac(Box::new(hmac::Key::new(
+                    hmac::HMAC_SHA256,
+                    &octets(&jwk.0, "k")?,
+                ))),
             ),
             _ => {
                 let expected = "OKP with Ed25519, EC with P-256 or P-384, RSA, or oct";
@@ -150,4 +153,93 @@ fn rsa(jwk: &Value) -> Result<Signer, JwkError> {
     })
     .map(Signer::Rsa)
     .map_err(|_| JwkError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::AsBigEndian as _;
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, KeyPair as _, UnparsedPublicKey,
+        VerificationAlgorithm,
+    };
+    use serde_json::json;
+
+    use super::super::encode;
+    use super::*;
+
+    fn check_curve(
+        curve: &str,
+        algorithm: &str,
+        signing: &'static EcdsaSigningAlgorithm,
+        verifying: &'static dyn VerificationAlgorithm,
+    ) {
+        let pair = EcdsaKeyPair::generate(signing).unwrap();
+        let public = pair.public_key().as_ref();
+        let (x, y) = public[1..].split_at(public.len() / 2);
+        let secret = pair.private_key().as_be_bytes().unwrap();
+        let jwk = json!({"kty": "EC", "crv": curve, "x": encode(x), "y": encode(y), "d": encode(secret.as_ref())});
+        let key = EnrolmentKey::from_jwk(&jwk.to_string()).unwrap();
+        assert_eq!(key.algorithm(), algorithm);
+        let signature = key.sign(b"message").unwrap();
+        UnparsedPublicKey::new(verifying, public)
+            .verify(b"message", &signature)
+            .unwrap();
+    }
+
+    #[test]
+    fn elliptic_curves_sign() {
+        check_curve(
+            "P-256",
+            "ES256",
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            &ECDSA_P256_SHA256_FIXED,
+        );
+        check_curve(
+            "P-384",
+            "ES384",
+            &ECDSA_P384_SHA384_FIXED_SIGNING,
+            &ECDSA_P384_SHA384_FIXED,
+        );
+    }
+
+    #[test]
+    fn symmetric_keys_sign_as_in_rfc_7515() {
+        // RFC 7515 appendix A.1.
+        let key = EnrolmentKey::from_jwk(r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#)
+        .unwrap();
+        let message = concat!(
+            "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9",
+            ".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+        );
+        assert_eq!(
+            encode(&key.sign(message.as_bytes()).unwrap()),
+            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+        );
+    }
+
+    #[test]
+    fn a_wrong_algorithm_or_kind_is_named() {
+        let wrong =
+            EnrolmentKey::from_jwk(r#"{"kty":"oct","k":"AAAA","alg":"EdDSA"}"#).unwrap_err();
+        assert_eq!(
+            wrong.to_string(),
+            "key member \"alg\" is \"EdDSA\", this kind of key needs \"HS256\""
+        );
+        let strange =
+            EnrolmentKey::from_jwk(r#"{"kty":"OKP","crv":"X25519","x":"AAAA","d":"AAAA"}"#)
+                .unwrap_err();
+        assert!(matches!(strange, JwkError::UnsupportedType { .. }));
+        let public =
+            EnrolmentKey::from_jwk(r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA"}"#).unwrap_err();
+        assert_eq!(public, JwkError::MissingMember("d"));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let key = EnrolmentKey::from_jwk(r#"{"kty":"oct","kid":"e","k":"c2VjcmV0"}"#).unwrap();
+        assert_eq!(
+            format!("{key:?}"),
+            r#"EnrolmentKey { kid: Some("e"), algorithm: "HS256", .. }"#
+        );
+    }
 }

@@ -166,3 +166,51 @@ impl TrustedKey {
         self.key.verify_sig(message, signature).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn keys_that_cannot_serve_are_left_out_and_named() {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let keys = TrustedKeys::from_value(&json!({"keys": [
+            {"kty": "OKP", "crv": "Ed25519", "kid": "good", "x": x},
+            {"kty": "OKP", "crv": "Ed25519", "x": x},
+            {"kty": "OKP", "crv": "Ed25519", "kid": "wrong", "alg": "ES256", "x": x},
+            {"kty": "oct", "kid": "symmetric", "alg": "HS256", "k": "AAAA"},
+            {"kty": "OKP", "crv": "Ed25519", "kid": "short", "x": "AAAA"},
+            {"kty": "OKP", "crv": "Ed25519", "kid": "encrypts", "use": "enc", "x": x},
+            7,
+        ]}))
+        .unwrap();
+        assert_eq!(keys.kids().collect::<Vec<_>>(), ["good"]);
+        let skipped: Vec<_> = keys
+            .skipped()
+            .iter()
+            .map(|key| (key.index, key.kid.as_str()))
+            .collect();
+        assert_eq!(
+            skipped,
+            [
+                (1, ""),
+                (2, "wrong"),
+                (3, "symmetric"),
+                (4, "short"),
+                (5, "encrypts"),
+                (6, "")
+            ]
+        );
+        assert!(keys.skipped()[0].reason.contains("\"kid\""));
+    }
+
+    #[test]
+    fn what_is_no_set_is_an_error_and_an_empty_set_is_empty() {
+        for text in ["", "[]", "{}", r#"{"keys":{}}"#] {
+            assert_eq!(TrustedKeys::from_jwks(text).unwrap_err(), JwkError::NotASet);
+        }
+        assert!(TrustedKeys::from_jwks(r#"{"keys":[]}"#).unwrap().is_empty());
+    }
+}

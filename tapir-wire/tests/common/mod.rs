@@ -1,0 +1,49 @@
+//! Reads recorded vectors.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+pub fn bytes(path: &str) -> Vec<u8> {
+    let path = root().join("vectors").join(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub fn text(path: &str) -> String {
+    String::from_utf8(bytes(path)).unwrap()
+}
+
+pub fn json(path: &str) -> Value {
+    serde_json::from_slice(&bytes(path)).unwrap()
+}
+
+/// A file that upstream publishes and this repository does not copy: looked for beside the repository, or where
+/// `TAPIR_UPSTREAM_VECTORS` says.
+pub fn upstream(path: &str) -> Option<PathBuf> {
+    let beside = || root().join("../../shared/spec/vectors");
+    let folder = std::env::var_os("TAPIR_UPSTREAM_VECTORS").map_or_else(beside, PathBuf::from);
+    let path = folder.join(path);
+    if path.exists() {
+        return Some(path);
+    }
+    println!("not run: {} is not there", path.display());
+    None
+}
+
+/// Members of an array.
+pub fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A text member.
+pub fn string<'a>(value: &'a Value, member: &str) -> &'a str {
+    value[member]
+        .as_str()
+        .unwrap_or_else(|| panic!("no text {member} in {value}"))
+}

@@ -1,0 +1,127 @@
+//! Against what the upstream minimiser sends.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+mod common;
+
+use common::{json, list, string};
+use tapir_wire::event::{NewQname, topic};
+use tapir_wire::jwk::DataKey;
+use tapir_wire::jws;
+use tapir_wire::name::Name;
+
+#[test]
+fn events_have_the_exact_octets() {
+    let vectors = json("edm/dns_messages.json");
+    let timestamp = string(&vectors, "event_timestamp_input").parse().unwrap();
+    let mut ran = 0;
+    for case in list(&vectors["vectors"])
+        .iter()
+        .filter(|case| case["new_qname_json"].is_string())
+    {
+        let number = |member: &str| u16::try_from(case[member].as_u64().unwrap()).unwrap();
+        let event = NewQname {
+            flags: number("flags_for_event"),
+            qclass: number("qclass"),
+            qname: string(case, "qname").to_owned(),
+            qtype: number("qtype"),
+            timestamp,
+        };
+        assert_eq!(
+            event.to_json(),
+            string(case, "new_qname_json"),
+            "{}",
+            case["desc"]
+        );
+        ran += 1;
+    }
+    assert!(ran >= 15, "{ran}");
+}
+
+#[test]
+fn names_are_quoted_exactly() {
+    for case in list(&json("edm/dns_names.json")["vectors"]) {
+        let event = NewQname {
+            flags: 0,
+            qclass: 1,
+            qname: string(case, "presentation").to_owned(),
+            qtype: 1,
+            timestamp: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let quoted = string(case, "qname_as_json_string");
+        assert!(
+            event.to_json().contains(&format!("\"qname\":{quoted},")),
+            "{}",
+            case["desc"]
+        );
+    }
+}
+
+#[test]
+fn names_have_the_canonical_form_of_lookups() {
+    for case in list(&json("edm/dns_names.json")["vectors"]) {
+        let name = Name::parse(string(case, "presentation")).unwrap();
+        assert_eq!(
+            name.as_str(),
+            string(case, "seen_store_key"),
+            "{}",
+            case["desc"]
+        );
+        let wire = hex::decode(string(case, "wire_name_hex"))
+            .unwrap()
+            .to_ascii_lowercase();
+        assert_eq!(name.to_wire(), wire, "{}", case["desc"]);
+        let mut labels: Vec<_> = name.labels().map(str::to_owned).collect();
+        labels.reverse();
+        for (ours, recorded) in labels
+            .iter()
+            .zip(list(&case["labels_label0_first_limit10"]))
+            .take(9)
+        {
+            assert_eq!(
+                ours,
+                &recorded.as_str().unwrap().to_ascii_lowercase(),
+                "{}",
+                case["desc"]
+            );
+        }
+    }
+}
+
+#[test]
+fn events_are_signed_exactly() {
+    // RFC 8037 appendix A.1.
+    let key = DataKey::from_jwk(
+        r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+            "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"node1.example.com"}"#,
+    )
+    .unwrap();
+    let vectors = json("edm/jws.json");
+    assert!(!list(&vectors["vectors"]).is_empty());
+    for case in list(&vectors["vectors"]) {
+        let payload = string(case, "payload_utf8");
+        assert_eq!(
+            jws::sign_flattened(payload.as_bytes(), &key),
+            string(case, "jws_json")
+        );
+    }
+    assert_eq!(
+        topic(key.kid()),
+        string(&json("edm/mqtt.json"), "publish_topic")
+    );
+}
+
+#[test]
+fn key_files_are_accepted_or_refused_as_upstream_does() {
+    for case in list(&json("edm/jwk_loading.json")["vectors"]) {
+        // Its HTTP side is the stricter one: it wants the private half at start and not at the first signature.
+        let accepted = case["http"] == "ok";
+        let key = DataKey::from_jwk(&case["jwk"].to_string());
+        assert_eq!(key.is_ok(), accepted, "{case}: {key:?}");
+    }
+}
