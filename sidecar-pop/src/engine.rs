@@ -1,0 +1,261 @@
+//! The one task that changes what is known, and publishes the zone that follows from it.
+//!
+//! Change -> journal -> decide everything anew -> serial on disk -> snapshot. A change is published at once; while more stream
+//! in, one version per [`INTERVAL`] carries them together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tapir_runtime::mqtt::Incoming;
+use tapir_runtime::shutdown::Shutdown;
+use tapir_wire::jwk::TrustedKeys;
+use tapir_wire::observation::Message;
+use tapir_wire::tags::Tag;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::intake::{self, Reject};
+use crate::setup::Setup;
+use crate::sources::observations::Refusal;
+use crate::sources::{Knowledge, Observations};
+use crate::state::journal::Journal;
+use crate::state::serial::Serials;
+use crate::status::Telemetry;
+use crate::zone::build::build;
+use crate::zone::{Content, Snapshot};
+
+/// One version per interval at most.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Look at the clock at least so often: it may be set, and a timer would not notice.
+const TICK: Duration = Duration::from_millis(500);
+/// A zone that takes long to build is built less often, so that building takes a quarter of the time at most.
+const SHARE: u32 = 4;
+
+/// What the engine hears of.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The configuration in force.
+    pub setup: watch::Receiver<Option<Arc<Setup>>>,
+    /// Keys that may sign observations.
+    pub keys: watch::Receiver<Option<Arc<TrustedKeys>>>,
+    /// Messages of Core.
+    pub incoming: mpsc::Receiver<Incoming>,
+}
+
+/// State of the engine.
+#[derive(Debug)]
+pub struct Engine {
+    setup: Option<Arc<Setup>>,
+    observations: Observations,
+    /// From the first configuration on; see [`Engine::configure`].
+    disk: Option<(Journal, Serials)>,
+    published: watch::Sender<Option<Arc<Snapshot>>>,
+    telemetry: Arc<Telemetry>,
+    /// When the next version may and must be built; `None` while nothing changed.
+    due: Option<Instant>,
+    earliest: Instant,
+}
+
+impl Engine {
+    /// Nothing known, nothing published.
+    #[must_use]
+    pub fn new(published: watch::Sender<Option<Arc<Snapshot>>>, telemetry: Arc<Telemetry>) -> Self {
+        let observations = Observations::default();
+        Self { setup: None, observations, disk: None, published, telemetry, due: None, earliest: Instant::now() }
+    }
+
+    /// Works until shutdown.
+    pub async fn run(mut self, mut inputs: Inputs, shutdown: Shutdown) {
+        let setup = inputs.setup.borrow_and_update().clone();
+        if let Some(setup) = setup {
+            self.configure(setup, Timestamp::now());
+        }
+        loop {
+            self.telemetry.beat();
+            let now = Timestamp::now();
+            if self.observations.expire(now) {
+                self.changed();
+            }
+            if self.due.is_some_and(|due| due <= Instant::now()) {
+                self.publish(now);
+            }
+            self.keep_journal();
+            tokio::select! {
+                () = shutdown.requested() => return,
+                () = wake(self.due, self.observations.next_due(), now) => {}
+                Ok(()) = inputs.setup.changed() => {
+                    let setup = inputs.setup.borrow_and_update().clone();
+                    if let Some(setup) = setup {
+                        self.configure(setup, Timestamp::now());
+                    }
+                }
+                Some(first) = inputs.incoming.recv() => {
+                    let keys = inputs.keys.borrow().clone();
+                    self.receive(&first.payload, keys.as_deref(), Timestamp::now());
+                }
+            }
+        }
+    }
+
+    /// A configuration came into force. The first one tells where state lies: that is read before anything else happens.
+    pub fn configure(&mut self, setup: Arc<Setup>, now: Timestamp) {
+        if self.disk.is_none() {
+            self.open(&setup, now);
+        } else if self.setup.as_ref().is_some_and(|old| old.data_dir != setup.data_dir) {
+            tracing::warn!("a new dataDir takes effect with the next start of the process");
+        }
+        self.setup = Some(setup);
+        self.report_sources();
+        self.changed();
+    }
+
+    /// A message of Core.
+    pub fn receive(&mut self, message: &[u8], keys: Option<&TrustedKeys>, now: Timestamp) {
+        let wanted = self.setup.as_ref().is_some_and(|setup| setup.rules.core.is_some());
+        let taken = if wanted { intake::take(message, keys) } else { Err(Reject::NotWanted) };
+        match taken {
+            Ok(message) => {
+                self.telemetry.metrics.message("accepted");
+                self.observe(&message, now);
+            }
+            Err(reject) => {
+                self.telemetry.metrics.message(reject.label());
+                tracing::warn!(reason = reject.label(), error = %reject, "message of Core refused");
+            }
+        }
+    }
+
+    /// Applies an accepted message.
+    pub fn observe(&mut self, message: &Message, now: Timestamp) {
+        let metrics = &self.telemetry.metrics;
+        let mut changes = Vec::new();
+        let mut refused = 0;
+        for (reason, count) in &message.rejected {
+            metrics.observation(reason.into(), *count);
+            refused += count;
+        }
+        let zone = self.setup.as_ref().map(|setup| &setup.zone);
+        for (entry, removal) in message.added.iter().map(|entry| (entry, false)).chain(message.removed.iter().map(|entry| (entry, true))) {
+            if let Some(Err(unfit)) = zone.map(|zone| zone.check(&entry.name)) {
+                metrics.observation(unfit.into(), 1);
+                refused += 1;
+                continue;
+            }
+            let outcome = if removal { self.observations.remove(entry, now) } else { self.observations.add(entry, now) };
+            match outcome {
+                Ok(record) => {
+                    metrics.observation(if removal { "removed" } else { "added" }, 1);
+                    changes.push((entry.name.clone(), record));
+                    if !removal && entry.tag_mask & Tag::LOOPTEST.mask() != 0 {
+                        self.telemetry.looptest(now);
+                    }
+                }
+                Err(refusal) => {
+                    metrics.observation(refusal.into(), 1);
+                    // A removal of what is not there is normal; everything else is worth a figure in the status.
+                    refused += u64::from(refusal != Refusal::Unknown);
+                }
+            }
+        }
+        if !changes.is_empty() {
+            let lines = changes.iter().map(|(name, record)| (name, record));
+            if let Some((journal, _)) = &mut self.disk
+                && let Err(error) = journal.append(lines)
+            {
+                self.telemetry.metrics.state_error("journal");
+                tracing::error!(%error, "an observation could not be written down; a restart would forget it");
+            }
+            self.changed();
+        }
+        self.telemetry.observed(refused, now, self.observations.len(), self.observations.live_len());
+    }
+
+    /// Something changed: publish as soon as may be.
+    fn changed(&mut self) {
+        self.due.get_or_insert(self.earliest);
+    }
+
+    /// Decides everything anew; new content gets a new serial and is published.
+    pub fn publish(&mut self, now: Timestamp) {
+        self.due = None;
+        let Some(setup) = self.setup.clone() else { return };
+        let started = Instant::now();
+        let content = build(&setup.zone, &Knowledge { rules: &setup.rules, observations: &self.observations });
+        let took = started.elapsed();
+        self.earliest = started + INTERVAL.max(took * SHARE);
+        self.telemetry.metrics.build_microseconds.set(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+        self.telemetry.observed(0, now, self.observations.len(), self.observations.live_len());
+        if self.published.borrow().as_ref().is_some_and(|snapshot| snapshot.content == content) {
+            return;
+        }
+        self.issue(content, now);
+    }
+
+    fn issue(&mut self, content: Content, now: Timestamp) {
+        let Some((_, serials)) = &mut self.disk else { return };
+        let (serial, error) = serials.of(content.fingerprint(), now);
+        if let Some(error) = error {
+            self.telemetry.metrics.state_error("serial");
+            tracing::error!(%error, "the serial could not be written down");
+        }
+        tracing::info!(serial = serial.0, records = content.records.len(), "zone published");
+        self.telemetry.published(&content, serial);
+        self.published.send_replace(Some(Arc::new(Snapshot { serial, content })));
+    }
+
+    fn open(&mut self, setup: &Setup, now: Timestamp) {
+        let (journal, kept) = Journal::open(&setup.data_dir);
+        if kept.error.is_some() || kept.broken > 0 {
+            self.telemetry.metrics.state_error("journal");
+            tracing::warn!(broken_lines = kept.broken, error = ?kept.error, "kept observations could not all be read");
+        }
+        for (name, record) in kept.records {
+            // The names were good when they were written; a hand or a bad disk may have changed that.
+            if setup.zone.check(&name).is_ok() {
+                self.observations.restore(name, record, now);
+            }
+        }
+        let (serials, error) = Serials::open(&setup.data_dir);
+        if let Some(error) = error {
+            self.telemetry.metrics.state_error("serial");
+            tracing::warn!(%error, "the last serial could not be read, going on from the clock");
+        }
+        tracing::info!(names = self.observations.len(), "kept state read");
+        self.disk = Some((journal, serials));
+    }
+
+    fn keep_journal(&mut self) {
+        let names = self.observations.len();
+        let Some((journal, _)) = &mut self.disk else { return };
+        if journal.needs_rewrite(names) && self.telemetry.may_write() {
+            if let Err(error) = journal.rewrite(self.observations.all()) {
+                self.telemetry.metrics.state_error("journal");
+                tracing::error!(%error, "observations cannot be written down; a restart would forget them");
+                self.telemetry.write_failed();
+            }
+        }
+    }
+
+    fn report_sources(&self) {
+        let Some(setup) = &self.setup else { return };
+        for list in setup.rules.lists.iter().filter(|list| !list.rejected.is_empty()) {
+            let first = list.rejected.first().map(|(line, reason)| format!("entry {line}: {reason}"));
+            tracing::warn!(source = list.source, rejected = list.rejected.len(), first, "entries of a list are refused, the rest is in force");
+        }
+        self.telemetry.configured(setup);
+    }
+}
+
+/// When something is due: a version, an expiry (wall clock), or another look at the clock.
+async fn wake(publish: Option<Instant>, expiry: Option<Timestamp>, now: Timestamp) {
+    let expiry = expiry.map_or(TICK, |expiry| Duration::try_from(expiry.duration_since(now)).unwrap_or_default());
+    let pause = sleep(expiry.min(TICK));
+    match publish {
+        Some(due) => tokio::select! {
+            () = pause => {}
+            () = sleep_until(due) => {}
+        },
+        None => pause.await,
+    }
+}
