@@ -27,3 +27,11 @@ pub const LABEL_EDGE_NAMESPACE: &str = "dnstapir.se/edge-namespace";
 pub const ANNOTATION_INJECTION: &str = "dnstapir.se/injection-revision";
 /// Annotation of Pods that the operator touches so that the kubelet refreshes their volumes at once.
 pub const ANNOTATION_CONFIG: &str = "dnstapir.se/config-revision";
+/// Label of Pods (which edge they belong to) and of everything that the operator owns.
+pub const LABEL_EDGE: &str = "dnstapir.se/edge";
+/// Finalizer of TapirEdge.
+pub const FINALIZER_OFFBOARD: &str = "dnstapir.se/offboard";
+/// Finalizer of the identity Secret.
+pub const FINALIZER_IDENTITY: &str = "dnstapir.se/identity";
+/// Field manager of every server-side apply.
+pub const FIELD_MANAGER: &str = "tapir-operator";

@@ -41,3 +41,57 @@ fn walk(value: &mut Value) {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// `UPDATE_CRDS=1 cargo test -p tapir-operator crds` writes the files.
+    #[test]
+    fn files_have_not_drifted_from_the_types() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for (file, definition) in all().unwrap() {
+            let text = serde_saphyr::to_string(&definition).unwrap();
+            let plain = format!("# Generated from operator/src/api; do not edit.\n{text}");
+            let indented: String = text.lines().map(|line| format!("{line}\n")).collect();
+            let chart = format!(
+                "{{{{- /* Generated from operator/src/api; do not edit. */ -}}}}\n{}",
+                indented.replacen("metadata:\n", "metadata:\n  annotations:\n    helm.sh/resource-policy: keep\n", 1)
+            );
+            for (path, wanted) in [(format!("crds/{file}"), plain), (format!("charts/tapir-operator-crds/templates/{file}"), chart)] {
+                let path = root.join(path);
+                if std::env::var_os("UPDATE_CRDS").is_some() {
+                    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                    std::fs::write(&path, &wanted).unwrap();
+                }
+                let found = std::fs::read_to_string(&path).unwrap_or_default();
+                assert!(found == wanted, "{} differs from the types: run `UPDATE_CRDS=1 cargo test -p tapir-operator crds`", path.display());
+            }
+        }
+    }
+
+    /// Definitions far below what etcd and server-side apply bear; and every pattern compiles.
+    #[test]
+    fn definitions_are_small_and_their_patterns_compile() {
+        for (file, definition) in all().unwrap() {
+            let value = serde_json::to_value(&definition).unwrap();
+            assert!(value.to_string().len() < 128 * 1024, "{file}");
+            let mut patterns = Vec::new();
+            collect(&value, &mut patterns);
+            assert!(patterns.iter().all(|pattern| regex::Regex::new(pattern).is_ok()), "{patterns:?}");
+        }
+    }
+
+    fn collect(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("pattern").and_then(Value::as_str).map(str::to_owned));
+                members.values().for_each(|value| collect(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| collect(value, found)),
+            _ => {}
+        }
+    }
+}

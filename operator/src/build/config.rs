@@ -1,0 +1,203 @@
+//! The ConfigMaps that sidecars read: `<edge>-edm` and `<edge>-pop`.
+//!
+//! While an edge lives it owns them. The offboarded form has no owner: it must outlive the edge until its Pods are gone, because a file
+//! that merely vanished means "keep the last good state" to a sidecar.
+
+use std::collections::BTreeMap;
+use std::net::{AddrParseError, IpAddr, SocketAddr};
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use tapir_wire::config::edm::EdmConfig;
+use tapir_wire::config::pop::{self, PopConfig};
+use tapir_wire::config::ConfigError;
+use tapir_wire::node::paths::{EDM_CONFIG_FILE, POP_CONFIG_FILE, WELL_KNOWN_DOMAINS_FILE};
+
+use super::{Edge, owned, revision, unowned};
+use crate::api::policy::{DoubtRule, Source, TapirPolicySpec};
+
+/// What the API server takes in one ConfigMap, less some room for metadata.
+const MOST_BYTES: usize = 1024 * 1024 - 16 * 1024;
+
+/// Why a configuration cannot be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigBuildError {
+    /// The NOTIFY address passed the schema and still is none.
+    #[error("reading spec.resolver.notify.address as an IP address")]
+    NotifyAddress(#[source] AddrParseError),
+    /// The file format refused the values.
+    #[error("rendering {file}")]
+    Render {
+        /// Name of the file.
+        file: &'static str,
+        /// Why.
+        #[source]
+        source: ConfigError,
+    },
+    /// A ConfigMap cannot hold it.
+    #[error("{what} takes {size} bytes and a ConfigMap holds {MOST_BYTES}: shorten {remedy}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size.
+        size: usize,
+        /// What to shorten.
+        remedy: &'static str,
+    },
+}
+
+/// Name of EDM's ConfigMap.
+#[must_use]
+pub fn edm_config_name(edge: &str) -> String {
+    format!("{edge}-edm")
+}
+
+/// Name of POP's ConfigMap.
+#[must_use]
+pub fn pop_config_name(edge: &str) -> String {
+    format!("{edge}-pop")
+}
+
+/// EDM's ConfigMap while the edge lives. Switched off in the resource means disabled here, for Pods that still have the sidecar.
+///
+/// # Errors
+/// When it does not fit into a ConfigMap.
+pub fn edm_config(edge: &Edge<'_>, well_known_domains: Option<&[u8]>) -> Result<ConfigMap, ConfigBuildError> {
+    let mut config = bare_edm()?;
+    config.disabled = !edge.spec.edm.enabled;
+    config.well_known_domains_file = well_known_domains.map(|_| WELL_KNOWN_DOMAINS_FILE.into());
+    let text = edm_text(config, well_known_domains)?;
+    fits("spec.edm.wellKnownDomains with edm.toml", text.len() + well_known_domains.map_or(0, <[u8]>::len), "the list")?;
+    let mut map = ConfigMap {
+        metadata: owned(edge, edm_config_name(edge.name)),
+        data: Some(BTreeMap::from([(EDM_CONFIG_FILE.to_owned(), text)])),
+        ..ConfigMap::default()
+    };
+    if let Some(list) = well_known_domains {
+        map.binary_data = Some(BTreeMap::from([(WELL_KNOWN_DOMAINS_FILE.to_owned(), ByteString(list.to_vec()))]));
+    }
+    Ok(map)
+}
+
+/// POP's ConfigMap while the edge lives. `policy` is absent only when POP is switched off and names none.
+///
+/// # Errors
+/// When the policy does not fit into a ConfigMap.
+pub fn pop_config(edge: &Edge<'_>, policy: Option<&TapirPolicySpec>) -> Result<ConfigMap, ConfigBuildError> {
+    let notify = &edge.spec.resolver.notify;
+    let address: IpAddr = notify.address.parse().map_err(ConfigBuildError::NotifyAddress)?;
+    let mut config = bare_pop()?;
+    config.disabled = !edge.spec.pop.enabled;
+    config.zone.clone_from(&edge.spec.pop.zone);
+    config.notify = vec![SocketAddr::new(address, notify.port)];
+    if let Some(policy) = policy {
+        config.mode = policy.mode.into();
+        config.sources = policy.sources.iter().map(source).collect();
+        config.deny = pop::Deny { action: policy.deny.action.into() };
+        config.doubt = policy.doubt.iter().map(rule).collect();
+    }
+    let text = pop_text(config)?;
+    fits("the TapirPolicy as pop.yaml", text.len(), "spec.sources[].inline.names of the TapirPolicy")?;
+    Ok(pop_map(owned(edge, pop_config_name(edge.name)), text))
+}
+
+/// EDM's ConfigMap after the edge: disabled, everything else as it was.
+///
+/// # Errors
+/// When it cannot be rendered.
+pub fn offboarded_edm_config(namespace: &str, edge: &str, present: Option<&ConfigMap>) -> Result<ConfigMap, ConfigBuildError> {
+    let list = present.and_then(|map| map.binary_data.as_ref()?.get(WELL_KNOWN_DOMAINS_FILE));
+    let mut config = file(present, EDM_CONFIG_FILE)
+        .and_then(|text| EdmConfig::parse(text).ok())
+        .map_or_else(bare_edm, |parsed| Ok(parsed.config))?;
+    config.disabled = true;
+    let text = edm_text(config, list.map(|bytes| bytes.0.as_slice()))?;
+    Ok(ConfigMap {
+        metadata: unowned(namespace, edge, edm_config_name(edge)),
+        data: Some(BTreeMap::from([(EDM_CONFIG_FILE.to_owned(), text)])),
+        binary_data: list.map(|bytes| BTreeMap::from([(WELL_KNOWN_DOMAINS_FILE.to_owned(), bytes.clone())])),
+        ..ConfigMap::default()
+    })
+}
+
+/// POP's ConfigMap after the edge: no connection to Core, local lists served on. It is made from the present one, because the policy
+/// may be gone already.
+///
+/// # Errors
+/// When it cannot be rendered.
+pub fn offboarded_pop_config(namespace: &str, edge: &str, present: Option<&ConfigMap>) -> Result<ConfigMap, ConfigBuildError> {
+    let mut config = file(present, POP_CONFIG_FILE)
+        .and_then(|text| PopConfig::parse(text).ok())
+        .map_or_else(bare_pop, |parsed| Ok(parsed.config))?;
+    config.disabled = true;
+    Ok(pop_map(unowned(namespace, edge, pop_config_name(edge)), pop_text(config)?))
+}
+
+/// The revision that a rendered ConfigMap carries, as the sidecar will report it.
+#[must_use]
+pub fn revision_of(map: &ConfigMap) -> Option<String> {
+    file(Some(map), EDM_CONFIG_FILE)
+        .and_then(|text| EdmConfig::parse(text).ok())
+        .map(|parsed| parsed.config.revision)
+        .or_else(|| file(Some(map), POP_CONFIG_FILE).and_then(|text| PopConfig::parse(text).ok()).map(|parsed| parsed.config.revision))
+}
+
+fn file<'a>(map: Option<&'a ConfigMap>, name: &str) -> Option<&'a str> {
+    map.and_then(|map| map.data.as_ref()?.get(name)).map(String::as_str)
+}
+
+fn fits(what: &'static str, size: usize, remedy: &'static str) -> Result<(), ConfigBuildError> {
+    if size > MOST_BYTES { Err(ConfigBuildError::TooLarge { what, size, remedy }) } else { Ok(()) }
+}
+
+fn pop_map(metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta, text: String) -> ConfigMap {
+    ConfigMap { metadata, data: Some(BTreeMap::from([(POP_CONFIG_FILE.to_owned(), text)])), ..ConfigMap::default() }
+}
+
+/// The revision covers the list too, so that `/status` shows which list is in force.
+fn edm_text(mut config: EdmConfig, list: Option<&[u8]>) -> Result<String, ConfigBuildError> {
+    let render = |config: &EdmConfig| config.to_toml().map_err(|source| ConfigBuildError::Render { file: EDM_CONFIG_FILE, source });
+    config.revision = String::new();
+    config.revision = revision([render(&config)?.as_bytes(), list.unwrap_or_default()]);
+    render(&config)
+}
+
+fn pop_text(mut config: PopConfig) -> Result<String, ConfigBuildError> {
+    let render = |config: &PopConfig| config.to_yaml().map_err(|source| ConfigBuildError::Render { file: POP_CONFIG_FILE, source });
+    config.revision = String::new();
+    config.revision = revision([render(&config)?.as_bytes()]);
+    render(&config)
+}
+
+fn source(source: &Source) -> pop::Source {
+    pop::Source {
+        name: source.name.clone(),
+        list: source.list.into(),
+        r#match: source.r#match.into(),
+        core: source.core.as_ref().map(|_| pop::CoreSource {}),
+        inline: source.inline.as_ref().map(|inline| pop::InlineSource { names: inline.names.clone() }),
+    }
+}
+
+fn rule(rule: &DoubtRule) -> pop::DoubtRule {
+    pop::DoubtRule {
+        name: rule.name.clone(),
+        any_tags: rule.any_tags.clone(),
+        all_tags: rule.all_tags.clone(),
+        min_tags: rule.min_tags,
+        action: rule.action.into(),
+    }
+}
+
+/// Everything at its default, as the file format itself has it.
+fn bare_edm() -> Result<EdmConfig, ConfigBuildError> {
+    EdmConfig::parse(&format!("format = {}", EdmConfig::FORMAT))
+        .map(|parsed| parsed.config)
+        .map_err(|source| ConfigBuildError::Render { file: EDM_CONFIG_FILE, source })
+}
+
+fn bare_pop() -> Result<PopConfig, ConfigBuildError> {
+    PopConfig::parse(&format!("format: {}", PopConfig::FORMAT))
+        .map(|parsed| parsed.config)
+        .map_err(|source| ConfigBuildError::Render { file: POP_CONFIG_FILE, source })
+}

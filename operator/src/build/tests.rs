@@ -1,0 +1,147 @@
+//! Snapshots of everything built, and proof that what is built passes the check while broken things do not.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::TapirPolicySpec;
+use crate::build::check::validate_value;
+
+fn spec(overrides: &Value) -> TapirEdgeSpec {
+    let mut spec = json!({
+        "enrollment": {"credentialsSecretRef": {"name": "demo-enrollment"}},
+        "resolver": {"container": "unbound"},
+        "pop": {"policyRef": {"name": "default"}}
+    });
+    for (name, value) in overrides.as_object().unwrap() {
+        spec[name] = value.clone();
+    }
+    serde_json::from_value(spec).unwrap()
+}
+
+fn edge(spec: &TapirEdgeSpec) -> Edge<'_> {
+    Edge { namespace: "dns", name: "demo", uid: "00000000-0000-0000-0000-000000000001", spec }
+}
+
+fn policy() -> TapirPolicySpec {
+    serde_json::from_value(json!({
+        "sources": [
+            {"name": "dns-tapir", "list": "Doubt", "core": {}},
+            {"name": "own-allow", "list": "Allow", "match": "Subtree", "inline": {"names": ["example.se"]}},
+            {"name": "own-deny", "list": "Deny", "inline": {"names": ["bad.example"]}}
+        ],
+        "doubt": [
+            {"name": "loop", "anyTags": ["looptest"], "action": "NXDOMAIN"},
+            {"name": "suspect", "minTags": 3, "action": "NODATA"}
+        ]
+    }))
+    .unwrap()
+}
+
+const IMAGES: Images<'_> = Images { edm: "tapir.local/tapir-edm:0.1.0", pop: "registry.example:5000/tapir/tapir-pop:0.1.0" };
+
+fn built(overrides: &Value) -> crate::api::Injection {
+    injection(&edge(&spec(overrides)), IMAGES).unwrap()
+}
+
+#[test]
+fn injection_of_both_sidecars() {
+    insta::assert_yaml_snapshot!(built(&json!({})));
+}
+
+#[test]
+fn a_disabled_sidecar_leaves_nothing_behind() {
+    let text = serde_json::to_string(&built(&json!({"edm": {"enabled": false}}))).unwrap();
+    assert!(!text.contains("tapir-edm"), "{text}");
+    assert!(text.contains("tapir-pop"));
+}
+
+#[test]
+fn the_revision_follows_the_content() {
+    let same = built(&json!({}));
+    assert_eq!(same, built(&json!({})));
+    let other = built(&json!({"edm": {"resources": {"limits": {"memory": "512Mi"}}}}));
+    assert_ne!(same.revision, other.revision);
+}
+
+#[test]
+fn binding_of_an_edge() {
+    insta::assert_yaml_snapshot!(binding("dns", "demo", "tapir-operator-inject"));
+}
+
+#[test]
+fn configuration_of_both_sidecars() {
+    let spec = spec(&json!({}));
+    let edge = edge(&spec);
+    insta::assert_yaml_snapshot!("edm_config", edm_config(&edge, Some(b"list")).unwrap());
+    insta::assert_yaml_snapshot!("pop_config", pop_config(&edge, Some(&policy())).unwrap());
+}
+
+#[test]
+fn sidecars_read_what_is_rendered() {
+    let spec = spec(&json!({}));
+    for map in [edm_config(&edge(&spec), None).unwrap(), pop_config(&edge(&spec), Some(&policy())).unwrap()] {
+        assert_eq!(config::revision_of(&map).map(|revision| revision.len()), Some(16), "{map:?}");
+    }
+}
+
+#[test]
+fn another_list_is_another_revision() {
+    let spec = spec(&json!({}));
+    let with = |list: &[u8]| config::revision_of(&edm_config(&edge(&spec), Some(list)).unwrap());
+    assert_ne!(with(b"one"), with(b"two"));
+}
+
+#[test]
+fn offboarding_disables_and_keeps_the_rest() {
+    let spec = spec(&json!({}));
+    let before = pop_config(&edge(&spec), Some(&policy())).unwrap();
+    let after = offboarded_pop_config("dns", "demo", Some(&before)).unwrap();
+    insta::assert_yaml_snapshot!("offboarded_pop", after);
+    let before = edm_config(&edge(&spec), Some(b"list")).unwrap();
+    let after = offboarded_edm_config("dns", "demo", Some(&before)).unwrap();
+    assert_eq!(after.binary_data, before.binary_data);
+    assert!(after.metadata.owner_references.is_none(), "an owner would take it along");
+    assert!(after.data.unwrap()["edm.toml"].contains("disabled = true"));
+    assert!(offboarded_edm_config("dns", "demo", None).unwrap().data.unwrap()["edm.toml"].contains("disabled = true"));
+}
+
+#[test]
+fn a_list_too_long_for_a_config_map_is_refused() {
+    let spec = spec(&json!({}));
+    let list = vec![0; 1024 * 1024];
+    assert!(matches!(edm_config(&edge(&spec), Some(&list)), Err(ConfigBuildError::TooLarge { .. })));
+}
+
+#[rstest::rstest]
+#[case("/burstable/0/image", json!("not an image"))]
+#[case("/burstable/0/image", json!("Upper/case"))]
+#[case("/burstable/0/resources/requests/memory", json!("much"))]
+#[case("/burstable/0/resources/requests/cpu", json!("0"))]
+#[case("/burstable/0/name", json!("resolver"))]
+#[case("/burstable/0/securityContext/runAsUser", json!(0))]
+#[case("/burstable/0/securityContext/allowPrivilegeEscalation", json!(true))]
+#[case("/burstable/0/securityContext/privileged", json!(true))]
+#[case("/burstable/0/ports", json!([]))]
+#[case("/volumes/0/hostPath", json!({"path": "/"}))]
+#[case("/volumes/2/projected/sources/0/configMap/optional", json!(false))]
+#[case("/container", json!("Not_A_Name"))]
+#[case("/revision", json!(7))]
+#[case("/guaranteed", json!([]))]
+fn the_check_refuses_what_a_pod_would(#[case] pointer: &str, #[case] bad: Value) {
+    let mut value = serde_json::to_value(built(&json!({}))).unwrap();
+    assert_eq!(validate_value(&value), Ok(()));
+    let (parent, member) = pointer.rsplit_once('/').unwrap();
+    value.pointer_mut(parent).unwrap()[member] = bad;
+    assert!(validate_value(&value).is_err(), "{pointer}");
+}
+
+#[test]
+fn the_check_sees_doubles_and_gaps() {
+    let good = built(&json!({}));
+    let mut double = good.clone();
+    double.volumes.push(double.volumes[0].clone());
+    assert!(matches!(validate_injection(&double), Err(InjectionError::Duplicate { what: "volume", .. })));
+    let mut gap = good;
+    gap.volumes.remove(0);
+    assert!(matches!(validate_injection(&gap), Err(InjectionError::NoVolume { .. })));
+}
