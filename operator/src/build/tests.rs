@@ -114,7 +114,7 @@ fn a_list_too_long_for_a_config_map_is_refused() {
 
 #[rstest::rstest]
 #[case("/burstable/0/image", json!("not an image"))]
-#[case("/burstable/0/image", json!("Upper/case"))]
+#[case("/burstable/0/image", json!("registry.example/Upper"))]
 #[case("/burstable/0/resources/requests/memory", json!("much"))]
 #[case("/burstable/0/resources/requests/cpu", json!("0"))]
 #[case("/burstable/0/name", json!("resolver"))]

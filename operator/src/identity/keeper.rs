@@ -75,11 +75,17 @@ pub enum KeepError {
 }
 
 /// Keeps identities.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Keeper {
     pub client: Client,
     pub leadership: Leadership,
     pub metrics: Metrics,
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").finish_non_exhaustive()
+    }
 }
 
 impl Keeper {
