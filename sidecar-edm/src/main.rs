@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tapir_edm::run::{Options, run};
 use tapir_runtime::shutdown::Shutdown;
 
 /// DNS TAPIR Edge DNSTAP Minimiser: dnstap in, minimised data out.
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         match Shutdown::on_signals() {
             Ok(shutdown) => {
-                match tapir_edm::run::run(&config_file, &tapir_runtime::instance::suffix(), shutdown).await {
+                match run(Options::new(config_file, tapir_runtime::instance::suffix()), shutdown).await {
                     Ok(()) => {
                         tracing::info!("stopped");
                         ExitCode::SUCCESS

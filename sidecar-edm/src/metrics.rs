@@ -1,6 +1,6 @@
 //! What EDM counts. Never a label that comes from outside: no names, no addresses.
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -23,6 +23,18 @@ pub struct ReasonLabels {
     /// Why.
     pub reason: Reason,
 }
+
+macro_rules! label_from_name {
+    ($($label:ty),*) => {$(
+        impl EncodeLabelValue for $label {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+                <&str>::from(*self).encode(encoder)
+            }
+        }
+    )*};
+}
+
+label_from_name!(End, Reason);
 
 /// All counters. Cloning shares them.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use prometheus_client::encoding::EncodeLabelValue;
 use strum::{EnumIter, IntoStaticStr};
 use tapir_wire::dawg::DomainSet;
 use tapir_wire::event::NewQname;
@@ -29,7 +28,7 @@ pub struct View {
 }
 
 /// Why a frame makes no event. Label of the metric `tapir_edm_frames_without_event_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, EnumIter, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// Not dnstap.

@@ -1,17 +1,19 @@
 //! The publisher: events out of the queue, signed, to the broker, off the queue at PUBACK.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tapir_runtime::back_off::BackOff;
-use tapir_runtime::mqtt::{MqttPublisher, PublishError, Qos};
+use tapir_runtime::mqtt::{ConnectionState, MqttPublisher, PublishError, Qos};
 use tapir_runtime::shutdown::Shutdown;
 use tapir_wire::event;
 use tapir_wire::jwk::DataKey;
 use tapir_wire::jws;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::queue::{EventQueue, Ticket};
@@ -19,6 +21,11 @@ use crate::reload::InForce;
 
 /// Events on their way at once: with 50 ms to the broker and back this is 640 events a second.
 const WINDOW: usize = 32;
+
+/// Time for what waits when EDM shuts down.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+/// How often the queue is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The publisher's state.
 #[derive(Debug)]
@@ -31,14 +38,31 @@ pub struct Publisher {
     pub in_force: watch::Receiver<Arc<InForce>>,
     /// The connection.
     pub mqtt: MqttPublisher,
+    /// Where the connection stands.
+    pub connection: watch::Receiver<ConnectionState>,
 }
 
 impl Publisher {
-    /// Publishes until shutdown; then what is on its way is waited for no longer.
-    pub async fn run(self, shutdown: Shutdown) {
+    /// Publishes until shutdown and, when the worker has put in its last event, for a moment more.
+    pub async fn run(self, worker_gone: CancellationToken, shutdown: Shutdown) {
+        let last_moment = async {
+            shutdown.requested().await;
+            let _ = timeout(LAST_MOMENT, self.emptied(worker_gone)).await;
+        };
         tokio::select! {
             () = self.publish_for_ever() => {}
-            () = shutdown.requested() => {}
+            () = last_moment => {}
+        }
+        let lost = self.queue.close();
+        if lost > 0 {
+            tracing::error!(events = lost, "events were not sent before the end");
+        }
+    }
+
+    async fn emptied(&self, worker_gone: CancellationToken) {
+        worker_gone.cancelled().await;
+        while !self.queue.is_empty() && self.connection.borrow().connected {
+            sleep(LOOK).await;
         }
     }
 

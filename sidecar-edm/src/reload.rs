@@ -229,3 +229,61 @@ fn describe(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A volume as the kubelet makes it: files are links through `..data`, which is renamed to replace all at once.
+    fn publish(volume: &Path, version: &str, files: &[(&str, Vec<u8>)]) {
+        let content = volume.join(format!("..{version}"));
+        fs::create_dir(&content).unwrap();
+        for (name, octets) in files {
+            fs::write(content.join(name), octets).unwrap();
+            let link = volume.join(name);
+            if link.symlink_metadata().is_err() {
+                symlink(Path::new("..data").join(name), link).unwrap();
+            }
+        }
+        symlink(format!("..{version}"), volume.join("..data_tmp")).unwrap();
+        fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    }
+
+    fn config(revision: &str) -> Vec<u8> {
+        format!("format = 1\nrevision = \"{revision}\"\nwell-known-domains-file = \"list.dawg\"\n").into_bytes()
+    }
+
+    #[test]
+    fn follows_a_mounted_volume() {
+        let volume = tempfile::tempdir().unwrap();
+        let list = |words: &[&str]| tapir_wire::dawg::compile(words.iter().copied()).unwrap();
+        let mut reloader = Reloader::new(&volume.path().join("edm.toml"));
+        let nothing = reloader.read();
+        assert_eq!(nothing.config_error.as_deref(), Some("edm.toml is missing"));
+        assert!(!nothing.sending());
+
+        publish(volume.path(), "1", &[("edm.toml", config("a")), ("list.dawg", list(&["a."]))]);
+        let first = reloader.read();
+        assert_eq!(first.config_error, None);
+        assert!(first.sending() && first.well_known.as_ref().unwrap().lookup("a.").is_some());
+        assert!(first.mqtt_settings("x").is_none(), "no identity, no connection");
+
+        publish(volume.path(), "2", &[("edm.toml", config("b")), ("list.dawg", list(&["b."]))]);
+        let second = reloader.read();
+        assert_eq!(second.config.as_ref().unwrap().revision, "b");
+        assert!(second.well_known.as_ref().unwrap().lookup("b.").is_some());
+
+        publish(volume.path(), "3", &[("edm.toml", config("c")), ("list.dawg", b"broken".to_vec())]);
+        let third = reloader.read();
+        assert_eq!(third.config.as_ref().unwrap().revision, "c");
+        assert!(third.well_known.as_ref().unwrap().lookup("b.").is_some(), "the last good list stays");
+        assert!(third.config_error.unwrap().starts_with("list list.dawg: "));
+
+        publish(volume.path(), "4", &[("edm.toml", b"format = 1\n".to_vec())]);
+        let fourth = reloader.read();
+        assert!(fourth.well_known.is_none() && fourth.config_error.is_none(), "a list that is not wanted any more goes");
+    }
+}

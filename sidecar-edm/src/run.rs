@@ -1,7 +1,7 @@
 //! Wires everything together and keeps it running until shutdown.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,22 +26,44 @@ use crate::worker::Worker;
 /// Time for DISCONNECT when everything else has ended.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Runs EDM with the configuration file `file` until shutdown.
+/// What EDM is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Configuration file; identity and list lie in the same folder.
+    pub config_file: PathBuf,
+    /// What tells this instance from others of the same node.
+    pub instance: String,
+    /// Socket while no configuration says otherwise.
+    pub default_socket: PathBuf,
+    /// HTTP while no configuration says otherwise.
+    pub default_http: SocketAddr,
+}
+
+impl Options {
+    /// With the places that resolvers and operators know as constants.
+    #[must_use]
+    pub fn new(config_file: PathBuf, instance: String) -> Self {
+        Self { config_file, instance, default_socket: paths::DNSTAP_SOCKET.into(), default_http: SocketAddr::from(([0u16; 8], paths::EDM_HTTP_PORT)) }
+    }
+}
+
+/// Runs EDM until shutdown.
 ///
 /// Nothing that is missing or bad in files, network or Core ends it: the socket is served in any case.
-pub async fn run(file: &Path, instance: &str, shutdown: Shutdown) -> Result<(), TaskFailed> {
+pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed> {
     let metrics = Arc::new(Metrics::default());
-    let mut reloader = Reloader::new(file);
+    let Options { config_file, instance, default_socket, default_http } = options;
+    let mut reloader = Reloader::new(&config_file);
     // Before the first reading, so that no change falls between.
     let watch = reload::directory_watch(&reloader, &shutdown);
     let first = Arc::new(reloader.read());
     let (in_force_sender, in_force) = watch::channel(Arc::clone(&first));
     let queue = Arc::new(EventQueue::new(1));
     let (settings_sender, settings) = watch::channel(None);
-    let (path_sender, path) = watch::channel(PathBuf::from(paths::DNSTAP_SOCKET));
-    let (listen_sender, listen) = watch::channel(SocketAddr::from(([0u16; 8], paths::EDM_HTTP_PORT)));
+    let (path_sender, path) = watch::channel(default_socket);
+    let (listen_sender, listen) = watch::channel(default_http);
     let followers = Followers {
-        instance: instance.to_owned(),
+        instance,
         queue: Arc::clone(&queue),
         metrics: Arc::clone(&metrics),
         settings: settings_sender,
@@ -50,7 +72,9 @@ pub async fn run(file: &Path, instance: &str, shutdown: Shutdown) -> Result<(), 
     };
     followers.follow(&first);
 
-    let mqtt = mqtt::spawn(settings, shutdown.clone());
+    // Ends last, so that what waits can still be sent.
+    let (_, mqtt_shutdown) = Shutdown::manual();
+    let mqtt = mqtt::spawn(settings, mqtt_shutdown.clone());
     let (listening_sender, listening) = watch::channel(Err("not listening yet".to_owned()));
     let (frames_sender, frames) = frame_queue();
     let worker_gone = CancellationToken::new();
@@ -70,19 +94,20 @@ pub async fn run(file: &Path, instance: &str, shutdown: Shutdown) -> Result<(), 
 
     let listener = Listener { frames: frames_sender, metrics: Arc::clone(&metrics), state: listening_sender, max_connections: MAX_CONNECTIONS };
     let worker = Worker::new(Arc::clone(&queue), Arc::clone(&metrics), in_force.clone());
-    let publisher = Publisher { queue, metrics: Arc::clone(&metrics), in_force: in_force.clone(), mqtt: mqtt.publisher };
-    let guard = worker_gone.drop_guard();
+    let publisher = Publisher { queue, metrics: Arc::clone(&metrics), in_force: in_force.clone(), mqtt: mqtt.publisher, connection: mqtt.state.clone() };
+    let guard = worker_gone.clone().drop_guard();
     let mut tasks = JoinSet::new();
     tasks.spawn(listener.run(path, shutdown.clone()));
     tasks.spawn(async move {
         worker.run(frames).await;
         drop(guard);
     });
-    tasks.spawn(publisher.run(shutdown.clone()));
+    tasks.spawn(publisher.run(worker_gone, shutdown.clone()));
     tasks.spawn(reload::keep_reading(reloader, watch, in_force_sender, metrics, shutdown.clone()));
     tasks.spawn(followers.run(in_force, shutdown.clone()));
     tasks.spawn(serve_http(listen, probe, shutdown.clone()));
     let outcome = wait_for_all(tasks, &shutdown).await;
+    mqtt_shutdown.trigger();
     let _ = timeout(FAREWELL, mqtt.task).await;
     outcome
 }

@@ -141,6 +141,22 @@ mod tests {
     }
 
     #[test]
+    fn accepts_and_refuses_like_the_library_behind_upstream() {
+        let lines = include_str!("../../tests/data/dns_acceptance.txt").lines().filter(|line| !line.starts_with('#'));
+        let mut accepted = 0;
+        for line in lines {
+            let (octets, expected) = line.split_once(' ').unwrap();
+            let outcome = match Message::parse(&hex::decode(octets).unwrap()) {
+                Ok(message) => format!("accepted {}", message.response_code),
+                Err(_) => "refused".to_owned(),
+            };
+            assert_eq!(outcome, expected, "{octets}");
+            accepted += usize::from(outcome != "refused");
+        }
+        assert_eq!(accepted, 250);
+    }
+
+    #[test]
     fn a_second_question_that_is_not_there_is_an_error() {
         let mut message = vec![0, 0, 0x81, 0x80, 0, 2, 0, 0, 0, 0, 0, 0];
         message.extend_from_slice(&[1, b'a', 0, 0, 1, 0, 1]);

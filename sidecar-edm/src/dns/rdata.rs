@@ -1,6 +1,7 @@
 //! Does RDATA fit its type? A table of fields for each type, and a walk over it.
 //!
-//! One rule runs through: RDATA may end between two fields. Only a field that is cut, or octets left over, is an error.
+//! One rule runs through: RDATA may end between two fields, though not right after a value with its own length. A field that
+//! is cut, or octets left over, is an error.
 
 use super::name;
 use super::options;
@@ -39,6 +40,17 @@ enum Field {
     AmtRelay,
     /// HIT and key with both lengths first (RFC 8005).
     HostIdentity,
+}
+
+impl Field {
+    /// Octets of the length of a value that has its own; zero for other fields. RDATA may end after such a length.
+    const fn length_width(self) -> usize {
+        match self {
+            Self::Sized8 => 1,
+            Self::Sized16 => 2,
+            _ => 0,
+        }
+    }
 }
 
 /// Fields of a type, or `None` for types that are opaque.
@@ -137,10 +149,16 @@ pub(super) fn check(record_type: u16, message: &[u8], start: usize) -> Result<()
     }
     let Some(fields) = fields(record_type) else { return Ok(()) };
     let mut offset = start;
+    let mut may_end = true;
     for field in fields {
-        if offset == message.len() {
+        if may_end && offset == message.len() {
             return Ok(());
         }
+        let width = field.length_width();
+        if width > 0 && message.len() == offset + width {
+            return Ok(());
+        }
+        may_end = width == 0;
         offset = skip(*field, message, offset)?;
     }
     if offset == message.len() { Ok(()) } else { Err(DnsError::RecordData) }
@@ -154,8 +172,8 @@ fn skip(field: Field, message: &[u8], offset: usize) -> Result<usize, DnsError> 
         Field::Text => sized8(message, offset),
         Field::Texts => repeat(message, offset, sized8),
         Field::Rest => Ok(message.len()),
-        Field::Sized8 => interruptible(message, offset, 1, |octets| usize::from(octets[0])),
-        Field::Sized16 => interruptible(message, offset, 2, |octets| usize::from(octets[0]) << 8 | usize::from(octets[1])),
+        Field::Sized8 => sized8(message, offset),
+        Field::Sized16 => sized16(message, offset),
         Field::Bitmap => bitmap(message, offset),
         Field::Prefixes => repeat(message, offset, prefix),
         Field::Options => options::check_edns(message, offset),
@@ -187,13 +205,9 @@ fn sized8(message: &[u8], offset: usize) -> Result<usize, DnsError> {
     advance(message, offset + 1, usize::from(length))
 }
 
-/// A length and its octets are two fields, between which RDATA may end.
-fn interruptible(message: &[u8], offset: usize, width: usize, length: impl Fn(&[u8]) -> usize) -> Result<usize, DnsError> {
-    let start = advance(message, offset, width)?;
-    if start == message.len() {
-        return Ok(start);
-    }
-    advance(message, start, length(&message[offset..start]))
+fn sized16(message: &[u8], offset: usize) -> Result<usize, DnsError> {
+    let start = advance(message, offset, 2)?;
+    advance(message, start, usize::from(u16::from_be_bytes([message[offset], message[offset + 1]])))
 }
 
 fn bitmap(message: &[u8], mut offset: usize) -> Result<usize, DnsError> {
@@ -278,13 +292,10 @@ fn host_identity(message: &[u8], offset: usize) -> Result<usize, DnsError> {
         }
         at = next;
     }
-    for length in [hit_length, key_length] {
-        if at == message.len() {
-            return Ok(at);
-        }
-        at = advance(message, at, length)?;
+    if at == message.len() {
+        return Ok(at);
     }
-    Ok(at)
+    advance(message, advance(message, at, hit_length)?, key_length)
 }
 
 #[cfg(test)]
@@ -327,5 +338,17 @@ mod tests {
         assert!(!fits(260, &[10, 0x80, 1]));
         assert!(fits(55, &[1, 2, 0, 2, 7, 8, 9, 0xc0, 0]));
         assert!(!fits(55, &[1, 2, 0, 2, 7, 8]));
+        assert!(!fits(55, &[1, 2, 0, 2, 7]));
+    }
+
+    #[test]
+    fn values_with_their_own_length() {
+        let nsec3 = |rest: &[u8]| fits(50, &[&[1, 0, 0, 10][..], rest].concat());
+        assert!(nsec3(&[2, 7, 7, 1, 9, 0, 1, 0x40]));
+        assert!(nsec3(&[2]), "ends between length and value");
+        assert!(!nsec3(&[2, 7]));
+        assert!(!nsec3(&[2, 7, 7]), "ends after a value");
+        assert!(nsec3(&[2, 7, 7, 1]));
+        assert!(nsec3(&[2, 7, 7, 1, 9]), "the bit maps may be empty");
     }
 }

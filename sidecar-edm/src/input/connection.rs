@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelValue;
 use strum::IntoStaticStr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -16,7 +15,7 @@ pub(super) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const READ_BUFFER: usize = 64 * 1024;
 
 /// How a connection ended. Label of the metric `tapir_edm_input_connections_closed_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum End {
     /// With STOP and FINISH.

@@ -27,7 +27,10 @@ impl<T: PartialEq> Part<T> {
             }
             Err(error) => {
                 if self.error.as_ref() != Some(&error) {
-                    tracing::error!(part = self.name, error, kept = self.good.is_some(), "refused, the last good one is kept");
+                    match &self.good {
+                        Some(_) => tracing::error!(part = self.name, error, "refused, the last good one is kept"),
+                        None => tracing::warn!(part = self.name, error, "not there or not usable, going on without"),
+                    }
                 }
                 self.error = Some(error);
                 false

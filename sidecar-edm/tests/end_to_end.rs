@@ -1,0 +1,235 @@
+//! dnstap in at one end, signed events out at a real broker with mutual TLS at the other.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::broker::soon;
+use support::core::{Core, whole};
+use support::{Edm, NODE, until};
+use tapir_runtime::mqtt::Incoming;
+use tapir_wire::jws;
+
+const CLIENT: &str = "198.51.100.77";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_name_is_reported_once_and_exactly() {
+    let mut core = Core::start().await;
+    let edm = Edm::start(whole(&core)).await;
+    let mut resolver = edm.connect().await;
+    resolver.answered("www.New-Name.example.", CLIENT).await;
+    let Incoming { payload, .. } = soon("event", core.eye.incoming.recv()).await.unwrap();
+    let event = jws::verify(&payload, &core.trusted).unwrap();
+    assert_eq!(
+        String::from_utf8(event).unwrap(),
+        r#"{"flags":33152,"qclass":1,"qname":"www.New-Name.example.","qtype":1,"timestamp":"2026-05-28T12:13:00Z","type":"new_qname","version":0}"#
+    );
+    let protected = serde_json::from_slice::<Value>(&payload).unwrap()["protected"].clone();
+    assert!(protected.is_string());
+
+    // Seen, well known, private, not a response to a client: none of these.
+    resolver.answered("WWW.new-name.EXAMPLE.", "198.51.100.78").await;
+    resolver.answered("example.com.", CLIENT).await;
+    resolver.answered("77.100.51.198.in-addr.arpa.", CLIENT).await;
+    resolver.answered("dyn-198-51-100-77.example.", CLIENT).await;
+    resolver.send(b"not protobuf").await;
+    resolver.answered("another.example.", CLIENT).await;
+    assert_eq!(core.name().await, "another.example.");
+    core.nothing_more().await;
+    core.broker.logged(&format!("as {NODE}-edm-x1 (p5")).await;
+
+    resolver.stop().await;
+    edm.status_becomes("/edm/eventsSent", 2).await;
+    let status = edm.status().await;
+    assert_eq!(status["component"], "edm");
+    assert_eq!(status["config"]["revision"], "r1");
+    assert_eq!(status["identity"]["node"], NODE);
+    assert_eq!(status["core"]["connected"], true);
+    assert_eq!(status["edm"]["frames"], 7);
+    assert_eq!(status["edm"]["eventsQueued"], 0);
+    assert_eq!(status["edm"]["wellKnownDomains"], 1);
+    for (reason, count) in [("seen", 1), ("well_known", 1), ("special_use", 1), ("client_address", 1), ("undecodable", 1)] {
+        edm.metric_becomes(&format!("frames_without_event_total{{reason=\"{reason}\"}}"), count).await;
+    }
+
+    // What is served says nothing about anybody.
+    let served = [edm.get("/status").await, edm.get("/metrics").await].concat();
+    for secret in ["198.51", "198-51", "c633644d", "new-name", "another"] {
+        assert!(!served.to_lowercase().contains(secret), "{secret} in status or metrics");
+    }
+    edm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_is_taken_up_and_nothing_queued_is_lost() {
+    let mut core = Core::start().await;
+    let edm = Edm::start(whole(&core)).await;
+    edm.status_becomes("/core/connected", true).await;
+    let first = edm.status().await["identity"]["certificateSerial"].clone();
+    let mut resolver = edm.connect().await;
+    resolver.answered("one.example.", CLIENT).await;
+    assert_eq!(core.name().await, "one.example.");
+
+    // A certificate whose key does not belong to it: refused, the old one goes on.
+    let (other, _) = core.authority.issue(NODE, &[NODE]);
+    edm.files().write("tls.crt", other.as_bytes());
+    until("refusal", async || edm.status().await["identityError"].as_str().is_some_and(|error| error.contains("tls.key"))).await;
+    resolver.answered("two.example.", CLIENT).await;
+    assert_eq!(core.name().await, "two.example.");
+    assert_eq!(edm.status().await["identity"]["certificateSerial"], first);
+
+    core.identity(&edm.files());
+    until("new certificate", async || {
+        let status = edm.status().await;
+        status["identity"]["certificateSerial"] != first && status["identityError"].is_null() && status["core"]["connected"] == true
+    })
+    .await;
+    resolver.answered("three.example.", CLIENT).await;
+    assert_eq!(core.name().await, "three.example.");
+    core.nothing_more().await;
+    let connects = edm.metric("mqtt_connects_total").await.unwrap();
+    assert!((2..=3).contains(&connects), "{connects} connections");
+    edm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_wait_for_the_broker_and_the_oldest_goes_first() {
+    let mut core = Core::start().await;
+    let edm = Edm::start(|files| {
+        whole(&core)(files);
+        files.write_config("newqname-buffer = 3\nwell-known-domains-file = \"well-known-domains.dawg\"");
+    })
+    .await;
+    edm.status_becomes("/core/connected", true).await;
+    core.broker.kill();
+    edm.status_becomes("/core/connected", false).await;
+    let mut resolver = edm.connect().await;
+    for name in ["a", "b", "c", "d", "e"] {
+        resolver.answered(&format!("{name}.example."), CLIENT).await;
+    }
+    edm.status_becomes("/edm/eventsDropped", 2).await;
+    edm.status_becomes("/edm/eventsQueued", 3).await;
+    core.broker.start_again();
+    soon("return of the eye", core.eye.state.wait_for(|state| state.connected)).await.unwrap();
+    let mut names = Vec::new();
+    while names.len() < 3 {
+        names.push(core.name().await);
+    }
+    assert_eq!(names, ["c.example.", "d.example.", "e.example."]);
+    edm.status_becomes("/edm/eventsQueued", 0).await;
+
+    // What was lost is not taken for reported.
+    resolver.answered("a.example.", CLIENT).await;
+    resolver.answered("e.example.", CLIENT).await;
+    assert_eq!(core.name().await, "a.example.");
+    core.nothing_more().await;
+    edm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disabled_is_silent_within_a_second_and_forgets_what_waits() {
+    let mut core = Core::start().await;
+    let edm = Edm::start(whole(&core)).await;
+    edm.status_becomes("/core/connected", true).await;
+    let mut resolver = edm.connect().await;
+    let switched = Instant::now();
+    edm.files().write_config("disabled = true\nrevision = \"off\"");
+    edm.status_becomes("/config/disabled", true).await;
+    edm.status_becomes("/core/connected", false).await;
+    assert!(switched.elapsed() < Duration::from_secs(1), "{:?}", switched.elapsed());
+    resolver.answered("hidden.example.", CLIENT).await;
+    edm.metric_becomes("frames_without_event_total{reason=\"not_sending\"}", 1).await;
+    core.nothing_more().await;
+
+    edm.files().write_config("revision = \"on\"\nwell-known-domains-file = \"well-known-domains.dawg\"");
+    edm.status_becomes("/core/connected", true).await;
+    core.nothing_more().await;
+    resolver.answered("shown.example.", CLIENT).await;
+    assert_eq!(core.name().await, "shown.example.");
+    edm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_an_absent_broker_is_forgotten_when_disabled() {
+    let core = Core::start().await;
+    let edm = Edm::start(|files| {
+        whole(&core)(files);
+        files.write_identity(&core.authority, "mqtts://localhost:1", &core.key);
+    })
+    .await;
+    let mut resolver = edm.connect().await;
+    resolver.answered("waiting.example.", CLIENT).await;
+    edm.status_becomes("/edm/eventsQueued", 1).await;
+    edm.files().write_config("disabled = true");
+    edm.status_becomes("/edm/eventsQueued", 0).await;
+    edm.metric_becomes("events_disabled_total", 1).await;
+    edm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_with_nothing_and_takes_up_each_part_as_it_comes() {
+    let mut core = Core::start().await;
+    let edm = Edm::start(|_| ()).await;
+    let files = edm.files();
+    let mut resolver = edm.connect().await;
+    resolver.answered("x.from-edge.looptest.dnstapir.se.", CLIENT).await;
+    edm.metric_becomes("frames_without_event_total{reason=\"not_sending\"}", 1).await;
+    assert!(edm.status().await["config"]["error"].as_str().unwrap().contains("edm.toml is missing"));
+    assert_eq!(edm.get("/readyz").await.trim(), "no configuration");
+
+    files.write_config("revision = \"1\"");
+    edm.status_becomes("/config/revision", "1").await;
+    assert!(edm.status().await["identityError"].as_str().unwrap().contains("missing"));
+    resolver.answered("x.from-edge.looptest.dnstapir.se.", CLIENT).await;
+    resolver.answered("www.example.", CLIENT).await;
+    edm.status_becomes("/edm/eventsQueued", 1).await;
+    edm.metric_becomes("frames_without_event_total{reason=\"no_list\"}", 1).await;
+
+    core.identity(&files);
+    assert_eq!(core.name().await, "x.from-edge.looptest.dnstapir.se.");
+
+    // A configuration that is refused leaves the last one in force, and says which line is wrong.
+    files.write_config("revision = \"2\"\nmqtt-keepalives = 30");
+    until("refusal", async || edm.status().await["config"]["error"].as_str().is_some_and(|error| error.contains("mqtt-keepalives") && error.contains('6'))).await;
+    assert_eq!(edm.status().await["config"]["revision"], "1");
+
+    // So does a broken list.
+    files.write("well-known-domains.dawg", b"nonsense");
+    files.write_config("revision = \"3\"\nwell-known-domains-file = \"well-known-domains.dawg\"");
+    until("refusal", async || edm.status().await["config"]["error"].as_str().is_some_and(|error| error.contains("well-known-domains.dawg"))).await;
+    assert_eq!(edm.status().await["config"]["revision"], "3");
+    files.write_list(&["known.example."]);
+    edm.status_becomes("/edm/wellKnownDomains", 1).await;
+    edm.status_becomes("/config/error", Value::Null).await;
+    resolver.answered("known.example.", CLIENT).await;
+    resolver.answered("unknown.example.", CLIENT).await;
+    assert_eq!(core.name().await, "unknown.example.");
+
+    // What is in force stays when the whole folder is emptied.
+    for entry in std::fs::read_dir(files.config()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    until("refusal", async || edm.status().await["config"]["error"].as_str().is_some_and(|error| error.contains("edm.toml is missing"))).await;
+    resolver.answered("last.example.", CLIENT).await;
+    assert_eq!(core.name().await, "last.example.");
+    edm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_is_sent_before_the_end() {
+    let mut core = Core::start().await;
+    let edm = Edm::start(whole(&core)).await;
+    edm.status_becomes("/core/connected", true).await;
+    let mut resolver = edm.connect().await;
+    for index in 0..200 {
+        resolver.answered(&format!("n{index}.example."), CLIENT).await;
+    }
+    resolver.stop().await;
+    edm.stop().await;
+    for _ in 0..200 {
+        core.event().await;
+    }
+    core.nothing_more().await;
+}
