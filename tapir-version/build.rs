@@ -8,9 +8,7 @@ fn main() {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=COMMIT");
-    let commit = from_git(&here)
-        .or_else(|| from_archive(&here))
-        .unwrap_or_else(|| "unknown".to_owned());
+    let commit = from_git(&here).or_else(|| from_archive(&here)).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=TAPIR_COMMIT={commit}");
 }
 
@@ -21,10 +19,7 @@ fn from_git(here: &Path) -> Option<String> {
     }
     // HEAD changes on checkout; its log and the ref behind it, loose or packed, on commit. `--git-path` finds both in linked work trees too.
     let reference = git(here, &["symbolic-ref", "-q", "HEAD"]);
-    for name in ["HEAD", "logs/HEAD", "packed-refs"]
-        .into_iter()
-        .chain(reference.as_deref())
-    {
+    for name in ["HEAD", "logs/HEAD", "packed-refs"].into_iter().chain(reference.as_deref()) {
         let path = git(here, &["rev-parse", "--git-path", name]).map(|path| here.join(path));
         // A path that does not exist would make cargo build this crate every time.
         if let Some(path) = path.filter(|path| path.exists()) {
@@ -35,11 +30,7 @@ fn from_git(here: &Path) -> Option<String> {
 }
 
 fn git(here: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git")
-        .current_dir(here)
-        .args(arguments)
-        .output()
-        .ok()?;
+    let output = Command::new("git").current_dir(here).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
 }

@@ -1,13 +1,13 @@
 //! The node's TLS key and certificate: request, check, facts.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
-    PublicKeyData as _, SanType,
-};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::extensions::GeneralName;
@@ -45,9 +45,7 @@ pub enum CertificateError {
     #[error("certificate's public key is not that of the private key")]
     OtherKey,
     /// Subject or SAN is not the node.
-    #[error(
-        "certificate is for {found:?}, expected {expected:?} as common name and only alternative name"
-    )]
+    #[error("certificate is for {found:?}, expected {expected:?} as common name and only alternative name")]
     OtherName {
         /// Names in the certificate.
         found: Vec<String>,
@@ -75,19 +73,13 @@ impl TlsKey {
     /// A new key.
     pub fn generate() -> Result<Self, CertificateError> {
         let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(generation)?;
-        Ok(Self {
-            pem: Zeroizing::new(pair.serialize_pem()),
-            pair,
-        })
+        Ok(Self { pem: Zeroizing::new(pair.serialize_pem()), pair })
     }
 
     /// Reads any private key in PEM that can sign, such as one of an earlier installation.
     pub fn from_pem(pem: &str) -> Result<Self, CertificateError> {
         let pair = KeyPair::from_pem(pem).map_err(|_| CertificateError::BadKey)?;
-        Ok(Self {
-            pem: Zeroizing::new(pair.serialize_pem()),
-            pair,
-        })
+        Ok(Self { pem: Zeroizing::new(pair.serialize_pem()), pair })
     }
 
     /// PKCS#8 PEM.
@@ -100,16 +92,9 @@ impl TlsKey {
     pub fn csr(&self, name: &NodeName) -> Result<String, CertificateError> {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name = DistinguishedName::new();
-        parameters
-            .distinguished_name
-            .push(DnType::CommonName, name.as_str());
-        parameters.subject_alt_names = vec![SanType::DnsName(
-            name.as_str().try_into().map_err(generation)?,
-        )];
-        parameters
-            .serialize_request(&self.pair)
-            .and_then(|request| request.pem())
-            .map_err(generation)
+        parameters.distinguished_name.push(DnType::CommonName, name.as_str());
+        parameters.subject_alt_names = vec![SanType::DnsName(name.as_str().try_into().map_err(generation)?)];
+        parameters.serialize_request(&self.pair).and_then(|request| request.pem()).map_err(generation)
     }
 
     /// DER of the public half (SubjectPublicKeyInfo).
@@ -148,21 +133,12 @@ impl CertificateInfo {
     /// Facts of the first certificate in a PEM text.
     pub fn from_pem(chain: &str) -> Result<Self, CertificateError> {
         let chain = certificates(chain, "certificate")?;
-        let leaf = parse(
-            chain.first().ok_or(CertificateError::NotPem {
-                what: "certificate",
-            })?,
-            "certificate",
-        )?;
+        let leaf = parse(chain.first().ok_or(CertificateError::NotPem { what: "certificate" })?, "certificate")?;
         Self::of(&leaf)
     }
 
     fn of(leaf: &X509Certificate<'_>) -> Result<Self, CertificateError> {
-        let time = |seconds| {
-            Timestamp::from_second(seconds).map_err(|_| CertificateError::NotX509 {
-                what: "certificate",
-            })
-        };
+        let time = |seconds| Timestamp::from_second(seconds).map_err(|_| CertificateError::NotX509 { what: "certificate" });
         Ok(Self {
             serial: leaf.tbs_certificate.serial.to_string(),
             not_before: time(leaf.validity().not_before.timestamp())?,
@@ -184,9 +160,7 @@ pub fn check_issued(
     let chain = certificates(chain_pem, "certificate")?;
     let anchors = certificates(ca_pem, "CA certificate")?;
     let Some((leaf_der, intermediates)) = chain.split_first() else {
-        return Err(CertificateError::NotPem {
-            what: "certificate",
-        });
+        return Err(CertificateError::NotPem { what: "certificate" });
     };
     let leaf = parse(leaf_der, "certificate")?;
     if leaf.public_key().raw != key.public_key_der() {
@@ -205,27 +179,18 @@ pub fn check_issued(
 }
 
 fn check_name(leaf: &X509Certificate<'_>, name: &NodeName) -> Result<(), CertificateError> {
-    let common = leaf
-        .subject()
-        .iter_common_name()
-        .map(|name| name.as_str().unwrap_or_default().to_owned());
+    let common = leaf.subject().iter_common_name().map(|name| name.as_str().unwrap_or_default().to_owned());
     let alternative = leaf.subject_alternative_name().ok().flatten();
-    let alternative = alternative
-        .iter()
-        .flat_map(|names| &names.value.general_names)
-        .map(|name| match name {
-            GeneralName::DNSName(name) => (*name).to_owned(),
-            other => format!("{other:?}"),
-        });
+    let alternative = alternative.iter().flat_map(|names| &names.value.general_names).map(|name| match name {
+        GeneralName::DNSName(name) => (*name).to_owned(),
+        other => format!("{other:?}"),
+    });
     let (common, alternative): (Vec<_>, Vec<_>) = (common.collect(), alternative.collect());
     if common == [name.as_str()] && alternative == [name.as_str()] {
         return Ok(());
     }
     let found = common.into_iter().chain(alternative).collect();
-    Err(CertificateError::OtherName {
-        found,
-        expected: name.to_string(),
-    })
+    Err(CertificateError::OtherName { found, expected: name.to_string() })
 }
 
 fn verify_path(
@@ -236,10 +201,7 @@ fn verify_path(
 ) -> Result<(), CertificateError> {
     let untrusted = |error: webpki::Error| CertificateError::Untrusted(error.to_string());
     // A bundle may hold more than the anchor that counts; what is no anchor for us must not spoil it.
-    let anchors: Vec<_> = anchors
-        .iter()
-        .filter_map(|anchor| webpki::anchor_from_trusted_cert(anchor).ok())
-        .collect();
+    let anchors: Vec<_> = anchors.iter().filter_map(|anchor| webpki::anchor_from_trusted_cert(anchor).ok()).collect();
     let leaf = webpki::EndEntityCert::try_from(leaf).map_err(untrusted)?;
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
     leaf.verify_for_usage(
@@ -255,10 +217,7 @@ fn verify_path(
     Ok(())
 }
 
-fn certificates(
-    pem: &str,
-    what: &'static str,
-) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
         .take(MAX_CERTIFICATES)
         .collect::<Result<_, _>>()
@@ -269,164 +228,14 @@ fn certificates(
     Ok(certificates)
 }
 
-fn parse<'a>(
-    der: &'a CertificateDer<'_>,
-    what: &'static str,
-) -> Result<X509Certificate<'a>, CertificateError> {
+fn parse<'a>(der: &'a CertificateDer<'_>, what: &'static str) -> Result<X509Certificate<'a>, CertificateError> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
         _ => Err(CertificateError::NotX509 { what }),
     }
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "used as a function for map_err"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
 fn generation(error: rcgen::Error) -> CertificateError {
     CertificateError::Generation(error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use rcgen::{BasicConstraints, CertificateSigningRequestParams, IsCa, Issuer};
-    use x509_parser::certification_request::X509CertificationRequest;
-    use x509_parser::extensions::ParsedExtension;
-
-    use super::*;
-
-    fn name() -> NodeName {
-        NodeName::parse("Edge-1.test.example").unwrap()
-    }
-
-    #[test]
-    fn the_request_holds_name_and_key_and_nothing_else() {
-        let key = TlsKey::generate().unwrap();
-        let pem = key.csr(&name()).unwrap();
-        assert!(pem.starts_with("-----BEGIN CERTIFICATE REQUEST-----\n") && !pem.contains('\r'));
-        let request = CertificateSigningRequestParams::from_pem(&pem).unwrap();
-        assert_eq!(
-            request.params.subject_alt_names,
-            [SanType::DnsName(name().as_str().try_into().unwrap())]
-        );
-
-        let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
-        let (_, request) = X509CertificationRequest::from_der(&block.contents).unwrap();
-        let information = &request.certification_request_info;
-        assert_eq!(information.subject.iter_attributes().count(), 1);
-        assert_eq!(
-            information
-                .subject
-                .iter_common_name()
-                .next()
-                .unwrap()
-                .as_str()
-                .unwrap(),
-            name().as_str()
-        );
-        assert_eq!(information.subject_pki.raw, key.public_key_der());
-        let extensions: Vec<_> = request.requested_extensions().unwrap().collect();
-        let [ParsedExtension::SubjectAlternativeName(names)] = extensions.as_slice() else {
-            panic!("{extensions:?}");
-        };
-        assert_eq!(names.general_names, [GeneralName::DNSName(name().as_str())]);
-    }
-
-    #[test]
-    fn keys_survive_a_round_trip_and_are_not_shown() {
-        let key = TlsKey::generate().unwrap();
-        let again = TlsKey::from_pem(&key.pem()).unwrap();
-        assert_eq!(again.public_key_der(), key.public_key_der());
-        assert_eq!(again.pem(), key.pem());
-        assert_eq!(format!("{key:?}"), "TlsKey { .. }");
-        assert_eq!(TlsKey::from_pem("").unwrap_err(), CertificateError::BadKey);
-    }
-
-    /// A CA of our own, and what it makes of a request.
-    fn issue(change: impl FnOnce(&mut CertificateParams)) -> (String, String, TlsKey) {
-        let mut authority = CertificateParams::default();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority_key = KeyPair::generate().unwrap();
-        let root = authority.self_signed(&authority_key).unwrap().pem();
-        let key = TlsKey::generate().unwrap();
-        let mut request =
-            CertificateSigningRequestParams::from_pem(&key.csr(&name()).unwrap()).unwrap();
-        change(&mut request.params);
-        let leaf = request
-            .signed_by(&Issuer::new(authority, authority_key))
-            .unwrap()
-            .pem();
-        (leaf, root, key)
-    }
-
-    fn check(change: impl FnOnce(&mut CertificateParams)) -> Result<(), CertificateError> {
-        let (leaf, root, key) = issue(change);
-        check_issued(
-            &leaf,
-            &root,
-            &key,
-            &name(),
-            "2026-11-21T00:00:00Z".parse().unwrap(),
-        )
-        .map(drop)
-    }
-
-    #[test]
-    fn only_the_node_itself_may_be_named() {
-        assert_eq!(check(|_| {}), Ok(()));
-        let more = check(|leaf| {
-            leaf.subject_alt_names
-                .push(SanType::DnsName("other.example".try_into().unwrap()))
-        });
-        assert!(
-            matches!(more, Err(CertificateError::OtherName { .. })),
-            "{more:?}"
-        );
-        let address = check(|leaf| {
-            leaf.subject_alt_names
-                .push(SanType::IpAddress([127, 0, 0, 1].into()))
-        });
-        assert!(
-            matches!(address, Err(CertificateError::OtherName { .. })),
-            "{address:?}"
-        );
-        assert!(matches!(
-            check(|leaf| leaf.subject_alt_names.clear()),
-            Err(CertificateError::OtherName { .. })
-        ));
-    }
-
-    #[test]
-    fn a_certificate_that_clients_cannot_use_is_refused() {
-        let server = check(|leaf| {
-            leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth]
-        });
-        assert!(
-            matches!(server, Err(CertificateError::Untrusted(_))),
-            "{server:?}"
-        );
-        let authority = check(|leaf| leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
-        assert!(
-            matches!(authority, Err(CertificateError::Untrusted(_))),
-            "{authority:?}"
-        );
-    }
-
-    #[test]
-    fn a_forged_signature_is_refused() {
-        let (leaf, _, key) = issue(|_| {});
-        // Another CA of the same name: only its key differs.
-        let (_, other_root, _) = issue(|_| {});
-        let forged = check_issued(
-            &leaf,
-            &other_root,
-            &key,
-            &name(),
-            "2026-11-21T00:00:00Z".parse().unwrap(),
-        );
-        assert!(
-            matches!(forged, Err(CertificateError::Untrusted(_))),
-            "{forged:?}"
-        );
-    }
 }

@@ -67,11 +67,7 @@ impl Display for Place {
 }
 
 fn list<T: Display>(items: &[T]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Refuses unknown keys in a format that this build fully knows, and makes warnings of them in a newer one.
@@ -82,11 +78,7 @@ fn judge_unknown(unknown: Vec<Key>, format: u32, own: u32) -> Result<Vec<String>
     if format <= own {
         return Err(ConfigError::UnknownKeys(unknown));
     }
-    let warn = |key: &Key| {
-        format!(
-            "key {key} belongs to format {format} and is ignored: this build knows format {own}"
-        )
-    };
+    let warn = |key: &Key| format!("key {key} belongs to format {format} and is ignored: this build knows format {own}");
     Ok(unknown.iter().map(warn).collect())
 }
 
@@ -94,10 +86,5 @@ fn judge_problems(problems: Vec<Problem>, keys: &Keys) -> Result<(), ConfigError
     if problems.is_empty() {
         return Ok(());
     }
-    Err(ConfigError::Invalid(
-        problems
-            .into_iter()
-            .map(|problem| problem.at_line_of(keys))
-            .collect(),
-    ))
+    Err(ConfigError::Invalid(problems.into_iter().map(|problem| problem.at_line_of(keys)).collect()))
 }

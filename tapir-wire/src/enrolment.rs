@@ -27,9 +27,7 @@ pub struct Credentials {
 #[strum(serialize_all = "snake_case")]
 pub enum CredentialsError {
     /// No JSON, or cut off.
-    #[error(
-        "credentials are not JSON (line {line}, column {column}); store the file exactly as Core's administrator sent it"
-    )]
+    #[error("credentials are not JSON (line {line}, column {column}); store the file exactly as Core's administrator sent it")]
     NotJson {
         /// Where reading stopped.
         line: usize,
@@ -37,9 +35,7 @@ pub enum CredentialsError {
         column: usize,
     },
     /// JSON of another kind.
-    #[error(
-        "credentials are not a JSON object; store the file exactly as Core's administrator sent it"
-    )]
+    #[error("credentials are not a JSON object; store the file exactly as Core's administrator sent it")]
     NotAnObject,
     /// A needed member is missing or of the wrong type.
     #[error("credentials member {member:?} is missing or not {expected}")]
@@ -63,11 +59,8 @@ pub enum CredentialsError {
 impl Credentials {
     /// Reads the JSON as received from Core. Unknown members are ignored, as older Cores sent more of them.
     pub fn parse(text: &str) -> Result<Self, CredentialsError> {
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| CredentialsError::NotJson {
-                line: error.line(),
-                column: error.column(),
-            })?;
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| CredentialsError::NotJson { line: error.line(), column: error.column() })?;
         let Value::Object(mut members) = value else {
             return Err(CredentialsError::NotAnObject);
         };
@@ -78,17 +71,10 @@ impl Credentials {
 
     fn from_members(members: &Map<String, Value>) -> Result<Self, CredentialsError> {
         let bad = |member, expected| CredentialsError::BadMember { member, expected };
-        let name = members
-            .get("name")
-            .and_then(Value::as_str)
-            .ok_or(bad("name", "a text"))?;
+        let name = members.get("name").and_then(Value::as_str).ok_or(bad("name", "a text"))?;
         let name = NodeName::parse(name).map_err(CredentialsError::BadName)?;
-        let key = members
-            .get("key")
-            .filter(|key| key.is_object())
-            .ok_or(bad("key", "a JWK object"))?;
-        let key = EnrolmentKey::from_jwk(&Zeroizing::new(key.to_string()))
-            .map_err(CredentialsError::BadKey)?;
+        let key = members.get("key").filter(|key| key.is_object()).ok_or(bad("key", "a JWK object"))?;
+        let key = EnrolmentKey::from_jwk(&Zeroizing::new(key.to_string())).map_err(CredentialsError::BadKey)?;
         let nodeman_url = match members.get("nodeman_url") {
             None | Some(Value::Null) => None,
             Some(Value::String(url)) => {
@@ -97,11 +83,7 @@ impl Credentials {
             }
             Some(_) => return Err(bad("nodeman_url", "a text")),
         };
-        Ok(Self {
-            name,
-            key,
-            nodeman_url,
-        })
+        Ok(Self { name, key, nodeman_url })
     }
 }
 
@@ -136,11 +118,7 @@ pub fn enrolment_request(
     let mut payload = request(csr, now);
     payload.insert("public_key".to_owned(), key.public_jwk());
     add_lifetime(&mut payload, lifetime);
-    jws::sign_enrolment(
-        Value::Object(payload).to_string().as_bytes(),
-        key,
-        &credentials.key,
-    )
+    jws::sign_enrolment(Value::Object(payload).to_string().as_bytes(), key, &credentials.key)
 }
 
 /// Body of `POST …/renew`, signed by the data key alone.
@@ -255,16 +233,11 @@ pub fn endpoint(base_url: &str, name: &NodeName, action: &str) -> Result<String,
     if host.is_empty() || host.starts_with(':') {
         return Err(EndpointError::NoHost);
     }
-    let forbidden = |character: char| {
-        matches!(character, '?' | '#' | '@' | '\\') || !character.is_ascii_graphic()
-    };
+    let forbidden = |character: char| matches!(character, '?' | '#' | '@' | '\\') || !character.is_ascii_graphic();
     if rest.contains(forbidden) {
         return Err(EndpointError::NotABase);
     }
-    Ok(format!(
-        "{}/api/v1/node/{name}/{action}",
-        base_url.trim_end_matches('/')
-    ))
+    Ok(format!("{}/api/v1/node/{name}/{action}", base_url.trim_end_matches('/')))
 }
 
 #[cfg(test)]
@@ -285,10 +258,7 @@ mod tests {
     fn credentials_are_read() {
         let credentials = Credentials::parse(CREDENTIALS).unwrap();
         assert_eq!(credentials.name.as_str(), "edge.example");
-        assert_eq!(
-            credentials.nodeman_url.as_deref(),
-            Some("https://core.example/base/")
-        );
+        assert_eq!(credentials.nodeman_url.as_deref(), Some("https://core.example/base/"));
         assert!(!format!("{credentials:?}").contains("c2VjcmV0"));
         let without = CREDENTIALS.replace(r#""https://core.example/base/""#, "null");
         assert_eq!(Credentials::parse(&without).unwrap().nodeman_url, None);
@@ -299,22 +269,10 @@ mod tests {
         check_error("", "credentials are not JSON (line 1, column 0)");
         check_error("[]", "credentials are not a JSON object");
         check_error("{}", "credentials member \"name\" is missing or not a text");
-        check_error(
-            &CREDENTIALS.replace("edge.example", "edge_example"),
-            "credentials member \"name\" is not a node name",
-        );
-        check_error(
-            &CREDENTIALS.replace("\"key\"", "\"Key\""),
-            "credentials member \"key\" is missing or not a JWK object",
-        );
-        check_error(
-            &CREDENTIALS.replace("oct", "octet"),
-            "credentials member \"key\": key type \"octet\"",
-        );
-        check_error(
-            &CREDENTIALS.replace("\"k\"", "\"l\""),
-            "credentials member \"key\": key has no text member \"k\"",
-        );
+        check_error(&CREDENTIALS.replace("edge.example", "edge_example"), "credentials member \"name\" is not a node name");
+        check_error(&CREDENTIALS.replace("\"key\"", "\"Key\""), "credentials member \"key\" is missing or not a JWK object");
+        check_error(&CREDENTIALS.replace("oct", "octet"), "credentials member \"key\": key type \"octet\"");
+        check_error(&CREDENTIALS.replace("\"k\"", "\"l\""), "credentials member \"key\": key has no text member \"k\"");
         check_error(
             &CREDENTIALS.replace("https://", "ftp://"),
             "credentials member \"nodeman_url\": URL must begin with https://",
@@ -344,24 +302,11 @@ mod tests {
     fn endpoints_are_joined_without_a_double_slash() {
         let name = NodeName::parse("edge.example").unwrap();
         let check = |base: &str, expected: Result<&str, EndpointError>| {
-            assert_eq!(
-                endpoint(base, &name, "renew").as_deref(),
-                expected.as_deref(),
-                "{base}"
-            );
+            assert_eq!(endpoint(base, &name, "renew").as_deref(), expected.as_deref(), "{base}");
         };
-        check(
-            "https://core.example",
-            Ok("https://core.example/api/v1/node/edge.example/renew"),
-        );
-        check(
-            "https://core.example/",
-            Ok("https://core.example/api/v1/node/edge.example/renew"),
-        );
-        check(
-            "https://core.example:8443/base//",
-            Ok("https://core.example:8443/base/api/v1/node/edge.example/renew"),
-        );
+        check("https://core.example", Ok("https://core.example/api/v1/node/edge.example/renew"));
+        check("https://core.example/", Ok("https://core.example/api/v1/node/edge.example/renew"));
+        check("https://core.example:8443/base//", Ok("https://core.example:8443/base/api/v1/node/edge.example/renew"));
         check("core.example", Err(EndpointError::BadScheme));
         check("file:///etc", Err(EndpointError::BadScheme));
         check("https://", Err(EndpointError::NoHost));

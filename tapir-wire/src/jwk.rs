@@ -71,10 +71,7 @@ pub fn thumbprint(jwk: &Value) -> Option<String> {
     };
     let mut canonical = Map::new();
     for member in members {
-        canonical.insert(
-            (*member).to_owned(),
-            Value::String(jwk.get(member)?.as_str()?.to_owned()),
-        );
+        canonical.insert((*member).to_owned(), Value::String(jwk.get(member)?.as_str()?.to_owned()));
     }
     let text = Zeroizing::new(Value::Object(canonical).to_string());
     Some(encode(digest(&SHA256, text.as_bytes()).as_ref()))
@@ -91,9 +88,7 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 fn text<'a>(jwk: &'a Value, member: &'static str) -> Result<&'a str, JwkError> {
-    jwk.get(member)
-        .and_then(Value::as_str)
-        .ok_or(JwkError::MissingMember(member))
+    jwk.get(member).and_then(Value::as_str).ok_or(JwkError::MissingMember(member))
 }
 
 fn optional_text<'a>(jwk: &'a Value, member: &str) -> &'a str {
@@ -101,9 +96,7 @@ fn optional_text<'a>(jwk: &'a Value, member: &str) -> &'a str {
 }
 
 fn octets(jwk: &Value, member: &'static str) -> Result<Zeroizing<Vec<u8>>, JwkError> {
-    decode(text(jwk, member)?)
-        .map(Zeroizing::new)
-        .ok_or(JwkError::NotBase64(member))
+    decode(text(jwk, member)?).map(Zeroizing::new).ok_or(JwkError::NotBase64(member))
 }
 
 /// A private key as parsed JSON, wiped when it goes.
@@ -136,15 +129,10 @@ mod tests {
 
     #[test]
     fn thumbprint_of_rfc_8037() {
-        let jwk = serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "any"});
-        assert_eq!(
-            thumbprint(&jwk).unwrap(),
-            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
-        );
-        assert_eq!(
-            thumbprint(&serde_json::json!({"kty": "OKP", "crv": "Ed25519"})),
-            None
-        );
+        let jwk =
+            serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "any"});
+        assert_eq!(thumbprint(&jwk).unwrap(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(thumbprint(&serde_json::json!({"kty": "OKP", "crv": "Ed25519"})), None);
         assert_eq!(thumbprint(&serde_json::json!([])), None);
     }
 }

@@ -53,11 +53,7 @@ pub fn sign_flattened(payload: &[u8], key: &DataKey) -> String {
 }
 
 /// Signs an enrolment request: general JSON with two signatures, the data key's first.
-pub fn sign_enrolment(
-    payload: &[u8],
-    data: &DataKey,
-    enrolment: &EnrolmentKey,
-) -> Result<String, JwkError> {
+pub fn sign_enrolment(payload: &[u8], data: &DataKey, enrolment: &EnrolmentKey) -> Result<String, JwkError> {
     let payload = encode(payload);
     let first = encode(header("EdDSA", Some(data.kid())).as_bytes());
     let second = encode(header(enrolment.algorithm(), enrolment.kid()).as_bytes());
@@ -79,14 +75,8 @@ pub fn verify(message: &[u8], keys: &TrustedKeys) -> Result<Vec<u8>, VerifyError
     if message.len() > MAX_MESSAGE {
         return Err(VerifyError::TooLarge);
     }
-    let text = std::str::from_utf8(message)
-        .map_err(|_| VerifyError::NotJws)?
-        .trim_ascii();
-    let parts = if text.starts_with('{') {
-        json_parts(text)?
-    } else {
-        compact_parts(text)?
-    };
+    let text = std::str::from_utf8(message).map_err(|_| VerifyError::NotJws)?.trim_ascii();
+    let parts = if text.starts_with('{') { json_parts(text)? } else { compact_parts(text)? };
     if parts.signatures.len() > MAX_SIGNATURES {
         return Err(VerifyError::TooManySignatures);
     }
@@ -137,29 +127,19 @@ fn json_parts(text: &str) -> Result<Parts, VerifyError> {
     let json: Json = serde_json::from_str(text).map_err(|_| VerifyError::NotJws)?;
     let signatures = match (json.signatures, json.signature) {
         (Some(signatures), None) if json.protected.is_none() => signatures,
-        (None, Some(signature)) => vec![Signature {
-            protected: json.protected.unwrap_or_default(),
-            signature,
-        }],
+        (None, Some(signature)) => vec![Signature { protected: json.protected.unwrap_or_default(), signature }],
         // RFC 7515 section 7.2.2: the flattened form must not be mixed with "signatures".
         _ => return Err(VerifyError::NotJws),
     };
-    Ok(Parts {
-        payload: json.payload,
-        signatures,
-    })
+    Ok(Parts { payload: json.payload, signatures })
 }
 
 fn compact_parts(text: &str) -> Result<Parts, VerifyError> {
     let mut parts = text.split('.').map(str::to_owned);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(protected), Some(payload), Some(signature), None) => Ok(Parts {
-            payload,
-            signatures: vec![Signature {
-                protected,
-                signature,
-            }],
-        }),
+        (Some(protected), Some(payload), Some(signature), None) => {
+            Ok(Parts { payload, signatures: vec![Signature { protected, signature }] })
+        }
         _ => Err(VerifyError::NotJws),
     }
 }
@@ -228,43 +208,17 @@ mod tests {
     fn every_defect_has_its_reason() {
         let key = key();
         let keys = trust(&[&key]);
-        let check = |message: &str, expected| {
-            assert_eq!(verify(message.as_bytes(), &keys), expected, "{message}")
-        };
+        let check = |message: &str, expected| assert_eq!(verify(message.as_bytes(), &keys), expected, "{message}");
         let with = |header: Value| flattened(&key, &header);
-        check(
-            &with(json!({"alg": "EdDSA", "kid": "core.example"})),
-            Ok(b"x".to_vec()),
-        );
-        check(
-            &with(json!({"alg": "EdDSA", "kid": "core.example", "typ": "JOSE"})),
-            Ok(b"x".to_vec()),
-        );
+        check(&with(json!({"alg": "EdDSA", "kid": "core.example"})), Ok(b"x".to_vec()));
+        check(&with(json!({"alg": "EdDSA", "kid": "core.example", "typ": "JOSE"})), Ok(b"x".to_vec()));
         check(&with(json!({"alg": "EdDSA"})), Err(VerifyError::NoKeyId));
-        check(
-            &with(json!({"kid": "core.example"})),
-            Err(VerifyError::BadHeader),
-        );
-        check(
-            &with(json!({"alg": "EdDSA", "kid": "other"})),
-            Err(VerifyError::UnknownKey),
-        );
-        check(
-            &with(json!({"alg": "none", "kid": "core.example"})),
-            Err(VerifyError::WrongAlgorithm),
-        );
-        check(
-            &with(json!({"alg": "HS256", "kid": "core.example"})),
-            Err(VerifyError::WrongAlgorithm),
-        );
-        check(
-            &with(json!({"alg": "EdDSA", "kid": "core.example", "crit": []})),
-            Err(VerifyError::CriticalExtension),
-        );
-        check(
-            &with(json!({"alg": "EdDSA", "kid": "core.example", "b64": false})),
-            Err(VerifyError::CriticalExtension),
-        );
+        check(&with(json!({"kid": "core.example"})), Err(VerifyError::BadHeader));
+        check(&with(json!({"alg": "EdDSA", "kid": "other"})), Err(VerifyError::UnknownKey));
+        check(&with(json!({"alg": "none", "kid": "core.example"})), Err(VerifyError::WrongAlgorithm));
+        check(&with(json!({"alg": "HS256", "kid": "core.example"})), Err(VerifyError::WrongAlgorithm));
+        check(&with(json!({"alg": "EdDSA", "kid": "core.example", "crit": []})), Err(VerifyError::CriticalExtension));
+        check(&with(json!({"alg": "EdDSA", "kid": "core.example", "b64": false})), Err(VerifyError::CriticalExtension));
         check("", Err(VerifyError::NotJws));
         check("{}", Err(VerifyError::NotJws));
         check("a.b", Err(VerifyError::NotJws));
@@ -278,30 +232,13 @@ mod tests {
         let keys = trust(&[&ours]);
         let good = signature(&ours, &json!({"alg": "EdDSA", "kid": "core.example"}), b"x");
         let unknown = signature(&stranger, &json!({"alg": "EdDSA", "kid": "other"}), b"x");
-        let forged = signature(
-            &stranger,
-            &json!({"alg": "EdDSA", "kid": "core.example"}),
-            b"x",
-        );
-        for signatures in [
-            [unknown.clone(), good.clone()],
-            [good.clone(), forged.clone()],
-            [forged.clone(), good.clone()],
-        ] {
-            assert_eq!(
-                verify(general(&signatures).as_bytes(), &keys),
-                Ok(b"x".to_vec())
-            );
+        let forged = signature(&stranger, &json!({"alg": "EdDSA", "kid": "core.example"}), b"x");
+        for signatures in [[unknown.clone(), good.clone()], [good.clone(), forged.clone()], [forged.clone(), good.clone()]] {
+            assert_eq!(verify(general(&signatures).as_bytes(), &keys), Ok(b"x".to_vec()));
         }
-        assert_eq!(
-            verify(general(&[forged, unknown]).as_bytes(), &keys),
-            Err(VerifyError::BadSignature)
-        );
+        assert_eq!(verify(general(&[forged, unknown]).as_bytes(), &keys), Err(VerifyError::BadSignature));
         let many = vec![good; MAX_SIGNATURES + 1];
-        assert_eq!(
-            verify(general(&many).as_bytes(), &keys),
-            Err(VerifyError::TooManySignatures)
-        );
+        assert_eq!(verify(general(&many).as_bytes(), &keys), Err(VerifyError::TooManySignatures));
     }
 
     #[test]
@@ -311,10 +248,7 @@ mod tests {
         let mut mixed = good.clone();
         mixed["payload"] = encode(b"x").into();
         mixed["signatures"] = json!([good]);
-        assert_eq!(
-            verify(mixed.to_string().as_bytes(), &trust(&[&key])),
-            Err(VerifyError::NotJws)
-        );
+        assert_eq!(verify(mixed.to_string().as_bytes(), &trust(&[&key])), Err(VerifyError::NotJws));
     }
 
     #[test]
@@ -322,24 +256,17 @@ mod tests {
         let (first, second) = (key(), key());
         let keys = trust(&[&first, &second]);
         for key in [&first, &second] {
-            assert_eq!(
-                verify(sign_flattened(b"x", key).as_bytes(), &keys),
-                Ok(b"x".to_vec())
-            );
+            assert_eq!(verify(sign_flattened(b"x", key).as_bytes(), &keys), Ok(b"x".to_vec()));
         }
     }
 
     #[test]
     fn the_enrolment_carries_both_signatures_data_key_first() {
         let key = key();
-        let enrolment =
-            EnrolmentKey::from_jwk(r#"{"kty":"oct","kid":"e","alg":"HS256","k":"AAAA"}"#).unwrap();
-        let message: Value =
-            serde_json::from_str(&sign_enrolment(b"x", &key, &enrolment).unwrap()).unwrap();
+        let enrolment = EnrolmentKey::from_jwk(r#"{"kty":"oct","kid":"e","alg":"HS256","k":"AAAA"}"#).unwrap();
+        let message: Value = serde_json::from_str(&sign_enrolment(b"x", &key, &enrolment).unwrap()).unwrap();
         let header = |position: usize| {
-            let protected = message["signatures"][position]["protected"]
-                .as_str()
-                .unwrap();
+            let protected = message["signatures"][position]["protected"].as_str().unwrap();
             String::from_utf8(decode(protected).unwrap()).unwrap()
         };
         assert_eq!(header(0), r#"{"alg":"EdDSA","kid":"core.example"}"#);

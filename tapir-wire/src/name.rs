@@ -138,13 +138,7 @@ impl Name {
             return front.is_empty();
         };
         // A dot behind an odd number of backslashes belongs to a label.
-        front
-            .bytes()
-            .rev()
-            .take_while(|&byte| byte == b'\\')
-            .count()
-            % 2
-            == 0
+        front.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 0
     }
 
     /// Uncompressed wire form.
@@ -158,11 +152,7 @@ impl Name {
             while let Some((&first, tail)) = rest.split_first() {
                 rest = tail;
                 // The canonical text was unescaped once already, so this cannot fail.
-                wire.push(if first == b'\\' {
-                    unescape(&mut rest).unwrap_or(first)
-                } else {
-                    first
-                });
+                wire.push(if first == b'\\' { unescape(&mut rest).unwrap_or(first) } else { first });
             }
             let length = wire.len() - length_at - 1;
             if let (Some(slot), Ok(length)) = (wire.get_mut(length_at), u8::try_from(length)) {
@@ -231,9 +221,7 @@ fn unescape(rest: &mut &[u8]) -> Result<u8, NameError> {
     match *rest {
         [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', tail @ ..] => {
             *rest = tail;
-            let value = [a, b, c]
-                .iter()
-                .fold(0u16, |value, digit| value * 10 + u16::from(**digit - b'0'));
+            let value = [a, b, c].iter().fold(0u16, |value, digit| value * 10 + u16::from(**digit - b'0'));
             u8::try_from(value).map_err(|_| NameError::BadEscape)
         }
         [octet @ (0x20..=0x2f | 0x3a..=0x7e), tail @ ..] => {
@@ -264,14 +252,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Result<&str, NameError>) {
-        assert_eq!(
-            Name::parse(text)
-                .as_ref()
-                .map(Name::as_str)
-                .map_err(|error| *error),
-            expected,
-            "{text:?}"
-        );
+        assert_eq!(Name::parse(text).as_ref().map(Name::as_str).map_err(|error| *error), expected, "{text:?}");
     }
 
     #[test]
@@ -322,11 +303,7 @@ mod tests {
 
     #[test]
     fn subdomains_end_at_label_borders() {
-        let below = |name: &str, other: &str| {
-            Name::parse(name)
-                .unwrap()
-                .is_subdomain_of(&Name::parse(other).unwrap())
-        };
+        let below = |name: &str, other: &str| Name::parse(name).unwrap().is_subdomain_of(&Name::parse(other).unwrap());
         assert!(below("example.se", "example.se."));
         assert!(below("www.example.se", "example.se"));
         assert!(below("www.example.se", "."));

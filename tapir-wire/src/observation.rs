@@ -9,9 +9,7 @@ use crate::name::{Name, NameError};
 pub use crate::tags;
 
 /// The list that a message changes.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::Display,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::Display)]
 pub enum ListType {
     /// Never blocked.
     #[strum(serialize = "allowlist")]
@@ -42,9 +40,7 @@ impl Entry {
     #[must_use]
     pub fn expires(&self) -> Timestamp {
         let seconds = jiff::SignedDuration::from_secs(i64::from(self.ttl));
-        self.time_added
-            .checked_add(seconds)
-            .unwrap_or(Timestamp::MAX)
+        self.time_added.checked_add(seconds).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -64,9 +60,7 @@ pub struct Message {
 }
 
 /// Why an entry was left out of an otherwise good message. Variant names serve as metric labels.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::Display,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::Display)]
 #[strum(serialize_all = "snake_case")]
 pub enum RejectReason {
     /// No name, or an empty one, or the root: that would be everything.
@@ -108,21 +102,13 @@ impl Message {
             return Err(ObservationError::WrongType(clip(kind)));
         }
         let list = text(&members, "list_type")?;
-        let list_type = list
-            .parse()
-            .map_err(|_| ObservationError::UnknownList(clip(list)))?;
+        let list_type = list.parse().map_err(|_| ObservationError::UnknownList(clip(list)))?;
         let src_name = text(&members, "src_name")?.to_owned();
         time(&members, "timestamp")?;
         let mut rejected = BTreeMap::new();
         let added = entries(&members, "added", &mut rejected)?;
         let removed = entries(&members, "removed", &mut rejected)?;
-        Ok(Self {
-            src_name,
-            list_type,
-            added,
-            removed,
-            rejected,
-        })
+        Ok(Self { src_name, list_type, added, removed, rejected })
     }
 }
 
@@ -165,10 +151,7 @@ fn entry(members: &Members) -> Result<Result<Entry, RejectReason>, ObservationEr
     };
     let tag_mask = match members.get("tag_mask") {
         None | Some(Value::Null) => 0,
-        Some(value) => value
-            .as_u64()
-            .and_then(|mask| u32::try_from(mask).ok())
-            .ok_or(ObservationError::BadMember("tag_mask"))?,
+        Some(value) => value.as_u64().and_then(|mask| u32::try_from(mask).ok()).ok_or(ObservationError::BadMember("tag_mask"))?,
     };
     let name = match Name::parse(name) {
         Ok(name) if name.is_root() => return Ok(Err(RejectReason::NoName)),
@@ -180,38 +163,26 @@ fn entry(members: &Members) -> Result<Result<Entry, RejectReason>, ObservationEr
         return Ok(Err(RejectReason::NoTime));
     };
     let ttl = u32::try_from(ttl.max(0)).unwrap_or(u32::MAX);
-    Ok(Ok(Entry {
-        name,
-        time_added,
-        ttl,
-        tag_mask,
-    }))
+    Ok(Ok(Entry { name, time_added, ttl, tag_mask }))
 }
 
 fn text<'a>(members: &'a Members, member: &'static str) -> Result<&'a str, ObservationError> {
-    members
-        .get(member)
-        .and_then(Value::as_str)
-        .ok_or(ObservationError::BadMember(member))
+    members.get(member).and_then(Value::as_str).ok_or(ObservationError::BadMember(member))
 }
 
 /// RFC 3339 with zone. jiff also reads a space in the middle, which RFC 3339 leaves to agreement and Core does not write.
 fn time(members: &Members, member: &'static str) -> Result<Option<Timestamp>, ObservationError> {
     match members.get(member) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if matches!(text.as_bytes().get(10), Some(b'T' | b't')) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| ObservationError::BadMember(member)),
+        Some(Value::String(text)) if matches!(text.as_bytes().get(10), Some(b'T' | b't')) => {
+            text.parse().map(Some).map_err(|_| ObservationError::BadMember(member))
+        }
         Some(_) => Err(ObservationError::BadMember(member)),
     }
 }
 
 fn lower_keys(members: Members) -> Members {
-    members
-        .into_iter()
-        .map(|(key, value)| (key.to_ascii_lowercase(), value))
-        .collect()
+    members.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect()
 }
 
 /// Enough of a foreign text for a log line.
@@ -233,17 +204,10 @@ mod tests {
     #[test]
     fn names_come_in_any_spelling() {
         let entry = |name: &str| json!({"Name": name, "Time_Added": "2026-11-21T01:00:00+01:00", "TTL": 60, "tag_mask": 5});
-        let message = parse(&json!([
-            entry("WWW.example.com"),
-            entry("www.example.com.")
-        ]))
-        .unwrap();
+        let message = parse(&json!([entry("WWW.example.com"), entry("www.example.com.")])).unwrap();
         assert_eq!(message.added[0], message.added[1]);
         let entry = &message.added[0];
-        assert_eq!(
-            (entry.name.as_str(), entry.tag_mask),
-            ("www.example.com.", 5)
-        );
+        assert_eq!((entry.name.as_str(), entry.tag_mask), ("www.example.com.", 5));
         assert_eq!(entry.expires().to_string(), "2026-11-21T00:01:00Z");
     }
 
@@ -259,11 +223,7 @@ mod tests {
         ]))
         .unwrap();
         assert_eq!(message.added.len(), 1);
-        let expected = [
-            (RejectReason::NoName, 2),
-            (RejectReason::BadName, 1),
-            (RejectReason::NoTime, 1),
-        ];
+        let expected = [(RejectReason::NoName, 2), (RejectReason::BadName, 1), (RejectReason::NoTime, 1)];
         assert_eq!(message.rejected, BTreeMap::from(expected));
     }
 
@@ -293,10 +253,7 @@ mod tests {
             json!({"name": "a", "time_added": time, "tag_mask": -1}),
             json!({"name": "a", "time_added": time, "tag_mask": 4_294_967_296u64}),
         ] {
-            assert!(
-                matches!(parse(&json!([entry])), Err(ObservationError::BadMember(_))),
-                "{entry}"
-            );
+            assert!(matches!(parse(&json!([entry])), Err(ObservationError::BadMember(_))), "{entry}");
         }
         assert_eq!(parse(&json!({})), Err(ObservationError::BadMember("added")));
     }

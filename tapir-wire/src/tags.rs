@@ -3,12 +3,7 @@
 use std::fmt::{self, Display};
 
 /// Bits that Core has named so far. POP's upstream names differ and describe other things, so they are not accepted.
-const NAMED: [(u8, &str); 4] = [
-    (0, "globally_new"),
-    (2, "newly_registered"),
-    (3, "registry_investigation"),
-    (10, "looptest"),
-];
+const NAMED: [(u8, &str); 4] = [(0, "globally_new"), (2, "newly_registered"), (3, "registry_investigation"), (10, "looptest")];
 
 /// One bit of the mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,9 +11,7 @@ pub struct Tag(u8);
 
 /// The text names no tag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown tag {0:?}: use globally_new, newly_registered, registry_investigation, looptest or bit0 to bit31"
-)]
+#[error("unknown tag {0:?}: use globally_new, newly_registered, registry_investigation, looptest or bit0 to bit31")]
 pub struct TagError(pub String);
 
 impl Tag {
@@ -31,9 +24,7 @@ impl Tag {
             return Ok(Self(*bit));
         }
         text.strip_prefix("bit")
-            .filter(|digits| {
-                !digits.starts_with('+') && (*digits == "0" || !digits.starts_with('0'))
-            })
+            .filter(|digits| !digits.starts_with('+') && (*digits == "0" || !digits.starts_with('0')))
             .and_then(|digits| digits.parse::<u8>().ok())
             .filter(|bit| *bit < 32)
             .map(Self)
@@ -64,9 +55,7 @@ impl Display for Tag {
 
 /// Mask of all the named tags.
 pub fn mask<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<u32, TagError> {
-    names
-        .into_iter()
-        .try_fold(0, |mask, name| Ok(mask | Tag::parse(name)?.mask()))
+    names.into_iter().try_fold(0, |mask, name| Ok(mask | Tag::parse(name)?.mask()))
 }
 
 /// Tags of a mask, lowest bit first.
@@ -87,20 +76,8 @@ mod tests {
     #[test]
     fn names_and_bits() {
         assert_eq!(mask(["globally_new", "looptest"]), Ok(1025));
-        assert_eq!(
-            mask(["newly_registered", "registry_investigation", "bit31"]),
-            Ok(0x8000_000c)
-        );
-        assert_eq!(
-            names(0x0000_040f),
-            [
-                "globally_new",
-                "bit1",
-                "newly_registered",
-                "registry_investigation",
-                "looptest"
-            ]
-        );
+        assert_eq!(mask(["newly_registered", "registry_investigation", "bit31"]), Ok(0x8000_000c));
+        assert_eq!(names(0x0000_040f), ["globally_new", "bit1", "newly_registered", "registry_investigation", "looptest"]);
         assert_eq!(Tag::parse("bit10"), Ok(Tag::LOOPTEST));
     }
 
@@ -114,9 +91,7 @@ mod tests {
 
     #[test]
     fn refusals_name_the_text() {
-        for bad in [
-            "", "newname", "Looptest", "bit32", "bit01", "bit+1", "bit-1", "bit", "bit999",
-        ] {
+        for bad in ["", "newname", "Looptest", "bit32", "bit01", "bit+1", "bit-1", "bit", "bit999"] {
             assert_eq!(Tag::parse(bad), Err(TagError(bad.to_owned())));
         }
     }

@@ -1,11 +1,6 @@
 //! Word lists against files of the upstream compiler.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 
@@ -32,10 +27,7 @@ fn check(name: &str, octets: &[u8], words: &[String]) {
 }
 
 fn words(value: &Value) -> Vec<String> {
-    list(value)
-        .iter()
-        .map(|word| word.as_str().unwrap().to_owned())
-        .collect()
+    list(value).iter().map(|word| word.as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -48,9 +40,7 @@ fn small_lists_are_read_and_written_bit_for_bit() {
         }
         let words = match &vector["words"] {
             Value::Null => words(&vector["words_in_index_order"]),
-            _ => (0..200)
-                .map(|host| format!("host{host:03}.example.com."))
-                .collect(),
+            _ => (0..200).map(|host| format!("host{host:03}.example.com.")).collect(),
         };
         check(name, &octets, &words);
     }
@@ -63,11 +53,7 @@ fn lists_of_pop_are_read_and_written_bit_for_bit() {
         let octets = bytes(&format!("pop/dawg/{name}"));
         let dawg = Dawg::from_bytes(octets.clone()).unwrap();
         for (word, index) in vector["index_of"].as_object().unwrap() {
-            assert_eq!(
-                dawg.index_of(word),
-                u64::try_from(index.as_i64().unwrap()).ok(),
-                "{name}: {word:?}"
-            );
+            assert_eq!(dawg.index_of(word), u64::try_from(index.as_i64().unwrap()).ok(), "{name}: {word:?}");
         }
         check(name, &octets, &words(&vector["words"]));
     }
@@ -82,22 +68,13 @@ fn the_published_list_is_read_and_written_bit_for_bit() {
     let dawg = Dawg::from_bytes(octets.clone()).unwrap();
     assert_eq!(dawg.len(), vector["num_added"].as_u64().unwrap());
     for case in list(&vector["samples"]) {
-        assert_eq!(
-            dawg.index_of(string(case, "word")),
-            case["index_of"].as_u64()
-        );
+        assert_eq!(dawg.index_of(string(case, "word")), case["index_of"].as_u64());
     }
     for case in list(&vector["exact_lookups"]) {
-        assert_eq!(
-            dawg.index_of(string(case, "name")),
-            u64::try_from(case["index_of"].as_i64().unwrap()).ok()
-        );
+        assert_eq!(dawg.index_of(string(case, "name")), u64::try_from(case["index_of"].as_i64().unwrap()).ok());
     }
     let words: Vec<_> = dawg.words().collect();
-    assert!(
-        compile(words.iter().map(String::as_str)).unwrap() == octets,
-        "not the same octets"
-    );
+    assert!(compile(words.iter().map(String::as_str)).unwrap() == octets, "not the same octets");
 }
 
 #[test]
@@ -109,16 +86,8 @@ fn domains_match_exactly_or_by_suffix() {
         };
         let set = DomainSet::new(Dawg::from_bytes(octets).unwrap());
         let found = set.lookup(string(case, "name"));
-        assert_eq!(
-            found.map(|found| found.index),
-            u64::try_from(case["index"].as_i64().unwrap()).ok(),
-            "{case}"
-        );
-        assert_eq!(
-            found.is_some_and(|found| found.suffix),
-            case["suffix_match"].as_bool().unwrap(),
-            "{case}"
-        );
+        assert_eq!(found.map(|found| found.index), u64::try_from(case["index"].as_i64().unwrap()).ok(), "{case}");
+        assert_eq!(found.is_some_and(|found| found.suffix), case["suffix_match"].as_bool().unwrap(), "{case}");
         if let (Some(found), Some(entry)) = (found, case["matched_entry"].as_str()) {
             assert_eq!(set.dawg().index_of(entry), Some(found.index), "{case}");
         }
@@ -131,10 +100,7 @@ fn domains_match_exactly_or_by_suffix() {
 fn every_cut_and_every_extension_is_refused() {
     let whole = bytes("edm/dawg/generated-mixed.dawg");
     for length in 0..whole.len() {
-        assert!(
-            Dawg::from_bytes(whole[..length].to_vec()).is_err(),
-            "{length}"
-        );
+        assert!(Dawg::from_bytes(whole[..length].to_vec()).is_err(), "{length}");
         // Also when the size field agrees with the cut file.
         let mut cut = whole[..length].to_vec();
         if length >= 4 {
@@ -144,31 +110,41 @@ fn every_cut_and_every_extension_is_refused() {
     }
     let mut longer = whole;
     longer.push(0);
-    assert_eq!(
-        Dawg::from_bytes(longer.clone()).unwrap_err(),
-        DawgError::WrongSize {
-            stated: 78,
-            actual: 79
-        }
-    );
+    assert_eq!(Dawg::from_bytes(longer.clone()).unwrap_err(), DawgError::WrongSize { stated: 78, actual: 79 });
     longer[3] += 1;
     assert_eq!(Dawg::from_bytes(longer).unwrap_err(), DawgError::BadLayout);
 }
 
+/// A file of one word and the given nodes, written as digits.
+fn by_hand(nodes: u8, bits: &str) -> Vec<u8> {
+    // Size, 7 bits a character, 8 an address, 1 word, some nodes, 1 edge.
+    let mut file = vec![0, 0, 0, 0, 7, 8, 1, nodes, 1];
+    for octet in bits.as_bytes().chunks(8) {
+        let digits = format!("{:0<8}", std::str::from_utf8(octet).unwrap());
+        file.push(u8::from_str_radix(&digits, 2).unwrap());
+    }
+    file[3] = u8::try_from(file.len()).unwrap();
+    file
+}
+
+const ROOT: u8 = 72;
+
 #[test]
 fn a_cycle_is_refused() {
-    // One word, two nodes: the root with a single edge to itself, and nothing behind.
-    // Size, 7 bits a character, 8 an address, 1 word, 1 node, 1 edge; node 0 0 1 'a' 72.
-    let bits = format!("001{:07b}{:08b}", b'a', 72) + "000000";
-    let node: Vec<u8> = bits
-        .as_bytes()
-        .chunks(8)
-        .map(|c| u8::from_str_radix(std::str::from_utf8(c).unwrap(), 2).unwrap())
-        .collect();
-    let mut file = vec![0, 0, 0, 12, 7, 8, 1, 1, 1];
-    file.extend(node);
-    file[3] = u8::try_from(file.len()).unwrap();
+    // The root with a single edge to itself.
+    let file = by_hand(1, &format!("001{:07b}{ROOT:08b}", b'a'));
     assert_eq!(Dawg::from_bytes(file).unwrap_err(), DawgError::Cycle);
+}
+
+#[test]
+fn nodes_must_lie_end_to_end() {
+    // The root with a single edge to a leaf behind it, and bits of nobody between the two.
+    let with_gap = |gap: &str| {
+        let leaf = usize::from(ROOT) + 18 + gap.len();
+        Dawg::from_bytes(by_hand(2, &format!("001{:07b}{leaf:08b}{gap}100000000001", b'a')))
+    };
+    assert_eq!(with_gap("").unwrap().index_of("a"), Some(0));
+    assert_eq!(with_gap("00").unwrap_err(), DawgError::BadLayout);
 }
 
 #[test]

@@ -1,11 +1,6 @@
 //! Against what the upstream minimiser sends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 
@@ -20,10 +15,7 @@ fn events_have_the_exact_octets() {
     let vectors = json("edm/dns_messages.json");
     let timestamp = string(&vectors, "event_timestamp_input").parse().unwrap();
     let mut ran = 0;
-    for case in list(&vectors["vectors"])
-        .iter()
-        .filter(|case| case["new_qname_json"].is_string())
-    {
+    for case in list(&vectors["vectors"]).iter().filter(|case| case["new_qname_json"].is_string()) {
         let number = |member: &str| u16::try_from(case[member].as_u64().unwrap()).unwrap();
         let event = NewQname {
             flags: number("flags_for_event"),
@@ -32,12 +24,7 @@ fn events_have_the_exact_octets() {
             qtype: number("qtype"),
             timestamp,
         };
-        assert_eq!(
-            event.to_json(),
-            string(case, "new_qname_json"),
-            "{}",
-            case["desc"]
-        );
+        assert_eq!(event.to_json(), string(case, "new_qname_json"), "{}", case["desc"]);
         ran += 1;
     }
     assert!(ran >= 15, "{ran}");
@@ -54,11 +41,7 @@ fn names_are_quoted_exactly() {
             timestamp: jiff::Timestamp::UNIX_EPOCH,
         };
         let quoted = string(case, "qname_as_json_string");
-        assert!(
-            event.to_json().contains(&format!("\"qname\":{quoted},")),
-            "{}",
-            case["desc"]
-        );
+        assert!(event.to_json().contains(&format!("\"qname\":{quoted},")), "{}", case["desc"]);
     }
 }
 
@@ -66,29 +49,13 @@ fn names_are_quoted_exactly() {
 fn names_have_the_canonical_form_of_lookups() {
     for case in list(&json("edm/dns_names.json")["vectors"]) {
         let name = Name::parse(string(case, "presentation")).unwrap();
-        assert_eq!(
-            name.as_str(),
-            string(case, "seen_store_key"),
-            "{}",
-            case["desc"]
-        );
-        let wire = hex::decode(string(case, "wire_name_hex"))
-            .unwrap()
-            .to_ascii_lowercase();
+        assert_eq!(name.as_str(), string(case, "seen_store_key"), "{}", case["desc"]);
+        let wire = hex::decode(string(case, "wire_name_hex")).unwrap().to_ascii_lowercase();
         assert_eq!(name.to_wire(), wire, "{}", case["desc"]);
         let mut labels: Vec<_> = name.labels().map(str::to_owned).collect();
         labels.reverse();
-        for (ours, recorded) in labels
-            .iter()
-            .zip(list(&case["labels_label0_first_limit10"]))
-            .take(9)
-        {
-            assert_eq!(
-                ours,
-                &recorded.as_str().unwrap().to_ascii_lowercase(),
-                "{}",
-                case["desc"]
-            );
+        for (ours, recorded) in labels.iter().zip(list(&case["labels_label0_first_limit10"])).take(9) {
+            assert_eq!(ours, &recorded.as_str().unwrap().to_ascii_lowercase(), "{}", case["desc"]);
         }
     }
 }
@@ -105,15 +72,9 @@ fn events_are_signed_exactly() {
     assert!(!list(&vectors["vectors"]).is_empty());
     for case in list(&vectors["vectors"]) {
         let payload = string(case, "payload_utf8");
-        assert_eq!(
-            jws::sign_flattened(payload.as_bytes(), &key),
-            string(case, "jws_json")
-        );
+        assert_eq!(jws::sign_flattened(payload.as_bytes(), &key), string(case, "jws_json"));
     }
-    assert_eq!(
-        topic(key.kid()),
-        string(&json("edm/mqtt.json"), "publish_topic")
-    );
+    assert_eq!(topic(key.kid()), string(&json("edm/mqtt.json"), "publish_topic"));
 }
 
 #[test]

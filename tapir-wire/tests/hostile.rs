@@ -1,11 +1,6 @@
 //! Whatever the bytes: parsers answer, writers are read back, damage is noticed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 
@@ -56,10 +51,8 @@ fn json(members: &'static [&'static str]) -> impl Strategy<Value = serde_json::V
     leaf.prop_recursive(4, 48, 6, move |inner| {
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Into::into),
-            vec((prop::sample::select(members), inner), 0..8).prop_map(|members| members
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect()),
+            vec((prop::sample::select(members), inner), 0..8)
+                .prop_map(|members| members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
         ]
     })
 }

@@ -1,11 +1,6 @@
 //! Against what reaches the upstream policy processor.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 
@@ -19,24 +14,13 @@ use tapir_wire::tags::{self, Tag};
 fn signatures_are_judged_as_recommended() {
     let vectors = json("pop/mqtt/jws.json");
     let keys = TrustedKeys::from_value(&vectors["jwks"]).unwrap();
-    assert_eq!(
-        keys.kids().collect::<Vec<_>>(),
-        ["core-es256", "core-noalg", "core-test"]
-    );
+    assert_eq!(keys.kids().collect::<Vec<_>>(), ["core-es256", "core-noalg", "core-test"]);
     assert_eq!(keys.skipped()[0].kid, "core-enc");
     for case in list(&vectors["cases"]) {
         let verdict = jws::verify(string(case, "message").as_bytes(), &keys);
-        assert_eq!(
-            verdict.is_ok(),
-            string(case, "recommended") == "accept",
-            "{}: {verdict:?}",
-            case["id"]
-        );
+        assert_eq!(verdict.is_ok(), string(case, "recommended") == "accept", "{}: {verdict:?}", case["id"]);
         if let Ok(payload) = verdict {
-            assert_eq!(
-                serde_json::from_slice::<serde_json::Value>(&payload).unwrap(),
-                vectors["payload"]
-            );
+            assert_eq!(serde_json::from_slice::<serde_json::Value>(&payload).unwrap(), vectors["payload"]);
         }
     }
 }
@@ -57,17 +41,9 @@ fn payloads_are_judged_as_recommended() {
                 assert_eq!(message.rejected[&RejectReason::NoName], 1);
             }
             _ => {
-                assert_eq!(
-                    message.is_ok(),
-                    string(case, "verdict") == "accept",
-                    "{id}: {message:?}"
-                );
+                assert_eq!(message.is_ok(), string(case, "verdict") == "accept", "{id}: {message:?}");
                 if let (Ok(message), Some(names)) = (message, case["canonical_names"].as_array()) {
-                    let ours: Vec<_> = message
-                        .added
-                        .iter()
-                        .map(|entry| entry.name.as_str())
-                        .collect();
+                    let ours: Vec<_> = message.added.iter().map(|entry| entry.name.as_str()).collect();
                     assert_eq!(&ours, names, "{id}");
                 }
             }

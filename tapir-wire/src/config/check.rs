@@ -18,17 +18,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(
-        field: impl Into<String>,
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            field: field.into(),
-            line: None,
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
+    pub(super) fn new(field: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { field: field.into(), line: None, problem: problem.into(), remedy: remedy.into() }
     }
 
     pub(super) fn at_line_of(mut self, keys: &Keys) -> Self {

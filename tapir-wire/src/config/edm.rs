@@ -93,19 +93,9 @@ impl EdmConfig {
         };
         check(self.format > 0, "format", "is 0", "the first format is 1");
         let socket = &self.input_unix;
-        check(
-            socket.is_absolute(),
-            "input-unix",
-            "is not an absolute path",
-            "write it from the root, as /run/tapir/dnstap.sock",
-        );
+        check(socket.is_absolute(), "input-unix", "is not an absolute path", "write it from the root, as /run/tapir/dnstap.sock");
         // sun_path of Linux has 108 octets with the final zero.
-        check(
-            socket.as_os_str().len() < 108,
-            "input-unix",
-            "is too long for a socket",
-            "use at most 107 octets",
-        );
+        check(socket.as_os_str().len() < 108, "input-unix", "is too long for a socket", "use at most 107 octets");
         check(
             self.data_dir.is_absolute(),
             "data-dir",
@@ -120,18 +110,8 @@ impl EdmConfig {
             "name a file or leave the key out",
         );
         // Without keep-alive a connection that died silently is never noticed.
-        check(
-            (5..=3600).contains(&self.mqtt_keepalive),
-            "mqtt-keepalive",
-            "is out of range",
-            "use 5 to 3600 seconds",
-        );
-        check(
-            (1..=1_000_000).contains(&self.newqname_buffer),
-            "newqname-buffer",
-            "is out of range",
-            "use 1 to 1000000 events",
-        );
+        check((5..=3600).contains(&self.mqtt_keepalive), "mqtt-keepalive", "is out of range", "use 5 to 3600 seconds");
+        check((1..=1_000_000).contains(&self.newqname_buffer), "newqname-buffer", "is out of range", "use 1 to 1000000 events");
         check(
             (1..=10_000_000).contains(&self.qname_seen_entries),
             "qname-seen-entries",
@@ -145,21 +125,12 @@ impl EdmConfig {
 fn unreadable(error: &toml::de::Error, text: &str, keys: &Keys) -> ConfigError {
     let place = error.span().map_or_else(Place::default, |span| {
         let (line, column) = line_and_column(text, span.start);
-        let key = keys
-            .at(line, column)
-            .filter(|key| key.line == line)
-            .map(|key| key.path.clone());
-        Place {
-            line: Some(line),
-            key,
-        }
+        let key = keys.at(line, column).filter(|key| key.line == line).map(|key| key.path.clone());
+        Place { line: Some(line), key }
     });
     // A missing key is reported for the whole file; its first line would mislead.
     let missing = error.message().starts_with("missing field");
-    ConfigError::Unreadable {
-        place: if missing { Place::default() } else { place },
-        message: error.message().to_owned(),
-    }
+    ConfigError::Unreadable { place: if missing { Place::default() } else { place }, message: error.message().to_owned() }
 }
 
 fn default_input_unix() -> PathBuf {
@@ -212,45 +183,22 @@ mod tests {
     #[test]
     fn known_keys_are_those_that_are_written() {
         let text = full().to_toml().unwrap();
-        let mut written: Vec<_> = text
-            .lines()
-            .map(|line| line.split(" = ").next().unwrap())
-            .collect();
+        let mut written: Vec<_> = text.lines().map(|line| line.split(" = ").next().unwrap()).collect();
         let mut known = EdmConfig::KEYS.to_vec();
         written.sort_unstable();
         known.sort_unstable();
         assert_eq!(written, known);
-        assert_eq!(
-            EdmConfig::parse(&text).unwrap(),
-            Parsed {
-                config: full(),
-                warnings: vec![]
-            }
-        );
+        assert_eq!(EdmConfig::parse(&text).unwrap(), Parsed { config: full(), warnings: vec![] });
     }
 
     #[test]
     fn errors_name_key_and_line() {
         check_error("", "missing field `format`");
-        check_error(
-            "format = 1\nmqtt-keepalive = -1\n",
-            "line 2, key mqtt-keepalive: invalid value: integer `-1`, expected u16",
-        );
-        check_error(
-            "format = 1\n\nhttp-listen = 'x'",
-            "line 3, key http-listen: invalid socket address syntax",
-        );
-        check_error(
-            "format = 1\nmqtt-keepalive = 4",
-            "line 2, mqtt-keepalive is out of range: use 5 to 3600 seconds",
-        );
+        check_error("format = 1\nmqtt-keepalive = -1\n", "line 2, key mqtt-keepalive: invalid value: integer `-1`, expected u16");
+        check_error("format = 1\n\nhttp-listen = 'x'", "line 3, key http-listen: invalid socket address syntax");
+        check_error("format = 1\nmqtt-keepalive = 4", "line 2, mqtt-keepalive is out of range: use 5 to 3600 seconds");
         check_error("format = 0", "line 1, format is 0: the first format is 1");
-        assert!(
-            EdmConfig::parse("format = 1\nx = [")
-                .unwrap_err()
-                .to_string()
-                .starts_with("line 2")
-        );
+        assert!(EdmConfig::parse("format = 1\nx = [").unwrap_err().to_string().starts_with("line 2"));
     }
 
     #[test]
@@ -261,9 +209,6 @@ mod tests {
         );
         let newer = EdmConfig::parse("format = 2\nsessions = true\nmqtt-keepalive = 31").unwrap();
         assert_eq!(newer.config.mqtt_keepalive, 31);
-        assert_eq!(
-            newer.warnings,
-            ["key sessions (line 2) belongs to format 2 and is ignored: this build knows format 1"]
-        );
+        assert_eq!(newer.warnings, ["key sessions (line 2) belongs to format 2 and is ignored: this build knows format 1"]);
     }
 }

@@ -43,11 +43,7 @@ impl Keys {
         let Ok(table) = toml::de::DeTable::parse(text) else {
             return Self::default();
         };
-        let mut keys: Vec<_> = table
-            .get_ref()
-            .keys()
-            .map(|key| (key.span().start, key.get_ref().to_string()))
-            .collect();
+        let mut keys: Vec<_> = table.get_ref().keys().map(|key| (key.span().start, key.get_ref().to_string())).collect();
         keys.sort_unstable();
         let place = |(offset, path)| {
             let (line, column) = line_and_column(text, offset);
@@ -60,11 +56,7 @@ impl Keys {
     pub(crate) fn unknown(&self, known: &[&str]) -> Vec<Key> {
         let mut unknown: Vec<Key> = Vec::new();
         for key in &self.0 {
-            let below = |above: &Key| {
-                key.path
-                    .strip_prefix(above.path.as_str())
-                    .is_some_and(|rest| rest.starts_with(['.', '[']))
-            };
+            let below = |above: &Key| key.path.strip_prefix(above.path.as_str()).is_some_and(|rest| rest.starts_with(['.', '[']));
             if !known.contains(&pattern(&key.path).as_str()) && !unknown.iter().any(below) {
                 unknown.push(key.clone());
             }
@@ -74,23 +66,14 @@ impl Keys {
 
     /// The last key at or before a place.
     pub(crate) fn at(&self, line: u64, column: u64) -> Option<&Key> {
-        self.0
-            .iter()
-            .filter(|key| (key.line, key.column) <= (line, column))
-            .max_by_key(|key| (key.line, key.column))
+        self.0.iter().filter(|key| (key.line, key.column) <= (line, column)).max_by_key(|key| (key.line, key.column))
     }
 
     /// Line of a path, or of what stands around it.
     pub(crate) fn line_of(&self, path: &str) -> Option<u64> {
         let mut path = path;
         loop {
-            let within = |key: &&Key| {
-                key.path == path
-                    || key
-                        .path
-                        .strip_prefix(path)
-                        .is_some_and(|rest| rest.starts_with('.'))
-            };
+            let within = |key: &&Key| key.path == path || key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
             if let Some(key) = self.0.iter().find(within) {
                 return Some(key.line);
             }
@@ -105,25 +88,13 @@ impl Keys {
             Node::Map(entries) if is_content => {
                 let place = entries.first().map(|(key, _)| key.referenced);
                 let (line, column) = place.map_or((0, 0), |place| (place.line(), place.column()));
-                self.0.push(Key {
-                    path: path.to_owned(),
-                    line,
-                    column,
-                });
+                self.0.push(Key { path: path.to_owned(), line, column });
             }
             Node::Map(entries) => {
                 for (key, value) in entries {
-                    let path = if path.is_empty() {
-                        key.value.clone()
-                    } else {
-                        format!("{path}.{}", key.value)
-                    };
+                    let path = if path.is_empty() { key.value.clone() } else { format!("{path}.{}", key.value) };
                     let (line, column) = (key.referenced.line(), key.referenced.column());
-                    self.0.push(Key {
-                        path: path.clone(),
-                        line,
-                        column,
-                    });
+                    self.0.push(Key { path: path.clone(), line, column });
                     self.collect(value, &path, known);
                 }
             }
@@ -156,12 +127,7 @@ fn pattern(path: &str) -> String {
 pub(crate) fn line_and_column(text: &str, offset: usize) -> (u64, u64) {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before
-        .iter()
-        .rev()
-        .take_while(|byte| **byte != b'\n')
-        .count()
-        + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
     (line as u64, column as u64)
 }
 

@@ -60,11 +60,7 @@ impl Builder {
         if self.words > 0 && word <= self.previous {
             return Err(CompileError::NotAscending(position));
         }
-        let common = word
-            .iter()
-            .zip(&self.previous)
-            .take_while(|(a, b)| a == b)
-            .count();
+        let common = word.iter().zip(&self.previous).take_while(|(a, b)| a == b).count();
         self.share_below(common);
         for &character in word.iter().skip(common) {
             let child = self.nodes.len();
@@ -94,11 +90,7 @@ impl Builder {
                 return;
             };
             let shared = *self.registered.entry(node).or_insert(child);
-            if let Some((_, target)) = self
-                .nodes
-                .get_mut(parent)
-                .and_then(|parent| parent.edges.last_mut())
-            {
+            if let Some((_, target)) = self.nodes.get_mut(parent).and_then(|parent| parent.edges.last_mut()) {
                 *target = shared;
             }
             // Children are always the newest nodes, so one that turned out to be a copy is the last.
@@ -133,12 +125,8 @@ const UNPLACED: usize = usize::MAX;
 impl Layout {
     fn of(builder: &Builder) -> Self {
         let nodes = &builder.nodes;
-        let mut this = Self {
-            order: Vec::new(),
-            place: vec![UNPLACED; nodes.len()],
-            counts: vec![0; nodes.len()],
-            character_bits: 0,
-        };
+        let mut this =
+            Self { order: Vec::new(), place: vec![UNPLACED; nodes.len()], counts: vec![0; nodes.len()], character_bits: 0 };
         let mut open = vec![ROOT];
         while let Some(number) = open.pop() {
             let (Some(place), Some(node)) = (this.place.get_mut(number), nodes.get(number)) else {
@@ -150,9 +138,7 @@ impl Layout {
             *place = this.order.len();
             this.order.push(number);
             for (character, target) in node.edges.iter().rev() {
-                this.character_bits = this
-                    .character_bits
-                    .max(bit_length(u64::from(u32::from(*character))));
+                this.character_bits = this.character_bits.max(bit_length(u64::from(u32::from(*character))));
                 open.push(*target);
             }
         }
@@ -165,21 +151,12 @@ impl Layout {
         let mut open = vec![(ROOT, false)];
         let mut done = vec![false; nodes.len()];
         while let Some((number, below_is_done)) = open.pop() {
-            let Some(node) = nodes
-                .get(number)
-                .filter(|_| done.get(number) == Some(&false))
-            else {
+            let Some(node) = nodes.get(number).filter(|_| done.get(number) == Some(&false)) else {
                 continue;
             };
             if below_is_done {
-                let below: u64 = node
-                    .edges
-                    .iter()
-                    .map(|(_, target)| self.count_of(*target))
-                    .sum();
-                if let (Some(count), Some(done)) =
-                    (self.counts.get_mut(number), done.get_mut(number))
-                {
+                let below: u64 = node.edges.iter().map(|(_, target)| self.count_of(*target)).sum();
+                if let (Some(count), Some(done)) = (self.counts.get_mut(number), done.get_mut(number)) {
                     *count = below + u64::from(node.terminal);
                     *done = true;
                 }
@@ -203,22 +180,10 @@ impl Layout {
     }
 
     fn write(&self, builder: &Builder) -> Result<Vec<u8>, CompileError> {
-        let numbers = [
-            builder.words,
-            builder.registered.len() as u64 + 1,
-            builder.edges_added,
-        ];
-        let header = 48
-            + numbers
-                .iter()
-                .map(|number| 8 * u64::from(variable_octets(*number)))
-                .sum::<u64>();
+        let numbers = [builder.words, builder.registered.len() as u64 + 1, builder.edges_added];
+        let header = 48 + numbers.iter().map(|number| 8 * u64::from(variable_octets(*number))).sum::<u64>();
         let skip_length_bits = bit_length(u64::from(bit_length(builder.words)));
-        let nodes = || {
-            self.order
-                .iter()
-                .filter_map(|&number| Some((number, builder.nodes.get(number)?)))
-        };
+        let nodes = || self.order.iter().filter_map(|&number| Some((number, builder.nodes.get(number)?)));
 
         let mut address_bits = 1;
         let (addresses, size) = loop {
@@ -238,24 +203,14 @@ impl Layout {
         };
 
         let mut writer = Writer::default();
-        writer.bits(
-            u64::from(u32::try_from(size).map_err(|_| CompileError::TooLarge)?),
-            32,
-        );
+        writer.bits(u64::from(u32::try_from(size).map_err(|_| CompileError::TooLarge)?), 32);
         writer.bits(u64::from(self.character_bits), 8);
         writer.bits(u64::from(address_bits), 8);
         for number in numbers {
             writer.variable(number);
         }
         for (number, node) in nodes() {
-            self.write_node(
-                &mut writer,
-                number,
-                node,
-                &addresses,
-                address_bits,
-                skip_length_bits,
-            );
+            self.write_node(&mut writer, number, node, &addresses, address_bits, skip_length_bits);
         }
         Ok(writer.into_bytes())
     }
@@ -270,10 +225,7 @@ impl Layout {
             3 + edge
         } else {
             let skips = u64::from(bit_length(self.count_of(number))) * edges.saturating_sub(1);
-            3 + 8 * u64::from(variable_octets(edges))
-                + u64::from(skip_length_bits)
-                + edges * edge
-                + skips
+            3 + 8 * u64::from(variable_octets(edges)) + u64::from(skip_length_bits) + edges * edge + skips
         }
     }
 
@@ -287,8 +239,7 @@ impl Layout {
         skip_length_bits: u32,
     ) {
         writer.bits(u64::from(node.terminal), 1);
-        if let ([(character, _)], true) = (node.edges.as_slice(), self.falls_through(number, node))
-        {
+        if let ([(character, _)], true) = (node.edges.as_slice(), self.falls_through(number, node)) {
             writer.bits(1, 1);
             writer.bits(u64::from(u32::from(*character)), self.character_bits);
             return;
@@ -308,10 +259,7 @@ impl Layout {
                 writer.bits(skip, skip_bits);
             }
             skip += self.count_of(*target);
-            writer.bits(
-                addresses.get(*target).copied().unwrap_or_default(),
-                address_bits,
-            );
+            writer.bits(addresses.get(*target).copied().unwrap_or_default(), address_bits);
         }
     }
 }

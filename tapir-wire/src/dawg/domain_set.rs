@@ -41,17 +41,9 @@ impl DomainSet {
             name
         };
         if let Some(index) = self.dawg.index_of(name) {
-            return Some(DomainMatch {
-                index,
-                suffix: false,
-            });
+            return Some(DomainMatch { index, suffix: false });
         }
-        suffixes(name)
-            .find_map(|suffix| self.dawg.index_of(suffix))
-            .map(|index| DomainMatch {
-                index,
-                suffix: true,
-            })
+        suffixes(name).find_map(|suffix| self.dawg.index_of(suffix)).map(|index| DomainMatch { index, suffix: true })
     }
 }
 

@@ -65,19 +65,12 @@ const ROOT: u32 = 0;
 
 impl Dawg {
     /// Checks and unpacks a file.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the file's octets are not needed after this"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "the file's octets are not needed after this")]
     pub fn from_bytes(file: Vec<u8>) -> Result<Self, DawgError> {
         let mut loader = Loader::start(&file)?;
         loader.load_nodes()?;
         loader.check_layout()?;
-        let dawg = Self {
-            nodes: loader.nodes,
-            edges: loader.edges,
-            words: loader.header.words,
-        };
+        let dawg = Self { nodes: loader.nodes, edges: loader.edges, words: loader.header.words };
         dawg.check_counts()?;
         Ok(dawg)
     }
@@ -100,11 +93,7 @@ impl Dawg {
         let (mut node, mut index) = (self.node(ROOT)?, 0);
         for character in word.chars() {
             let edges = self.edges_of(node);
-            let edge = edges.get(
-                edges
-                    .binary_search_by_key(&character, |edge| edge.character)
-                    .ok()?,
-            )?;
+            let edge = edges.get(edges.binary_search_by_key(&character, |edge| edge.character).ok()?)?;
             index += u64::from(edge.skip);
             node = self.node(edge.target)?;
         }
@@ -123,12 +112,7 @@ impl Dawg {
                     word.push(edge.character);
                 }
                 let node = self.node(edge.map_or(ROOT, |edge| edge.target))?;
-                open.extend(
-                    self.edges_of(node)
-                        .iter()
-                        .rev()
-                        .map(|edge| (word.len(), Some(*edge))),
-                );
+                open.extend(self.edges_of(node).iter().rev().map(|edge| (word.len(), Some(*edge))));
                 if node.terminal {
                     return Some(word.clone());
                 }
@@ -143,9 +127,7 @@ impl Dawg {
 
     fn edges_of(&self, node: &Node) -> &[Edge] {
         let start = node.first_edge as usize;
-        self.edges
-            .get(start..start + node.edge_count as usize)
-            .unwrap_or_default()
+        self.edges.get(start..start + node.edge_count as usize).unwrap_or_default()
     }
 
     /// Walks depth first without recursion: refuses cycles, and compares each stored skip with the words really before it.
@@ -159,9 +141,7 @@ impl Dawg {
         let mut states = vec![State::New; self.nodes.len()];
         let mut stack = vec![ROOT];
         while let Some(&number) = stack.last() {
-            let (Some(node), Some(state)) =
-                (self.node(number), states.get(number as usize).copied())
-            else {
+            let (Some(node), Some(state)) = (self.node(number), states.get(number as usize).copied()) else {
                 return Err(DawgError::BadLayout);
             };
             if let State::Done(_) = state {
@@ -240,14 +220,7 @@ impl Header {
             return Err(DawgError::BadHeader);
         }
         let skip_length_bits = bit_length(u64::from(bit_length(words)));
-        Ok(Self {
-            character_bits,
-            address_bits,
-            words,
-            nodes,
-            skip_length_bits,
-            root: reader.position(),
-        })
+        Ok(Self { character_bits, address_bits, words, nodes, skip_length_bits, root: reader.position() })
     }
 }
 
@@ -267,15 +240,7 @@ impl<'a> Loader<'a> {
         let header = Header::read(file)?;
         let numbers = HashMap::from([(header.root, ROOT)]);
         let offsets = vec![header.root];
-        Ok(Self {
-            file,
-            header,
-            nodes: Vec::new(),
-            edges: Vec::new(),
-            offsets,
-            ends: Vec::new(),
-            numbers,
-        })
+        Ok(Self { file, header, nodes: Vec::new(), edges: Vec::new(), offsets, ends: Vec::new(), numbers })
     }
 
     /// Reads every node that can be reached, in order of discovery.
@@ -294,74 +259,44 @@ impl<'a> Loader<'a> {
         if reader.bit().ok_or(cut)? {
             let character = self.character(&mut reader)?;
             let target = self.number(reader.position())?;
-            self.edges.push(Edge {
-                character,
-                skip: u32::from(terminal),
-                target,
-            });
+            self.edges.push(Edge { character, skip: u32::from(terminal), target });
         } else {
             let single = reader.bit().ok_or(cut)?;
             let (count, skip_bits) = if single {
                 (1, 0)
             } else {
                 let count = reader.variable().ok_or(cut)?;
-                (
-                    count,
-                    reader.bits(self.header.skip_length_bits).ok_or(cut)? as u32,
-                )
+                (count, reader.bits(self.header.skip_length_bits).ok_or(cut)? as u32)
             };
             if skip_bits > 32 {
                 return Err(DawgError::BadCounts);
             }
             for k in 0..count {
                 let character = self.character(&mut reader)?;
-                let before = self
-                    .edges
-                    .get(first_edge as usize..)
-                    .and_then(<[Edge]>::last);
+                let before = self.edges.get(first_edge as usize..).and_then(<[Edge]>::last);
                 if before.is_some_and(|before| before.character >= character) {
                     return Err(DawgError::BadEdge);
                 }
-                let skip = if k == 0 {
-                    u64::from(terminal)
-                } else {
-                    reader.bits(skip_bits).ok_or(cut)?
-                };
+                let skip = if k == 0 { u64::from(terminal) } else { reader.bits(skip_bits).ok_or(cut)? };
                 let skip = u32::try_from(skip).map_err(|_| DawgError::BadCounts)?;
                 let address = reader.bits(self.header.address_bits).ok_or(cut)?;
                 let target = self.number(address)?;
-                self.edges.push(Edge {
-                    character,
-                    skip,
-                    target,
-                });
+                self.edges.push(Edge { character, skip, target });
             }
         }
         // Nodes that overlap could name far more edges than the file has room for.
-        if self.edges.len() as u64 * u64::from(self.header.character_bits)
-            > self.file.len() as u64 * 8
-        {
+        if self.edges.len() as u64 * u64::from(self.header.character_bits) > self.file.len() as u64 * 8 {
             return Err(DawgError::BadLayout);
         }
-        let edge_count =
-            u32::try_from(self.edges.len()).map_err(|_| DawgError::BadHeader)? - first_edge;
-        self.nodes.push(Node {
-            terminal,
-            first_edge,
-            edge_count,
-        });
+        let edge_count = u32::try_from(self.edges.len()).map_err(|_| DawgError::BadHeader)? - first_edge;
+        self.nodes.push(Node { terminal, first_edge, edge_count });
         self.ends.push(reader.position());
         Ok(())
     }
 
     fn character(&self, reader: &mut Reader<'_>) -> Result<char, DawgError> {
-        let code = reader
-            .bits(self.header.character_bits)
-            .ok_or(DawgError::Truncated)?;
-        u32::try_from(code)
-            .ok()
-            .and_then(char::from_u32)
-            .ok_or(DawgError::BadEdge)
+        let code = reader.bits(self.header.character_bits).ok_or(DawgError::Truncated)?;
+        u32::try_from(code).ok().and_then(char::from_u32).ok_or(DawgError::BadEdge)
     }
 
     fn number(&mut self, offset: u64) -> Result<u32, DawgError> {

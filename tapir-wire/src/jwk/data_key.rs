@@ -24,13 +24,8 @@ impl DataKey {
     pub fn generate(name: &NodeName) -> Result<Self, JwkError> {
         let mut seed = Zeroizing::new([0; SEED_LENGTH]);
         rand::fill(seed.as_mut_slice()).map_err(|_| JwkError::NoRandomness)?;
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_slice())
-            .map_err(|_| JwkError::Malformed)?;
-        Ok(Self {
-            name: name.clone(),
-            seed,
-            pair,
-        })
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_slice()).map_err(|_| JwkError::Malformed)?;
+        Ok(Self { name: name.clone(), seed, pair })
     }
 
     /// Reads a private JWK. Other members, `alg` among them, are ignored: upstream's clients differ in what they write there.
@@ -39,11 +34,7 @@ impl DataKey {
         let (kty, crv) = (text(&jwk.0, "kty")?, optional_text(&jwk.0, "crv"));
         if (kty, crv) != ("OKP", "Ed25519") {
             let expected = "OKP with Ed25519";
-            return Err(JwkError::UnsupportedType {
-                kty: kty.to_owned(),
-                crv: crv.to_owned(),
-                expected,
-            });
+            return Err(JwkError::UnsupportedType { kty: kty.to_owned(), crv: crv.to_owned(), expected });
         }
         let kid = text(&jwk.0, "kid")?;
         if kid.is_empty() {
@@ -57,8 +48,7 @@ impl DataKey {
             return Err(JwkError::Malformed);
         }
         seed.copy_from_slice(&secret);
-        let pair = Ed25519KeyPair::from_seed_and_public_key(seed.as_slice(), &public)
-            .map_err(|_| JwkError::Malformed)?;
+        let pair = Ed25519KeyPair::from_seed_and_public_key(seed.as_slice(), &public).map_err(|_| JwkError::Malformed)?;
         Ok(Self { name, seed, pair })
     }
 
@@ -116,9 +106,7 @@ impl DataKey {
 
 impl fmt::Debug for DataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataKey")
-            .field("kid", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("DataKey").field("kid", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -158,19 +146,13 @@ mod tests {
     fn private_and_public_half_must_match() {
         let mut jwk: Value = serde_json::from_str(&generated().to_jwk()).unwrap();
         jwk["x"] = generated().public_jwk()["x"].clone();
-        assert_eq!(
-            DataKey::from_jwk(&jwk.to_string()).unwrap_err(),
-            JwkError::Malformed
-        );
+        assert_eq!(DataKey::from_jwk(&jwk.to_string()).unwrap_err(), JwkError::Malformed);
     }
 
     #[test]
     fn a_key_id_that_would_break_out_of_a_topic_is_refused() {
         let mut jwk: Value = serde_json::from_str(&generated().to_jwk()).unwrap();
         jwk["kid"] = "a/b".into();
-        assert_eq!(
-            DataKey::from_jwk(&jwk.to_string()).unwrap_err(),
-            JwkError::BadKeyId
-        );
+        assert_eq!(DataKey::from_jwk(&jwk.to_string()).unwrap_err(), JwkError::BadKeyId);
     }
 }

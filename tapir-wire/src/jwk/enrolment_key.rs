@@ -6,8 +6,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{self, KeyPairComponents, PublicKeyComponents};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, Ed25519KeyPair, RSA_PKCS1_SHA256,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
+    RSA_PKCS1_SHA256,
 };
 use serde_json::Value;
 
@@ -37,36 +37,19 @@ impl EnrolmentKey {
             ("EC", "P-256") => ("ES256", ecdsa(&jwk.0, &ECDSA_P256_SHA256_FIXED_SIGNING)?),
             ("EC", "P-384") => ("ES384", ecdsa(&jwk.0, &ECDSA_P384_SHA384_FIXED_SIGNING)?),
             ("RSA", _) => ("RS256", rsa(&jwk.0)?),
-            ("oct", _) => (
-                "HS256",
-                Signer::Hmac(Box::new(hmac::Key::new(
-                    hmac::HMAC_SHA256,
-                    &octets(&jwk.0, "k")?,
-                ))),
-            ),
+            ("oct", _) => ("HS256", Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &octets(&jwk.0, "k")?)))),
             _ => {
                 let expected = "OKP with Ed25519, EC with P-256 or P-384, RSA, or oct";
-                return Err(JwkError::UnsupportedType {
-                    kty: kty.to_owned(),
-                    crv: crv.to_owned(),
-                    expected,
-                });
+                return Err(JwkError::UnsupportedType { kty: kty.to_owned(), crv: crv.to_owned(), expected });
             }
         };
         let found = optional_text(&jwk.0, "alg");
         // "Ed25519" is the newer name of the same thing (RFC 9864).
         if !found.is_empty() && found != algorithm && (algorithm, found) != ("EdDSA", "Ed25519") {
-            return Err(JwkError::WrongAlgorithm {
-                found: found.to_owned(),
-                expected: algorithm,
-            });
+            return Err(JwkError::WrongAlgorithm { found: found.to_owned(), expected: algorithm });
         }
         let kid = jwk.0.get("kid").and_then(Value::as_str).map(str::to_owned);
-        Ok(Self {
-            kid,
-            algorithm,
-            signer,
-        })
+        Ok(Self { kid, algorithm, signer })
     }
 
     /// Key id, if Core gave one.
@@ -86,19 +69,13 @@ impl EnrolmentKey {
         match &self.signer {
             Signer::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Signer::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
-            Signer::Ecdsa(pair) => pair
-                .sign(&SystemRandom::new(), message)
-                .map(|s| s.as_ref().to_vec())
-                .map_err(|_| JwkError::NoRandomness),
+            Signer::Ecdsa(pair) => {
+                pair.sign(&SystemRandom::new(), message).map(|s| s.as_ref().to_vec()).map_err(|_| JwkError::NoRandomness)
+            }
             Signer::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(
-                    &RSA_PKCS1_SHA256,
-                    &SystemRandom::new(),
-                    message,
-                    &mut signature,
-                )
-                .map_err(|_| JwkError::NoRandomness)?;
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+                    .map_err(|_| JwkError::NoRandomness)?;
                 Ok(signature)
             }
         }
@@ -107,10 +84,7 @@ impl EnrolmentKey {
 
 impl fmt::Debug for EnrolmentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EnrolmentKey")
-            .field("kid", &self.kid)
-            .field("algorithm", &self.algorithm)
-            .finish_non_exhaustive()
+        f.debug_struct("EnrolmentKey").field("kid", &self.kid).field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }
 
@@ -132,18 +106,9 @@ fn ecdsa(jwk: &Value, algorithm: &'static EcdsaSigningAlgorithm) -> Result<Signe
 fn rsa(jwk: &Value) -> Result<Signer, JwkError> {
     let part = |member| octets(jwk, member);
     let (n, e, d) = (part("n")?, part("e")?, part("d")?);
-    let (p, q, dp, dq, qi) = (
-        part("p")?,
-        part("q")?,
-        part("dp")?,
-        part("dq")?,
-        part("qi")?,
-    );
+    let (p, q, dp, dq, qi) = (part("p")?, part("q")?, part("dp")?, part("dq")?, part("qi")?);
     rsa::KeyPair::from_components(&KeyPairComponents {
-        public_key: PublicKeyComponents {
-            n: n.as_slice(),
-            e: e.as_slice(),
-        },
+        public_key: PublicKeyComponents { n: n.as_slice(), e: e.as_slice() },
         d: d.as_slice(),
         p: p.as_slice(),
         q: q.as_slice(),
@@ -159,8 +124,7 @@ fn rsa(jwk: &Value) -> Result<Signer, JwkError> {
 mod tests {
     use aws_lc_rs::encoding::AsBigEndian as _;
     use aws_lc_rs::signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, KeyPair as _, UnparsedPublicKey,
-        VerificationAlgorithm,
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, KeyPair as _, UnparsedPublicKey, VerificationAlgorithm,
     };
     use serde_json::json;
 
@@ -181,65 +145,42 @@ mod tests {
         let key = EnrolmentKey::from_jwk(&jwk.to_string()).unwrap();
         assert_eq!(key.algorithm(), algorithm);
         let signature = key.sign(b"message").unwrap();
-        UnparsedPublicKey::new(verifying, public)
-            .verify(b"message", &signature)
-            .unwrap();
+        UnparsedPublicKey::new(verifying, public).verify(b"message", &signature).unwrap();
     }
 
     #[test]
     fn elliptic_curves_sign() {
-        check_curve(
-            "P-256",
-            "ES256",
-            &ECDSA_P256_SHA256_FIXED_SIGNING,
-            &ECDSA_P256_SHA256_FIXED,
-        );
-        check_curve(
-            "P-384",
-            "ES384",
-            &ECDSA_P384_SHA384_FIXED_SIGNING,
-            &ECDSA_P384_SHA384_FIXED,
-        );
+        check_curve("P-256", "ES256", &ECDSA_P256_SHA256_FIXED_SIGNING, &ECDSA_P256_SHA256_FIXED);
+        check_curve("P-384", "ES384", &ECDSA_P384_SHA384_FIXED_SIGNING, &ECDSA_P384_SHA384_FIXED);
     }
 
     #[test]
     fn symmetric_keys_sign_as_in_rfc_7515() {
         // RFC 7515 appendix A.1.
-        let key = EnrolmentKey::from_jwk(r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#)
+        let key = EnrolmentKey::from_jwk(
+            r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#,
+        )
         .unwrap();
         let message = concat!(
             "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9",
             ".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
         );
-        assert_eq!(
-            encode(&key.sign(message.as_bytes()).unwrap()),
-            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-        );
+        assert_eq!(encode(&key.sign(message.as_bytes()).unwrap()), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     }
 
     #[test]
     fn a_wrong_algorithm_or_kind_is_named() {
-        let wrong =
-            EnrolmentKey::from_jwk(r#"{"kty":"oct","k":"AAAA","alg":"EdDSA"}"#).unwrap_err();
-        assert_eq!(
-            wrong.to_string(),
-            "key member \"alg\" is \"EdDSA\", this kind of key needs \"HS256\""
-        );
-        let strange =
-            EnrolmentKey::from_jwk(r#"{"kty":"OKP","crv":"X25519","x":"AAAA","d":"AAAA"}"#)
-                .unwrap_err();
+        let wrong = EnrolmentKey::from_jwk(r#"{"kty":"oct","k":"AAAA","alg":"EdDSA"}"#).unwrap_err();
+        assert_eq!(wrong.to_string(), "key member \"alg\" is \"EdDSA\", this kind of key needs \"HS256\"");
+        let strange = EnrolmentKey::from_jwk(r#"{"kty":"OKP","crv":"X25519","x":"AAAA","d":"AAAA"}"#).unwrap_err();
         assert!(matches!(strange, JwkError::UnsupportedType { .. }));
-        let public =
-            EnrolmentKey::from_jwk(r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA"}"#).unwrap_err();
+        let public = EnrolmentKey::from_jwk(r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA"}"#).unwrap_err();
         assert_eq!(public, JwkError::MissingMember("d"));
     }
 
     #[test]
     fn debug_shows_no_secret() {
         let key = EnrolmentKey::from_jwk(r#"{"kty":"oct","kid":"e","k":"c2VjcmV0"}"#).unwrap();
-        assert_eq!(
-            format!("{key:?}"),
-            r#"EnrolmentKey { kid: Some("e"), algorithm: "HS256", .. }"#
-        );
+        assert_eq!(format!("{key:?}"), r#"EnrolmentKey { kid: Some("e"), algorithm: "HS256", .. }"#);
     }
 }

@@ -40,20 +40,13 @@ impl TrustedKeys {
 
     /// The same from parsed JSON.
     pub fn from_value(set: &Value) -> Result<Self, JwkError> {
-        let members = set
-            .get("keys")
-            .and_then(Value::as_array)
-            .ok_or(JwkError::NotASet)?;
+        let members = set.get("keys").and_then(Value::as_array).ok_or(JwkError::NotASet)?;
         let mut this = Self::default();
         for (index, jwk) in members.iter().enumerate() {
             match TrustedKey::parse(jwk) {
                 Ok(key) => this.keys.push(key),
                 Err(reason) => {
-                    this.skipped.push(SkippedKey {
-                        index,
-                        kid: optional_text(jwk, "kid").to_owned(),
-                        reason,
-                    });
+                    this.skipped.push(SkippedKey { index, kid: optional_text(jwk, "kid").to_owned(), reason });
                 }
             }
         }
@@ -92,10 +85,7 @@ impl TrustedKeys {
 
 impl PartialEq for TrustedKeys {
     fn eq(&self, other: &Self) -> bool {
-        self.keys
-            .iter()
-            .map(TrustedKey::identity)
-            .eq(other.keys.iter().map(TrustedKey::identity))
+        self.keys.iter().map(TrustedKey::identity).eq(other.keys.iter().map(TrustedKey::identity))
     }
 }
 
@@ -114,44 +104,23 @@ impl TrustedKey {
         let kid = text(jwk, "kid")?.to_owned();
         let (kty, crv) = (text(jwk, "kty")?, optional_text(jwk, "crv"));
         // The type decides; `alg` may be missing (Core's own example has none) but must not contradict.
-        let (algorithm, verifier, octets): (
-            _,
-            &'static dyn aws_lc_rs::signature::VerificationAlgorithm,
-            _,
-        ) = match (kty, crv) {
+        let (algorithm, verifier, octets): (_, &'static dyn aws_lc_rs::signature::VerificationAlgorithm, _) = match (kty, crv) {
             ("OKP", "Ed25519") => ("EdDSA", &ED25519 as _, octets(jwk, "x")?.to_vec()),
             ("EC", "P-256") => {
-                let point = [
-                    &[4],
-                    octets(jwk, "x")?.as_slice(),
-                    octets(jwk, "y")?.as_slice(),
-                ]
-                .concat();
+                let point = [&[4], octets(jwk, "x")?.as_slice(), octets(jwk, "y")?.as_slice()].concat();
                 ("ES256", &ECDSA_P256_SHA256_FIXED as _, point)
             }
             _ => {
                 let expected = "OKP with Ed25519 or EC with P-256";
-                return Err(JwkError::UnsupportedType {
-                    kty: kty.to_owned(),
-                    crv: crv.to_owned(),
-                    expected,
-                });
+                return Err(JwkError::UnsupportedType { kty: kty.to_owned(), crv: crv.to_owned(), expected });
             }
         };
         let found = optional_text(jwk, "alg");
         if !found.is_empty() && found != algorithm {
-            return Err(JwkError::WrongAlgorithm {
-                found: found.to_owned(),
-                expected: algorithm,
-            });
+            return Err(JwkError::WrongAlgorithm { found: found.to_owned(), expected: algorithm });
         }
         let key = ParsedPublicKey::new(verifier, &octets).map_err(|_| JwkError::Malformed)?;
-        Ok(Self {
-            kid,
-            algorithm,
-            octets,
-            key,
-        })
+        Ok(Self { kid, algorithm, octets, key })
     }
 
     fn identity(&self) -> (&str, &str, &[u8]) {
@@ -187,22 +156,8 @@ mod tests {
         ]}))
         .unwrap();
         assert_eq!(keys.kids().collect::<Vec<_>>(), ["good"]);
-        let skipped: Vec<_> = keys
-            .skipped()
-            .iter()
-            .map(|key| (key.index, key.kid.as_str()))
-            .collect();
-        assert_eq!(
-            skipped,
-            [
-                (1, ""),
-                (2, "wrong"),
-                (3, "symmetric"),
-                (4, "short"),
-                (5, "encrypts"),
-                (6, "")
-            ]
-        );
+        let skipped: Vec<_> = keys.skipped().iter().map(|key| (key.index, key.kid.as_str())).collect();
+        assert_eq!(skipped, [(1, ""), (2, "wrong"), (3, "symmetric"), (4, "short"), (5, "encrypts"), (6, "")]);
         assert!(keys.skipped()[0].reason.contains("\"kid\""));
     }
 

@@ -43,7 +43,5 @@ pub fn list(value: &Value) -> &[Value] {
 
 /// A text member.
 pub fn string<'a>(value: &'a Value, member: &str) -> &'a str {
-    value[member]
-        .as_str()
-        .unwrap_or_else(|| panic!("no text {member} in {value}"))
+    value[member].as_str().unwrap_or_else(|| panic!("no text {member} in {value}"))
 }
