@@ -1,6 +1,7 @@
 //! `cargo xtask …`: everything that a person or a pipeline does with this repository.
 
 mod cluster;
+mod images;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ struct Arguments {
 enum Task {
     /// A Kubernetes cluster for development
     Cluster(cluster::Arguments),
+    /// Build container images without an engine
+    Images(images::Arguments),
     /// Pid 1 of a sealed node; started by `cluster up`
     #[command(hide = true, name = tapir_harness::cluster::NODE_COMMAND)]
     Node { folder: std::path::PathBuf },
@@ -27,6 +30,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Task::Cluster(arguments) => cluster::run(arguments),
+        Task::Images(arguments) => images::run(&arguments),
         Task::Node { folder } => tapir_harness::cluster::run_node(&folder).map(|()| ExitCode::SUCCESS),
     };
     report(result)

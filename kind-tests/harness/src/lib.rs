@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod cluster;
+pub mod deploy;
 pub mod images;
 pub mod packages;
 pub mod paths;

@@ -1,6 +1,7 @@
 //! Where things lie: the repository, the cache that outlives it, and one folder for each cluster.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -46,6 +47,25 @@ impl ClusterName {
     pub fn folder(&self) -> PathBuf {
         target().join("cluster").join(&self.0)
     }
+}
+
+/// Removes what killed runs left in the cache: files and folders with a process id in their name whose process is gone.
+pub(crate) fn forget_unfinished(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.rsplit_once(".unfinished-").map(|(_, pid)| pid.to_owned());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Whoever cannot remove it could not have made it; it costs only space.
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
+    }
+}
+
+/// A name for something that is being made beside its final place; see [`forget_unfinished`].
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".unfinished-{}", std::process::id()));
+    PathBuf::from(name)
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! Output of tools goes to a log file unless it is the point of the step; when a tool fails, the end of that file is part of the error.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,6 +66,40 @@ impl Step {
         Ok(())
     }
 
+    /// Runs a command whose output is the point: every line is printed as it comes, and given to `look`.
+    pub fn stream(&mut self, command: &mut Command, mut look: impl FnMut(&str)) -> Result<ExitStatus> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", describe(command)))?;
+        let (lines, incoming) = mpsc::sync_channel(100);
+        for pipe in [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)].into_iter().flatten() {
+            let lines = lines.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(File::from(pipe)).split(b'\n').map_while(Result::ok) {
+                    if lines.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(lines);
+        loop {
+            match incoming.recv_timeout(HEARTBEAT) {
+                Ok(line) => {
+                    look(&line);
+                    say(&line);
+                    self.last_line = Instant::now();
+                }
+                Err(RecvTimeoutError::Timeout) => self.tick(""),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        child.wait().context("waiting for a command")
+    }
+
     /// As [`Step::run`], but a failure of the command is left to the caller to judge.
     pub fn run_for_status(&mut self, command: &mut Command, log: &Path) -> Result<ExitStatus> {
         if let Some(parent) = log.parent() {
@@ -100,6 +136,26 @@ pub fn output(command: &mut Command) -> Result<String> {
             String::from_utf8_lossy(&output.stderr).trim(),
             String::from_utf8_lossy(&output.stdout).trim()
         );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a short command with a text as its standard input.
+pub fn feed(command: &mut Command, input: &str) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("starting {}", describe(command)))?;
+    // Beside reading, so that neither side waits for the other; dropped at its end, which ends the input.
+    let pipe = child.stdin.take();
+    let output = thread::scope(|scope| {
+        scope.spawn(move || {
+            // Whoever does not read to the end says why by exit code.
+            let _ = pipe.map(|mut pipe| pipe.write_all(input.as_bytes()));
+        });
+        child.wait_with_output()
+    });
+    let output = output.with_context(|| format!("waiting for {}", describe(command)))?;
+    if !output.status.success() {
+        bail!("{} failed ({}): {}", describe(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -114,7 +114,8 @@ fn build(tool: &Tool) -> Result<PathBuf> {
 
     let mut step = Step::begin(format!("build {} from Go modules", tool.folder));
     // Built beside its place and renamed: an interrupted build never looks like a finished one.
-    let unfinished = tools.join(format!(".{}-{key}.{}", tool.folder, std::process::id()));
+    paths::forget_unfinished(&tools);
+    let unfinished = paths::unfinished(&folder);
     fs::create_dir_all(&unfinished).with_context(|| format!("creating {}", unfinished.display()))?;
     let log = tools.join(format!("{}-{key}.log", tool.folder));
     for package in tool.packages {

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::content::Content;
 use super::list::ImageList;
+use crate::paths;
 
 /// The registry part of all references: names nobody's registry, so a missing image can never be pulled from somewhere.
 pub const REGISTRY: &str = "tapir.local";
@@ -60,7 +61,7 @@ pub(crate) fn write(list: &ImageList, content: &Content, path: &Path) -> Result<
         }],
     }))?;
 
-    let unfinished = path.with_extension(format!("unfinished.{}", std::process::id()));
+    let unfinished = paths::unfinished(path);
     let file = File::create(&unfinished).with_context(|| format!("creating {}", unfinished.display()))?;
     let mut builder = tar::Builder::new(BufWriter::new(file));
     let mut blobs = [(digest(&configuration), configuration), (manifest_digest.clone(), manifest), (layer_digest, layer)];

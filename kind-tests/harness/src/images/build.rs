@@ -64,19 +64,20 @@ fn compile(lists: &[ImageList]) -> Result<()> {
 
 fn build_one(list: &ImageList) -> Result<Image> {
     let packages = debian::resolve(&list.packages).with_context(|| format!("image {}", list.name))?;
+    let authorities = if list.authorities { debian::authorities_package()? } else { Vec::new() };
     let inputs = inputs(list)?;
     let mut key = Sha256::new();
     for text in [BUILDER, std::env::consts::ARCH, &list.name, &fs::read_to_string(list::folder().join(format!("{}.toml", list.name)))?] {
         key.update(text);
         key.update([0]);
     }
-    for file in &packages {
+    for file in packages.iter().chain(&authorities) {
         key.update(&file.file);
-        key.update(&file.hash);
+        key.update(&file.identity);
     }
     for input in &inputs {
         key.update(&input.path);
-        key.update(Sha256::digest(fs::read(&input.file).with_context(|| format!("reading {}", input.file.display()))?));
+        key.update(fingerprint(&input.file)?);
     }
     let key = hex::encode(&key.finalize()[..8]);
 
@@ -91,9 +92,14 @@ fn build_one(list: &ImageList) -> Result<Image> {
         return Ok(Image { name: list.name.clone(), archive, written });
     }
 
+    paths::forget_unfinished(&folder);
     let mut step = Step::begin(format!("image {}", list.name));
     let roots = debian::unpack(&packages, &mut step)?;
-    let content = content(list, &inputs, roots)?;
+    let mut content = content(list, &inputs, roots)?;
+    for folder in debian::unpack(&authorities, &mut step)? {
+        let bytes = debian::authorities(&folder)?;
+        content.add("/etc/ssl/certs/ca-certificates.crt", Node::File { mode: 0o644, bytes })?;
+    }
     let limit = list.limit_megabytes * 1_000_000;
     if content.size() > limit {
         bail!("image {}: {} bytes are more than its limit of {limit}; largest first:\n{}", list.name, content.size(), content.largest());
@@ -103,6 +109,12 @@ fn build_one(list: &ImageList) -> Result<Image> {
     forget_old(&folder, &list.name)?;
     step.end();
     Ok(Image { name: list.name.clone(), archive, written })
+}
+
+/// By a program, because this crate is built without optimisation, in which hashing takes seconds.
+fn fingerprint(file: &Path) -> Result<String> {
+    let line = output(Command::new("sha256sum").arg("--").arg(file))?;
+    Ok(line.split_whitespace().next().unwrap_or_default().to_owned())
 }
 
 fn inputs(list: &ImageList) -> Result<Vec<Input>> {
@@ -135,7 +147,7 @@ fn compile_program(source: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let program = folder.join(format!("{stem}-{key}"));
     if !program.is_file() {
-        let unfinished = folder.join(format!(".{stem}-{key}.{}", std::process::id()));
+        let unfinished = paths::unfinished(&program);
         let mut command = Command::new("rustc");
         command.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "panic=abort", "-C", "strip=symbols", "-o"]);
         output(command.arg(&unfinished).arg(&source))?;

@@ -70,11 +70,15 @@ fn render(list: &ImageList) -> String {
     }
     let _ = writeln!(text, "FROM {}", if static_only { "scratch" } else { BASE });
     let _ = writeln!(text, "LABEL org.opencontainers.image.title={:?} org.opencontainers.image.description={:?}", list.name, list.description);
-    if !list.packages.is_empty() {
+    let mut packages: Vec<&str> = list.packages.iter().map(String::as_str).collect();
+    if list.authorities {
+        packages.push("ca-certificates");
+    }
+    if !packages.is_empty() {
         let _ = writeln!(
             text,
             "RUN apt-get update && apt-get install --yes --no-install-recommends {} && rm -rf /var/lib/apt/lists/*",
-            list.packages.join(" ")
+            packages.join(" ")
         );
     }
     for folder in &list.folder {

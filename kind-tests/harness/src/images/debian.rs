@@ -14,8 +14,8 @@ use crate::progress::{Step, output};
 pub(crate) struct PackageFile {
     /// `unbound_1.17.1-2_amd64.deb`
     pub(crate) file: String,
-    /// Of its bytes; part of the key of what is made from it.
-    pub(crate) hash: String,
+    /// Size and checksum, as far as apt says them; part of the key of what is made from it.
+    pub(crate) identity: String,
 }
 
 impl PackageFile {
@@ -49,7 +49,7 @@ pub(crate) fn resolve(packages: &[String]) -> Result<Vec<PackageFile>> {
     };
     let mut files: Vec<PackageFile> = text.lines().filter_map(parse_line).collect();
     // What maintains a package (debconf, adduser, …) is of no use in an image that only runs one program.
-    files.retain(|file| file.name().starts_with("lib") || packages.iter().any(|package| package == file.name()));
+    files.retain(|file| file.name().contains("lib") || packages.iter().any(|package| package == file.name()));
     files.sort_by(|left, right| left.file.cmp(&right.file));
     if files.is_empty() {
         bail!("apt-get names no package file for {}", packages.join(", "));
@@ -57,11 +57,34 @@ pub(crate) fn resolve(packages: &[String]) -> Result<Vec<PackageFile>> {
     Ok(files)
 }
 
-/// `'http://…/x.deb' x_1_amd64.deb 1234 SHA256:…`
+const AUTHORITIES: &str = "ca-certificates";
+
+/// The package of the public certificate authorities, alone.
+pub(crate) fn authorities_package() -> Result<Vec<PackageFile>> {
+    let mut files = resolve(&[AUTHORITIES.to_owned()])?;
+    files.retain(|file| file.name() == AUTHORITIES);
+    Ok(files)
+}
+
+/// One bundle of all, as the package's own script would make it on installation.
+pub(crate) fn authorities(folder: &Path) -> Result<Vec<u8>> {
+    let source = folder.join("usr/share/ca-certificates/mozilla");
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(&source).with_context(|| format!("reading {}", source.display()))?.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    let mut bundle = Vec::new();
+    for path in paths {
+        bundle.extend(fs::read(&path).with_context(|| format!("reading {}", path.display()))?);
+    }
+    Ok(bundle)
+}
+
+/// `'http://…/x.deb' x_1_amd64.deb 1234 MD5Sum:…`
 fn parse_line(line: &str) -> Option<PackageFile> {
     let mut fields = line.strip_prefix('\'')?.split_whitespace();
-    let (_uri, file, _size, hash) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    Some(PackageFile { file: file.to_owned(), hash: hash.to_owned() })
+    let (_uri, file, size) = (fields.next()?, fields.next()?, fields.next()?);
+    // Archives that publish no MD5 sums have an empty field here; the file's name carries the version.
+    Some(PackageFile { file: file.to_owned(), identity: format!("{size} {}", fields.next().unwrap_or_default()) })
 }
 
 fn update_lists() -> Result<()> {
@@ -81,6 +104,7 @@ pub(crate) fn unpack(files: &[PackageFile], step: &mut Step) -> Result<Vec<PathB
 
     let missing: Vec<&PackageFile> = files.iter().filter(|file| !folder_of(file).is_dir()).collect();
     if !missing.is_empty() {
+        paths::forget_unfinished(&packages);
         let mut download = Command::new("apt-get");
         // The downloading user of apt may not write into somebody's cache folder.
         download.args(["-o", "APT::Sandbox::User=root", "download"]).current_dir(&downloads).env("LC_ALL", "C");
@@ -94,7 +118,7 @@ pub(crate) fn unpack(files: &[PackageFile], step: &mut Step) -> Result<Vec<PathB
 }
 
 fn unpack_one(archive: &Path, folder: &Path, step: &mut Step, log: &Path) -> Result<()> {
-    let unfinished = folder.with_extension(format!("unfinished.{}", std::process::id()));
+    let unfinished = paths::unfinished(folder);
     step.run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&unfinished), log)?;
     if fs::rename(&unfinished, folder).is_err() {
         fs::remove_dir_all(&unfinished).with_context(|| format!("removing {}", unfinished.display()))?;
@@ -110,9 +134,10 @@ mod tests {
 
     #[test]
     fn reads_what_apt_prints() {
-        let line = "'http://host/pool/b/bind9-dnsutils_9.18.49-1_amd64.deb' bind9-dnsutils_1%3a9.18.49-1_amd64.deb 1234 SHA256:abcd";
+        let line = "'http://host/pool/b/bind9-dnsutils_9.18.49-1_amd64.deb' bind9-dnsutils_1%3a9.18.49-1_amd64.deb 1234 MD5Sum:abcd";
         let file = parse_line(line).unwrap();
-        assert_eq!((file.name(), file.version().as_str(), file.hash.as_str()), ("bind9-dnsutils", "1:9.18.49-1", "SHA256:abcd"));
+        assert_eq!((file.name(), file.version().as_str(), file.identity.as_str()), ("bind9-dnsutils", "1:9.18.49-1", "1234 MD5Sum:abcd"));
+        assert!(parse_line("'http://host/libssl3_3_amd64.deb' libssl3_3_amd64.deb 2039888 ").is_some());
         assert_eq!(parse_line("Reading package lists..."), None);
     }
 }

@@ -35,6 +35,9 @@ pub(crate) struct ImageList {
     /// Files and folders of those packages. Shared libraries that they need come by themselves.
     #[serde(default)]
     pub take: Vec<String>,
+    /// Whether the public certificate authorities are put where TLS libraries look for them.
+    #[serde(default)]
+    pub(crate) authorities: bool,
     /// Commands of this workspace.
     #[serde(default)]
     pub binary: Vec<Binary>,
