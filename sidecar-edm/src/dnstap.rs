@@ -114,7 +114,8 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 }
 
 fn timestamp(seconds: u64, nanoseconds: u32) -> Option<Timestamp> {
-    let since_epoch = SignedDuration::new(i64::try_from(seconds).ok()?, 0).checked_add(SignedDuration::from_nanos(i64::from(nanoseconds)))?;
+    let since_epoch =
+        SignedDuration::new(i64::try_from(seconds).ok()?, 0).checked_add(SignedDuration::from_nanos(i64::from(nanoseconds)))?;
     Timestamp::from_duration(since_epoch).ok()
 }
 
@@ -160,7 +161,11 @@ pub(crate) mod tests {
             } else {
                 let response = all.unwrap();
                 assert_eq!(response.message.is_empty(), description.contains("without response_message"), "{description}");
-                assert_eq!(response.client.is_none(), description.starts_with("no addresses") || description.starts_with("query address of 3"), "{description}");
+                assert_eq!(
+                    response.client.is_none(),
+                    description.starts_with("no addresses") || description.starts_with("query address of 3"),
+                    "{description}"
+                );
                 assert_eq!(response.time.is_none(), description.starts_with("no addresses"), "{description}");
             }
             let is_client_response = entry["decoded_message_type"] == "6";

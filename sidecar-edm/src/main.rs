@@ -38,18 +38,16 @@ fn main() -> ExitCode {
     };
     runtime.block_on(async {
         match Shutdown::on_signals() {
-            Ok(shutdown) => {
-                match run(Options::new(config_file, tapir_runtime::instance::suffix()), shutdown).await {
-                    Ok(()) => {
-                        tracing::info!("stopped");
-                        ExitCode::SUCCESS
-                    }
-                    Err(error) => {
-                        tracing::error!(error = %error, "stopped");
-                        ExitCode::FAILURE
-                    }
+            Ok(shutdown) => match run(Options::new(config_file, tapir_runtime::instance::suffix()), shutdown).await {
+                Ok(()) => {
+                    tracing::info!("stopped");
+                    ExitCode::SUCCESS
                 }
-            }
+                Err(error) => {
+                    tracing::error!(error = %error, "stopped");
+                    ExitCode::FAILURE
+                }
+            },
             Err(error) => {
                 tracing::error!(error = %error, "cannot handle signals");
                 ExitCode::FAILURE

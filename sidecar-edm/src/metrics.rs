@@ -95,6 +95,9 @@ impl Metrics {
             reload_errors,
         } = self.clone();
         // Present from the start, so that an alert on a rate sees the first one.
+        for end in End::iter() {
+            let _ = connections_closed.get_or_create(&ClosedLabels { end });
+        }
         for reason in Reason::iter() {
             let _ = frames_without_event.get_or_create(&ReasonLabels { reason });
         }

@@ -117,7 +117,10 @@ fn worth_reporting(question: &Question, key: &str, view: &View) -> Result<(), Re
 fn is_looptest(question: &Question) -> bool {
     let labels: Vec<&[u8]> = question.name.labels().collect();
     labels.len() > LOOPTEST.len()
-        && labels[labels.len() - LOOPTEST.len()..].iter().zip(LOOPTEST).all(|(label, expected)| label.eq_ignore_ascii_case(expected))
+        && labels[labels.len() - LOOPTEST.len()..]
+            .iter()
+            .zip(LOOPTEST)
+            .all(|(label, expected)| label.eq_ignore_ascii_case(expected))
 }
 
 impl From<DnstapError> for Reason {

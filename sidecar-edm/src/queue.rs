@@ -50,7 +50,13 @@ impl EventQueue {
     /// A closed queue of at most `capacity` events, those on their way included.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let state = State { open: false, capacity: capacity.max(1), next_ticket: 0, waiting: VecDeque::new(), in_flight: BTreeMap::new() };
+        let state = State {
+            open: false,
+            capacity: capacity.max(1),
+            next_ticket: 0,
+            waiting: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+        };
         Self { state: Mutex::new(state), filled: Notify::new() }
     }
 

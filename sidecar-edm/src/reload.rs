@@ -82,7 +82,12 @@ impl InForce {
         let Identity { material, data_key } = self.identity.as_ref()?;
         // Upstream's client id is `<kid>-edm`; the suffix keeps the Pods of one edge from disconnecting each other.
         let client_id = format!("{}-edm-{instance}", data_key.kid());
-        let mut settings = MqttSettings::new(material.document.mqtt_broker.clone(), client_id, Some(Arc::clone(&material.tls)), material.generation);
+        let mut settings = MqttSettings::new(
+            material.document.mqtt_broker.clone(),
+            client_id,
+            Some(Arc::clone(&material.tls)),
+            material.generation,
+        );
         settings.keep_alive = Duration::from_secs(config.mqtt_keepalive.into());
         settings.clean_start = false;
         Some(settings)
@@ -159,7 +164,13 @@ impl Reloader {
 }
 
 /// Reads whenever the folder changes, until shutdown.
-pub async fn keep_reading(mut reloader: Reloader, mut watch: DirectoryWatch, in_force: watch::Sender<Arc<InForce>>, metrics: Arc<Metrics>, shutdown: Shutdown) {
+pub async fn keep_reading(
+    mut reloader: Reloader,
+    mut watch: DirectoryWatch,
+    in_force: watch::Sender<Arc<InForce>>,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+) {
     loop {
         tokio::select! {
             () = watch.changed() => {}

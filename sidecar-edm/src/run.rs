@@ -43,7 +43,12 @@ impl Options {
     /// With the places that resolvers and operators know as constants.
     #[must_use]
     pub fn new(config_file: PathBuf, instance: String) -> Self {
-        Self { config_file, instance, default_socket: paths::DNSTAP_SOCKET.into(), default_http: SocketAddr::from(([0u16; 8], paths::EDM_HTTP_PORT)) }
+        Self {
+            config_file,
+            instance,
+            default_socket: paths::DNSTAP_SOCKET.into(),
+            default_http: SocketAddr::from(([0u16; 8], paths::EDM_HTTP_PORT)),
+        }
     }
 }
 
@@ -92,9 +97,20 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
         worker_gone: worker_gone.clone(),
     });
 
-    let listener = Listener { frames: frames_sender, metrics: Arc::clone(&metrics), state: listening_sender, max_connections: MAX_CONNECTIONS };
+    let listener = Listener {
+        frames: frames_sender,
+        metrics: Arc::clone(&metrics),
+        state: listening_sender,
+        max_connections: MAX_CONNECTIONS,
+    };
     let worker = Worker::new(Arc::clone(&queue), Arc::clone(&metrics), in_force.clone());
-    let publisher = Publisher { queue, metrics: Arc::clone(&metrics), in_force: in_force.clone(), mqtt: mqtt.publisher, connection: mqtt.state.clone() };
+    let publisher = Publisher {
+        queue,
+        metrics: Arc::clone(&metrics),
+        in_force: in_force.clone(),
+        mqtt: mqtt.publisher,
+        connection: mqtt.state.clone(),
+    };
     let guard = worker_gone.clone().drop_guard();
     let mut tasks = JoinSet::new();
     tasks.spawn(listener.run(path, shutdown.clone()));

@@ -20,7 +20,12 @@ impl SeenNames {
     /// A store of at most `capacity` names.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { hasher: RandomState::new(), young: HashSet::new(), old: HashSet::new(), generation_capacity: generation_capacity(capacity) }
+        Self {
+            hasher: RandomState::new(),
+            young: HashSet::new(),
+            old: HashSet::new(),
+            generation_capacity: generation_capacity(capacity),
+        }
     }
 
     /// Changes the bound. What does not fit any more is forgotten as a whole.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::input::{Frames, QueuedFrame};
@@ -36,7 +37,8 @@ impl Worker {
             if self.in_force.has_changed().unwrap_or(false) {
                 self.refresh();
             }
-            self.process(frame);
+            let QueuedFrame { payload, .. } = frame;
+            self.process(payload);
         }
     }
 
@@ -48,8 +50,8 @@ impl Worker {
         }
     }
 
-    fn process(&mut self, frame: QueuedFrame) {
-        match minimise::judge(frame.payload.clone(), &self.view, &self.seen) {
+    fn process(&mut self, payload: Bytes) {
+        match minimise::judge(payload, &self.view, &self.seen) {
             Verdict::NoEvent(reason) => self.count(reason),
             Verdict::Event { event, key } => self.enqueue(Queued { event, key }),
         }

@@ -52,7 +52,15 @@ dnstap:
         );
         let file = folder.path().join("unbound.conf");
         std::fs::write(&file, configuration).unwrap();
-        let child = Command::new(executable()).arg("-d").arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child = Command::new(executable())
+            .arg("-d")
+            .arg("-c")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         Self { _folder: folder, child, port }
     }
 

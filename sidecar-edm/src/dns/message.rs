@@ -1,8 +1,8 @@
 //! The message: header, questions, and a walk over all records that checks them.
 
+use super::DnsError;
 use super::name::{self, QuestionName};
 use super::rdata;
-use super::DnsError;
 
 const HEADER_LENGTH: usize = 12;
 const TYPE_OPT: u16 = 41;
@@ -83,7 +83,12 @@ struct RecordHeader {
 }
 
 /// Reading stops without an error where the message ends between two records: counters cannot be trusted.
-fn skip_section(message: &[u8], mut offset: usize, records: u16, mut on_record: impl FnMut(RecordHeader)) -> Result<usize, DnsError> {
+fn skip_section(
+    message: &[u8],
+    mut offset: usize,
+    records: u16,
+    mut on_record: impl FnMut(RecordHeader),
+) -> Result<usize, DnsError> {
     for _ in 0..records {
         if offset == message.len() {
             break;

@@ -1,8 +1,8 @@
 //! EDNS options and service parameters: pairs of a code and a value.
 
+use super::DnsError;
 use super::name;
 use super::rdata::advance;
-use super::DnsError;
 
 /// Checks the EDNS options up to the end of the message.
 pub(super) fn check_edns(message: &[u8], mut offset: usize) -> Result<usize, DnsError> {
@@ -78,7 +78,9 @@ fn service_value_fits(key: u16, value: &[u8]) -> bool {
         // ipv6hint; mapped IPv4 is not IPv6
         6 => {
             let (addresses, rest) = value.as_chunks::<16>();
-            !addresses.is_empty() && rest.is_empty() && addresses.iter().all(|octets| std::net::Ipv6Addr::from(*octets).to_ipv4_mapped().is_none())
+            !addresses.is_empty()
+                && rest.is_empty()
+                && addresses.iter().all(|octets| std::net::Ipv6Addr::from(*octets).to_ipv4_mapped().is_none())
         }
         // reserved
         u16::MAX => false,

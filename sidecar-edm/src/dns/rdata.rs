@@ -3,9 +3,9 @@
 //! One rule runs through: RDATA may end between two fields, though not right after a value with its own length. A field that
 //! is cut, or octets left over, is an error.
 
+use super::DnsError;
 use super::name;
 use super::options;
-use super::DnsError;
 
 /// A field of RDATA.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,8 @@ impl Field {
 /// Fields of a type, or `None` for types that are opaque.
 const fn fields(record_type: u16) -> Option<&'static [Field]> {
     use Field::{
-        AmtRelay, Bitmap, HostIdentity, IpsecGateway, Name, Names, Octets, Options, Parameters, Prefixes, Rest, Sized8, Sized16, Text, Texts,
+        AmtRelay, Bitmap, HostIdentity, IpsecGateway, Name, Names, Octets, Options, Parameters, Prefixes, Rest, Sized8, Sized16,
+        Text, Texts,
     };
     Some(match record_type {
         // A, UID, GID

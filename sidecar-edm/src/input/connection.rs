@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strum::IntoStaticStr;
+use strum::{EnumIter, IntoStaticStr};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -15,7 +15,7 @@ pub(super) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const READ_BUFFER: usize = 64 * 1024;
 
 /// How a connection ended. Label of the metric `tapir_edm_input_connections_closed_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum End {
     /// With STOP and FINISH.
@@ -69,7 +69,12 @@ pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, frame
 }
 
 /// Does everything that can be done with what was read.
-async fn act(session: &mut Session, stream: &mut (impl AsyncWrite + Unpin), frames: &FrameQueue, metrics: &Metrics) -> Result<(), End> {
+async fn act(
+    session: &mut Session,
+    stream: &mut (impl AsyncWrite + Unpin),
+    frames: &FrameQueue,
+    metrics: &Metrics,
+) -> Result<(), End> {
     loop {
         match session.next_action() {
             Ok(None) => return Ok(()),

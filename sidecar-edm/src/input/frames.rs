@@ -39,7 +39,8 @@ pub fn frame_queue() -> (FrameQueue, Frames) {
 impl FrameQueue {
     /// Adds a frame if there is room; tells whether there was.
     pub fn offer(&self, payload: Bytes) -> bool {
-        let share = u32::try_from(payload.len()).ok().and_then(|octets| Arc::clone(&self.octets).try_acquire_many_owned(octets).ok());
+        let share =
+            u32::try_from(payload.len()).ok().and_then(|octets| Arc::clone(&self.octets).try_acquire_many_owned(octets).ok());
         share.is_some_and(|share| self.frames.try_send(QueuedFrame { payload, _share: share }).is_ok())
     }
 }

@@ -75,7 +75,13 @@ impl Listener {
     }
 
     /// Accepts until the path changes, the file is gone, or shutdown. Those who are connected stay: only new ones need the file.
-    async fn accept(&self, socket: &BoundSocket, connections: &Connections, path: &mut watch::Receiver<PathBuf>, shutdown: &Shutdown) -> AcceptEnd {
+    async fn accept(
+        &self,
+        socket: &BoundSocket,
+        connections: &Connections,
+        path: &mut watch::Receiver<PathBuf>,
+        shutdown: &Shutdown,
+    ) -> AcceptEnd {
         let mut pauses = ACCEPT_BACK_OFF.start();
         let mut file_check = interval(FILE_CHECK);
         file_check.set_missed_tick_behavior(MissedTickBehavior::Delay);

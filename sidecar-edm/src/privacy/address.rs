@@ -43,7 +43,8 @@ impl Spelling {
     fn new<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut dashed = Vec::with_capacity(256);
         for label in labels {
-            dashed.extend(label.iter().map(|octet| if octet.is_ascii_alphanumeric() { octet.to_ascii_lowercase() } else { b'-' }));
+            dashed
+                .extend(label.iter().map(|octet| if octet.is_ascii_alphanumeric() { octet.to_ascii_lowercase() } else { b'-' }));
             dashed.push(b'-');
         }
         let dense = dashed.iter().copied().filter(|octet| *octet != b'-').collect();
@@ -57,7 +58,10 @@ impl Spelling {
         [octets, reversed].iter().any(|order| {
             let number = u32::from_be_bytes(*order);
             let padded: String = order.iter().map(|octet| format!("{octet:03}")).collect();
-            self.has_digits(&padded) || self.has_digits(&number.to_string()) || self.has_hexadecimal(order) || self.has_numbers(order)
+            self.has_digits(&padded)
+                || self.has_digits(&number.to_string())
+                || self.has_hexadecimal(order)
+                || self.has_numbers(order)
         })
     }
 
@@ -90,15 +94,18 @@ impl Spelling {
 
     /// Four numbers in a row, decimal or hexadecimal.
     fn has_numbers(&self, octets: &[u8; 4]) -> bool {
-        let decimal: Vec<_> = runs(&self.dashed, u8::is_ascii_digit).map(|(start, run)| (start, run.len(), number(run, 10))).collect();
-        let hexadecimal: Vec<_> = runs(&self.dashed, u8::is_ascii_alphanumeric).map(|(start, run)| (start, run.len(), number(run, 16))).collect();
+        let decimal: Vec<_> =
+            runs(&self.dashed, u8::is_ascii_digit).map(|(start, run)| (start, run.len(), number(run, 10))).collect();
+        let hexadecimal: Vec<_> =
+            runs(&self.dashed, u8::is_ascii_alphanumeric).map(|(start, run)| (start, run.len(), number(run, 16))).collect();
         let expected: Vec<u16> = octets.iter().map(|octet| u16::from(*octet)).collect();
         has_sequence(&decimal, &expected) || has_sequence(&hexadecimal, &expected)
     }
 
     /// Eight groups in a row without leading zeros (with them, the plain digits were found already).
     fn has_groups(&self, groups: &[u16; 8]) -> bool {
-        let written: Vec<_> = runs(&self.dashed, u8::is_ascii_alphanumeric).map(|(start, run)| (start, run.len(), number(run, 16))).collect();
+        let written: Vec<_> =
+            runs(&self.dashed, u8::is_ascii_alphanumeric).map(|(start, run)| (start, run.len(), number(run, 16))).collect();
         has_sequence(&written, groups)
     }
 
@@ -181,7 +188,9 @@ mod tests {
 
     #[test]
     fn does_not_find_other_names() {
-        for name in ["www.example.com", "192.0.2.example", "1192.0.2.171.example", "192.0.2.1711.example", "192.0.2.abcd.171.example", ""] {
+        for name in
+            ["www.example.com", "192.0.2.example", "1192.0.2.171.example", "192.0.2.1711.example", "192.0.2.abcd.171.example", ""]
+        {
             assert!(!spelled(name, "192.0.2.171"), "{name}");
         }
         assert!(!spelled("a1.b2.example", "10.0.0.1"));

@@ -9,7 +9,10 @@ pub fn is_special_use<'a>(labels: impl Iterator<Item = &'a [u8]>) -> bool {
     let labels: Vec<&[u8]> = labels.collect();
     ZONES.iter().any(|zone| {
         labels.len() >= zone.len()
-            && labels[labels.len() - zone.len()..].iter().zip(*zone).all(|(label, expected)| label.eq_ignore_ascii_case(expected.as_bytes()))
+            && labels[labels.len() - zone.len()..]
+                .iter()
+                .zip(*zone)
+                .all(|(label, expected)| label.eq_ignore_ascii_case(expected.as_bytes()))
     })
 }
 
@@ -23,7 +26,8 @@ mod tests {
             let labels = name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes);
             assert_eq!(is_special_use(labels), expected, "{name}");
         };
-        for name in ["1.2.0.192.in-addr.arpa.", "IN-ADDR.ARPA.", "8.b.d.0.1.0.0.2.ip6.arpa.", "10.in-addr.arpa.", "d.f.ip6.arpa."] {
+        for name in ["1.2.0.192.in-addr.arpa.", "IN-ADDR.ARPA.", "8.b.d.0.1.0.0.2.ip6.arpa.", "10.in-addr.arpa.", "d.f.ip6.arpa."]
+        {
             check(name, true);
         }
         for name in ["printer.home.arpa.", "localhost.", "a.localhost.", "nas.LOCAL.", "_ipp._tcp.local."] {

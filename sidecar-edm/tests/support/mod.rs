@@ -85,7 +85,10 @@ impl Edm {
     /// Waits until a member of the status has a value; `pointer` is a JSON pointer.
     pub async fn status_becomes(&self, pointer: &str, expected: impl Into<serde_json::Value>) {
         let expected = expected.into();
-        until(&format!("{pointer} = {expected}"), async || self.status().await.pointer(pointer).unwrap_or(&serde_json::Value::Null) == &expected).await;
+        until(&format!("{pointer} = {expected}"), async || {
+            self.status().await.pointer(pointer).unwrap_or(&serde_json::Value::Null) == &expected
+        })
+        .await;
     }
 
     /// Value of a metric line, without the `tapir_edm_` in front.
