@@ -228,12 +228,13 @@ impl Engine {
     fn keep_journal(&mut self) {
         let names = self.observations.len();
         let Some((journal, _)) = &mut self.disk else { return };
-        if journal.needs_rewrite(names) && self.telemetry.may_write() {
-            if let Err(error) = journal.rewrite(self.observations.all()) {
-                self.telemetry.metrics.state_error("journal");
-                tracing::error!(%error, "observations cannot be written down; a restart would forget them");
-                self.telemetry.write_failed();
-            }
+        if journal.needs_rewrite(names)
+            && self.telemetry.may_write()
+            && let Err(error) = journal.rewrite(self.observations.all())
+        {
+            self.telemetry.metrics.state_error("journal");
+            tracing::error!(%error, "observations cannot be written down; a restart would forget them");
+            self.telemetry.write_failed();
         }
     }
 
