@@ -1,0 +1,146 @@
+//! `cargo xtask demo`: from nothing to a blocked answer, told step by step.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use tapir_harness::cluster::{self, Cluster};
+use tapir_harness::deploy::Environment;
+use tapir_harness::images;
+use tapir_harness::paths::{self, ClusterName};
+use tapir_harness::progress::{output, say, seconds};
+
+const NAMESPACE: &str = "dns";
+const EDGE: &str = "demo";
+/// Generous; the loop closes in a few seconds.
+const LOOP_CLOSES_WITHIN: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Remove what the demo made
+    #[arg(long)]
+    down: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.down { down()? } else { show()? }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn cluster_name() -> Result<ClusterName> {
+    ClusterName::parse("demo")
+}
+
+pub(crate) fn down() -> Result<()> {
+    cluster::down(&cluster_name()?)?;
+    say("The demo's cluster is gone: processes, network, files. Built tools and images stay in the cache for the next time:");
+    say(&format!("    {}", paths::cache()?.display()));
+    Ok(())
+}
+
+pub(crate) fn show() -> Result<()> {
+    let started = Instant::now();
+    chapter(1, "A Kubernetes cluster, and images for it, from the sources of this repository and pinned modules");
+    let cluster = Cluster::up(&cluster_name()?)?;
+    let built = images::build(&[])?;
+    images::write_index(&built)?;
+    let environment = Environment::new(&cluster, &built)?;
+
+    chapter(2, "Around the edge: an Internet with a root zone, a development Core, and the operator by Helm");
+    environment.deploy()?;
+
+    chapter(3, "The user's part: enrolment credentials from Core, and `kubectl apply -k`");
+    let node = apply_users_part(&environment)?;
+
+    chapter(4, "The loop");
+    tell_the_loop(&environment)?;
+    say(&format!("\nDone in {}. The edge is node {node} of Core. Look around:", seconds(started.elapsed())));
+    for line in [
+        "cargo xtask cluster --name demo kubectl -n dns get tapiredge,tapirpolicy,pods",
+        "cargo xtask cluster --name demo kubectl -n dns describe tapiredge demo",
+        "cargo xtask cluster --name demo kubectl -n tapir-core exec deploy/core -- core-dev dump",
+        "cargo xtask demo --down",
+    ] {
+        say(&format!("    {line}"));
+    }
+    Ok(())
+}
+
+fn chapter(number: u8, title: &str) {
+    say(&format!("\n--- {number}. {title}\n"));
+}
+
+fn apply_users_part(environment: &Environment<'_>) -> Result<String> {
+    let get = |arguments: &[&str]| output(environment.cluster().kubectl().args(["--namespace", NAMESPACE]).args(arguments));
+    environment.apply(None, &format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{NAMESPACE}"}}}}"#))?;
+    // Credentials work once: a demo that is shown again goes on with the node that it has.
+    let secret = get(&["get", "secret", "demo-enrollment", "--ignore-not-found", "--output=jsonpath={.metadata.annotations.demo/node}"])?;
+    let node = if secret.is_empty() { format!("demo-{}.edge.tapir.test", unique()) } else { secret };
+    if get(&["get", "secret", "demo-enrollment", "--ignore-not-found", "--output=name"])?.is_empty() {
+        say(&format!("Core's administrator makes node {node}; what he hands out goes into Secret demo-enrollment."));
+        let credentials = environment.create_node(&node)?;
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "demo-enrollment", "annotations": {"demo/node": node}},
+            "stringData": {"credentials.json": credentials},
+        });
+        environment.apply(Some(NAMESPACE), &secret.to_string())?;
+    }
+    let authority = output(environment.cluster().kubectl().args(["--namespace", "tapir-core", "get", "configmap", "core-ca", "--output=jsonpath={.data.ca\\.crt}"]))?;
+    let authority = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "core-ca"}, "data": {"ca.crt": authority}});
+    environment.apply(Some(NAMESPACE), &authority.to_string())?;
+
+    say("$ kubectl apply -k examples/unbound      (with root hints for this cluster's Internet: kind-tests/demo)");
+    let manifest = environment.kustomize(&paths::repository().join("kind-tests/demo"))?;
+    environment.apply(Some(NAMESPACE), &manifest)?;
+    let edge = format!("tapiredge/{EDGE}");
+    environment.wait_for("edge Ready", &["--namespace", NAMESPACE, "wait", "--for=condition=Ready", "--timeout=2s", &edge])?;
+    environment.wait_for("resolver Pods with both sidecars", &["--namespace", NAMESPACE, "wait", "--for=condition=Ready", "--timeout=2s", "pods", "--selector", "dnstapir.se/edge=demo"])?;
+    say(&get(&["get", "tapiredges,tapirpolicies,pods"])?);
+    Ok(node)
+}
+
+fn tell_the_loop(environment: &Environment<'_>) -> Result<()> {
+    let address = output(environment.cluster().kubectl().args(["--namespace", NAMESPACE, "get", "service", "unbound", "--output=jsonpath={.spec.clusterIP}"]))?;
+    let name = format!("demo-{}.from-edge.looptest.dnstapir.se", unique());
+    say(&format!("Nobody ever asked for {name}. The first time, the resolver answers as the Internet does:\n"));
+    let before = environment.dig(&address, &name)?;
+    shown(&address, &name, &before);
+    if status(&before) != "NOERROR" {
+        bail!("the first answer should be NOERROR, it is {}", status(&before));
+    }
+    say("Meanwhile: unbound told the EDM sidecar by dnstap; EDM saw a new name and sent a signed event over MQTT; Core verified it\nand answered with a signed observation; the POP sidecar verified that, applied the TapirPolicy, published the RPZ and notified\nunbound, which transferred it.\n");
+    let asked = Instant::now();
+    loop {
+        let after = environment.dig(&address, &name)?;
+        if status(&after) != "NOERROR" {
+            say(&format!("After {}, the same question:\n", seconds(asked.elapsed())));
+            shown(&address, &name, &after);
+            say(&format!("The policy's answer: {}.", status(&after)));
+            return Ok(());
+        }
+        if asked.elapsed() > LOOP_CLOSES_WITHIN {
+            bail!("the loop did not close within {}", seconds(LOOP_CLOSES_WITHIN));
+        }
+        thread::sleep(Duration::from_millis(250));
+    }
+}
+
+fn shown(address: &str, name: &str, output: &str) {
+    say(&format!("$ dig @{address} {name} A"));
+    for line in output.lines().filter(|line| !line.trim().is_empty()) {
+        say(&format!("    {line}"));
+    }
+    say("");
+}
+
+/// The response code, as dig spells it.
+fn status(output: &str) -> &str {
+    output.lines().find_map(|line| line.split_once("status: ")?.1.split(',').next()).unwrap_or("no answer")
+}
+
+fn unique() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock").map_or(0, |elapsed| elapsed.as_secs())
+}

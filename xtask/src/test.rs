@@ -1,0 +1,129 @@
+//! `cargo xtask test`: every check, then every scenario on a real cluster.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use tapir_harness::cluster::{self, Cluster, State};
+use tapir_harness::deploy::Environment;
+use tapir_harness::images::{self, Image};
+use tapir_harness::paths::{self, ClusterName};
+use tapir_harness::progress::say;
+
+use crate::report::{Counts, Report};
+use crate::{checks, demo};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Leave out everything that needs a cluster
+    #[arg(long, conflicts_with = "all")]
+    fast: bool,
+    /// Also what waits on the clock
+    #[arg(long)]
+    all: bool,
+    /// Keep the cluster for a look
+    #[arg(long)]
+    keep: bool,
+    /// Only scenarios whose name contains this
+    #[arg(long)]
+    scenario: Option<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let mut report = Report::begin();
+    if arguments.scenario.is_none() {
+        checks::run(&mut report);
+    }
+    if !arguments.fast {
+        scenarios(arguments, &mut report)?;
+    }
+    Ok(if report.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn scenarios(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let name = ClusterName::parse("test")?;
+    let mut images = Vec::new();
+    let mut cluster = None;
+    let ready = report.step("images", |_| {
+        images = images::build(&[])?;
+        images::write_index(&images).map(|_| ())
+    }) && report.step("cluster up", |_| {
+        cluster = Some(Cluster::up(&name)?);
+        Ok(())
+    });
+    match (ready, &cluster) {
+        (true, Some(cluster)) => {
+            // The environment is part of the step: a scenario without it would only fail again.
+            report.step("scenarios", |counts| run_scenarios(arguments, cluster, &images, counts));
+        }
+        _ => report.not_run("scenarios", "there is no cluster"),
+    }
+    if arguments.keep {
+        say(&format!("the cluster stays: cargo xtask cluster --name {} status", name.as_str()));
+        return Ok(());
+    }
+    report.step("cluster down", |_| {
+        cluster::down(&name)?;
+        nothing_left(&name)
+    });
+    if ready && arguments.scenario.is_none() {
+        report.step("demo, and demo --down", |_| {
+            demo::show()?;
+            demo::down()?;
+            nothing_left(&demo::cluster_name()?)
+        });
+    }
+    Ok(())
+}
+
+fn run_scenarios(arguments: &Arguments, cluster: &Cluster, images: &[Image], counts: &mut Counts) -> Result<()> {
+    Environment::new(cluster, images)?.deploy()?;
+    let artifacts = artifacts()?;
+    let mut command = checks::cargo();
+    command.args(["test", "--package", "tapir-scenarios", "--locked", "--no-fail-fast", "--"]);
+    if arguments.all {
+        command.arg("--include-ignored");
+    }
+    command.args(&arguments.scenario);
+    command
+        .env("TAPIR_KUBECONFIG", cluster.kubeconfig())
+        .env("TAPIR_IMAGES", images::write_index(images)?)
+        .env("TAPIR_BIN_DIR", cluster.tools()?)
+        .env("TAPIR_AUDIT_LOG", cluster.audit_log())
+        .env("TAPIR_ARTIFACTS", &artifacts)
+        .env("TAPIR_REPO", paths::repository());
+    let result = checks::tests("scenarios", &mut command, counts);
+    if result.is_err() {
+        keep_logs(cluster, &artifacts);
+        say(&format!("evidence of failed scenarios: {}", artifacts.display()));
+    }
+    result
+}
+
+/// Empty at the start of each run, so that what lies there belongs to the last one.
+fn artifacts() -> Result<PathBuf> {
+    let folder = paths::target().join("scenarios");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("clearing {}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// The components' own logs go with the cluster; a failure may be theirs.
+fn keep_logs(cluster: &Cluster, artifacts: &std::path::Path) {
+    for entry in fs::read_dir(cluster.logs()).into_iter().flatten().flatten() {
+        if entry.path().is_file() {
+            let _ = fs::copy(entry.path(), artifacts.join(entry.file_name()));
+        }
+    }
+}
+
+fn nothing_left(name: &ClusterName) -> Result<()> {
+    if cluster::state(name) != State::Absent || name.folder().exists() {
+        bail!("cluster {} is still there", name.as_str());
+    }
+    Ok(())
+}
