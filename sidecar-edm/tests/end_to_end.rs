@@ -38,7 +38,7 @@ async fn a_new_name_is_reported_once_and_exactly() {
     resolver.answered("another.example.", CLIENT).await;
     assert_eq!(core.name().await, "another.example.");
     core.nothing_more().await;
-    core.broker.logged(&format!("as {NODE}-edm-x1 (p5")).await;
+    core.broker.logged(&format!("as {NODE}-edm-x1 (p5, c0, k30")).await;
 
     resolver.stop().await;
     edm.status_becomes("/edm/eventsSent", 2).await;
