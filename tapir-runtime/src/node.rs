@@ -84,15 +84,34 @@ impl NodeMaterial {
     /// # Errors
     /// The first thing that is missing or does not fit.
     pub fn load(directory: &Path) -> Result<Self, MaterialError> {
-        // Two attempts: the files may be replaced and the old ones removed while they are being read.
-        let first = current(directory);
-        Self::load_from(&first).or_else(|error| {
-            let second = current(directory);
-            if second == first { Err(error) } else { Self::load_from(&second) }
-        })
+        twice(directory, Self::load_from)
+    }
+
+    /// The same without data key and trusted keys: what a connection needs, whatever the other files hold.
+    ///
+    /// # Errors
+    /// The first thing that is missing or does not fit.
+    pub fn load_connection(directory: &Path) -> Result<Self, MaterialError> {
+        twice(directory, Self::connection_from)
     }
 
     fn load_from(directory: &Path) -> Result<Self, MaterialError> {
+        let connection = Self::connection_from(directory)?;
+        let data_key = optional(directory, node::DATA_KEY)?
+            .map(|text| DataKey::from_jwk(&text).map(Arc::new).map_err(|error| unusable(node::DATA_KEY, error)))
+            .transpose()?;
+        if let Some(data_key) = &data_key
+            && data_key.kid() != connection.document.name
+        {
+            return Err(MaterialError::OtherNode { key: data_key.kid().to_owned(), document: connection.document.name });
+        }
+        let trusted_keys = optional(directory, node::TRUSTED_KEYS)?
+            .map(|text| TrustedKeys::from_jwks(&text).map(Arc::new).map_err(|error| unusable(node::TRUSTED_KEYS, error)))
+            .transpose()?;
+        Ok(Self { data_key, trusted_keys, ..connection })
+    }
+
+    fn connection_from(directory: &Path) -> Result<Self, MaterialError> {
         let chain = required(directory, node::TLS_CERTIFICATE)?;
         let key = required(directory, node::TLS_KEY)?;
         let anchors = required(directory, node::CA_CERTIFICATE)?;
@@ -100,21 +119,19 @@ impl NodeMaterial {
         let document: NodeDocument = serde_json::from_str(&document).map_err(|error| unusable(node::NODE_DOCUMENT, error))?;
         let certificate = CertificateInfo::from_pem(&chain).map_err(|error| unusable(node::TLS_CERTIFICATE, error))?;
         let tls = client_config(&chain, &key, &anchors)?;
-        let data_key = optional(directory, node::DATA_KEY)?
-            .map(|text| DataKey::from_jwk(&text).map(Arc::new).map_err(|error| unusable(node::DATA_KEY, error)))
-            .transpose()?;
-        if let Some(data_key) = &data_key
-            && data_key.kid() != document.name
-        {
-            return Err(MaterialError::OtherNode { key: data_key.kid().to_owned(), document: document.name });
-        }
-        let trusted_keys = optional(directory, node::TRUSTED_KEYS)?
-            .map(|text| TrustedKeys::from_jwks(&text).map(Arc::new).map_err(|error| unusable(node::TRUSTED_KEYS, error)))
-            .transpose()?;
         let mut hasher = DefaultHasher::new();
         (chain.as_str(), key.as_str(), anchors.as_str()).hash(&mut hasher);
-        Ok(Self { document, certificate, tls: Arc::new(tls), generation: hasher.finish(), data_key, trusted_keys })
+        Ok(Self { document, certificate, tls: Arc::new(tls), generation: hasher.finish(), data_key: None, trusted_keys: None })
     }
+}
+
+/// Two attempts: the files may be replaced and the old ones removed while they are being read.
+fn twice<T>(directory: &Path, load: impl Fn(&Path) -> Result<T, MaterialError>) -> Result<T, MaterialError> {
+    let first = current(directory);
+    load(&first).or_else(|error| {
+        let second = current(directory);
+        if second == first { Err(error) } else { load(&second) }
+    })
 }
 
 /// The folder that the files of one moment lie in: reading through the link file by file could mix two moments.

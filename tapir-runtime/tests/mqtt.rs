@@ -142,17 +142,18 @@ async fn qos_0_works_too() {
 async fn after_a_restart_of_the_broker_it_reconnects_and_subscribes_again() {
     let mut scene = Scene::new();
     let mut client = scene.connect(scene.subscriber()).await;
+    let mut core = scene.connect(scene.settings("core")).await;
     for round in 0..3 {
-        let core = scene.connect(scene.settings("core")).await;
         let text = format!("observation {round}");
         soon("publish", core.handle.publisher.publish(OBSERVATIONS, text.clone(), Qos::AtMostOnce)).await.unwrap();
         assert_eq!(client.next().await, Incoming { topic: OBSERVATIONS.to_owned(), payload: text.into() });
-        drop(core);
         scene.broker.kill();
         client.disconnected().await;
+        core.disconnected().await;
         assert!(client.handle.state.borrow().error.is_some(), "the reason is told");
         scene.broker.start_again();
         client.connected().await;
+        core.connected().await;
         assert_eq!(client.handle.state.borrow().error, None);
     }
     assert_eq!(client.handle.metrics.connects.get(), 4);
