@@ -136,7 +136,9 @@ impl Engine {
             refused += count;
         }
         let zone = self.setup.as_ref().map(|setup| &setup.zone);
-        for (entry, removal) in message.added.iter().map(|entry| (entry, false)).chain(message.removed.iter().map(|entry| (entry, true))) {
+        for (entry, removal) in
+            message.added.iter().map(|entry| (entry, false)).chain(message.removed.iter().map(|entry| (entry, true)))
+        {
             if let Some(Err(unfit)) = zone.map(|zone| zone.check(&entry.name)) {
                 metrics.observation(unfit.into(), 1);
                 refused += 1;
@@ -242,7 +244,12 @@ impl Engine {
         let Some(setup) = &self.setup else { return };
         for list in setup.rules.lists.iter().filter(|list| !list.rejected.is_empty()) {
             let first = list.rejected.first().map(|(line, reason)| format!("entry {line}: {reason}"));
-            tracing::warn!(source = list.source, rejected = list.rejected.len(), first, "entries of a list are refused, the rest is in force");
+            tracing::warn!(
+                source = list.source,
+                rejected = list.rejected.len(),
+                first,
+                "entries of a list are refused, the rest is in force"
+            );
         }
         self.telemetry.configured(setup);
     }

@@ -67,7 +67,8 @@ mod tests {
     use tapir_wire::node_name::NodeName;
 
     fn payload(src_name: &str, list_type: &str) -> Vec<u8> {
-        let entry = json!({"name": "Evil.example", "time_added": "2026-11-21T00:00:00Z", "ttl": 60, "tag_mask": 1, "extended_tags": []});
+        let entry =
+            json!({"name": "Evil.example", "time_added": "2026-11-21T00:00:00Z", "ttl": 60, "tag_mask": 1, "extended_tags": []});
         json!({
             "src_name": src_name, "creator": "c", "msg_type": "observation", "list_type": list_type,
             "added": [entry], "removed": [], "msg": "", "timestamp": "2026-11-21T00:00:00Z", "time_str": "",

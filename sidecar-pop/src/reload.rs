@@ -205,7 +205,7 @@ impl Loader {
     }
 
     fn load_identity(&mut self, telemetry: &Telemetry) {
-        match NodeMaterial::load(&self.directory()) {
+        match NodeMaterial::load_connection(&self.directory()) {
             Ok(material) => {
                 let identity = IdentityStatus {
                     node: material.document.name.clone(),

@@ -118,9 +118,9 @@ impl<'a> Knowledge<'a> {
         match (self.core()?.r#match, scope) {
             (Match::Exact, Scope::Itself) => self.observations.tags(name),
             (Match::Exact, Scope::Below) => None,
-            (Match::Subtree, _) => self_and_ancestors(name)
-                .filter_map(|name| self.observations.tags(&name))
-                .reduce(|all, tags| all | tags),
+            (Match::Subtree, _) => {
+                self_and_ancestors(name).filter_map(|name| self.observations.tags(&name)).reduce(|all, tags| all | tags)
+            }
         }
     }
 }

@@ -81,7 +81,8 @@ impl Telemetry {
             updated_at,
             error: error.map(str::to_owned),
         };
-        let mut sources: Vec<_> = setup.rules.lists.iter().map(|list| row(&list.source, list.len(), list.rejected.len(), now, None)).collect();
+        let mut sources: Vec<_> =
+            setup.rules.lists.iter().map(|list| row(&list.source, list.len(), list.rejected.len(), now, None)).collect();
         sources.extend(setup.idle_sources.iter().map(|(name, reason)| row(name, 0, 0, None, Some(reason))));
         if let Some(core) = &setup.rules.core {
             let kept = old.into_iter().find(|row| row.name == core.name);
@@ -90,7 +91,12 @@ impl Telemetry {
         facts.core_source = setup.rules.core.as_ref().map(|core| core.name.clone());
         facts.pop.sources = sources;
         facts.pop.zone = setup.zone.name().to_string();
-        facts.config = ConfigStatus { revision: setup.revision.clone(), loaded_at: now, disabled: setup.disabled, error: facts.config.error.take() };
+        facts.config = ConfigStatus {
+            revision: setup.revision.clone(),
+            loaded_at: now,
+            disabled: setup.disabled,
+            error: facts.config.error.take(),
+        };
     }
 
     /// What became of the newest `pop.yaml`.

@@ -48,7 +48,8 @@ fn lists() -> impl Strategy<Value = Vec<NameList>> {
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    let core = prop_oneof![Just(Match::Exact), Just(Match::Subtree)].prop_map(|r#match| CoreSource { name: "core".to_owned(), r#match });
+    let core =
+        prop_oneof![Just(Match::Exact), Just(Match::Subtree)].prop_map(|r#match| CoreSource { name: "core".to_owned(), r#match });
     let mode = prop_oneof![4 => Just(Mode::Enforce), 1 => Just(Mode::Observe)];
     (lists(), proptest::option::of(core), mode).prop_map(|(lists, core, mode)| {
         let rule = |any_tags, min_sources, action| Rule {
@@ -59,7 +60,8 @@ fn rules() -> impl Strategy<Value = Rules> {
             min_sources,
             action,
         };
-        let rules = vec![rule(Some(1), None, Action::Drop), rule(Some(2), None, Action::Passthru), rule(None, Some(2), Action::Nodata)];
+        let rules =
+            vec![rule(Some(1), None, Action::Drop), rule(Some(2), None, Action::Passthru), rule(None, Some(2), Action::Nodata)];
         Rules { mode, policy: Policy { deny: Action::Nxdomain, rules }, lists, core }
     })
 }

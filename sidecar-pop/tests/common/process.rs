@@ -1,0 +1,155 @@
+//! The real binary, asked from outside.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Long, since test machines are slow and busy; a test that works does not wait for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ports that were free a moment ago, for UDP and TCP.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Waits for a condition; the last answer stands in the failure.
+pub(crate) fn wait_for<T: std::fmt::Debug>(what: &str, mut ask: impl FnMut() -> T, good: impl Fn(&T) -> bool) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask();
+        if good(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < end, "{what}: still {answer:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A program that is killed with the test.
+#[derive(Debug)]
+pub(crate) struct Program(pub(crate) Child);
+
+impl Program {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// POP with a configuration folder of its own.
+#[derive(Debug)]
+pub(crate) struct Pop {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) port: u16,
+    pub(crate) http: SocketAddr,
+    pub(crate) notify: Option<u16>,
+}
+
+impl Pop {
+    pub(crate) fn new(notify: Option<u16>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("config")).unwrap();
+        let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self { directory, port: free_port(), http, notify }
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.path().join("config/pop.yaml")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// Writes `pop.yaml` as a volume does: whole, by a rename.
+    pub(crate) fn configure(&self, revision: &str, rest: &str) {
+        let notify = self.notify.map(|port| format!("\"127.0.0.1:{port}\"")).unwrap_or_default();
+        let head = format!(
+            "format: 1\nrevision: {revision}\nlisten: \"127.0.0.1:{}\"\nhttpListen: \"{}\"\ndataDir: {}\nnotify: [{notify}]\n",
+            self.port,
+            self.http,
+            self.state().display(),
+        );
+        self.write(&format!("{head}{rest}"));
+    }
+
+    pub(crate) fn write(&self, text: &str) {
+        let beside = self.directory.path().join("pop.yaml.new");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, self.file()).unwrap();
+    }
+
+    pub(crate) fn start(&self) -> Program {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tapir-pop"));
+        command.arg("run").arg("--config-file").arg(self.file()).arg("--state-dir").arg(self.state());
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.directory.path().join("log")).unwrap();
+        Program::start(command.stdout(log.try_clone().unwrap()).stderr(log))
+    }
+
+    pub(crate) fn status(&self) -> Option<Value> {
+        serde_json::from_str(&get(self.http, "/status")?).ok()
+    }
+
+    /// Waits until the configuration of this revision is in force.
+    pub(crate) fn in_force(&self, revision: &str) -> Value {
+        let good = |status: &Option<Value>| status.as_ref().is_some_and(|status| status["config"]["revision"] == revision);
+        wait_for("revision in force", || self.status(), good).unwrap()
+    }
+
+    pub(crate) fn dig(&self, arguments: &[&str]) -> String {
+        dig(self.port, arguments)
+    }
+
+    pub(crate) fn serial(&self) -> Option<u32> {
+        self.dig(&["dnstapir.", "SOA", "+short"]).split(' ').nth(2)?.parse().ok()
+    }
+}
+
+pub(crate) fn dig(port: u16, arguments: &[&str]) -> String {
+    let port = port.to_string();
+    let fixed = ["@127.0.0.1", "-p", port.as_str(), "+tries=1", "+time=5"];
+    let Output { stdout, .. } = Command::new("dig").args(fixed).args(arguments).output().unwrap();
+    String::from_utf8_lossy(&stdout).into_owned()
+}
+
+/// `NOERROR`, `NXDOMAIN`, …
+pub(crate) fn rcode(answer: &str) -> &str {
+    answer.split("status: ").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or("none")
+}
+
+pub(crate) fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: pop\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+/// Programs of the distribution; the test command of the project installs them.
+pub(crate) fn program(path: &str) -> &Path {
+    let path = Path::new(path);
+    assert!(path.exists(), "{} is not installed", path.display());
+    path
+}
