@@ -4,15 +4,22 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod api;
+pub mod apply;
 pub mod build;
+pub mod conditions;
 pub mod crds;
+pub mod edge;
 pub mod failpoint;
 pub mod http;
 pub mod identity;
 pub mod leader;
+pub mod leftovers;
 pub mod names;
 pub mod nodeman;
+pub mod operator;
 pub mod pods;
+pub mod policy;
+pub mod runner;
 pub mod settings;
 pub mod sidecars;
 pub mod telemetry;

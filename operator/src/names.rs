@@ -1,13 +1,13 @@
-//! Names, labels and annotations that others rely on.
+//! Names of what belongs to an edge.
 
 use std::collections::BTreeMap;
 
-/// Field manager of every server-side apply.
-pub const FIELD_MANAGER: &str = "tapir-operator";
-/// Label of Pods that want to be injected, and of what an edge owns; its value is the edge's name.
-pub const EDGE_LABEL: &str = "dnstapir.se/edge";
-/// Finalizer of a `TapirEdge`.
-pub const OFFBOARD_FINALIZER: &str = "dnstapir.se/offboard";
+pub use crate::api::{FIELD_MANAGER, LABEL_EDGE};
+
+/// Label of rendered configuration that outlives its edge until no injected Pod is left.
+pub const LABEL_OFFBOARDED: &str = "dnstapir.se/offboarded";
+/// Label that marks what this operator made.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// Secret with the complete identity.
 #[must_use]
@@ -31,8 +31,8 @@ pub fn rescue(edge: &str) -> String {
 #[must_use]
 pub fn labels(edge: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
-        (EDGE_LABEL.to_owned(), edge.to_owned()),
-        ("app.kubernetes.io/managed-by".to_owned(), FIELD_MANAGER.to_owned()),
+        (LABEL_EDGE.to_owned(), edge.to_owned()),
+        (LABEL_MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned()),
         ("app.kubernetes.io/part-of".to_owned(), "dns-tapir-edge".to_owned()),
     ])
 }

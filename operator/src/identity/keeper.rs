@@ -38,7 +38,9 @@ pub struct Wanted {
     pub credentials: CredentialsFound,
     /// Edge with the same credentials that goes first.
     pub shared_with: Option<String>,
-    pub trust_anchors: TrustAnchors,
+    pub trust_anchors: Result<TrustAnchors, NodemanError>,
+    /// nodeman is not to be asked in this round, because the last attempt failed a moment ago.
+    pub hold: bool,
     pub requested_lifetime: Option<u64>,
 }
 
@@ -72,6 +74,9 @@ pub enum KeepError {
     NotAsWritten,
     #[error("the identity's Secrets are changed by somebody else all the time")]
     Contended,
+    /// nodeman would have to be asked, and it is not time for that yet.
+    #[error("waiting before nodeman is asked again")]
+    Held,
 }
 
 /// Keeps identities.
@@ -100,6 +105,7 @@ impl Keeper {
             let found = secrets.read().await?;
             look(&mut facts, &found);
             let step = match plan(&facts) {
+                Plan::Do(Step::Enrol | Step::DiscardPending) if wanted.hold => return Err(KeepError::Held),
                 Plan::Do(step) => step,
                 Plan::Settled { node, ignored_credentials } => {
                     let Some(secret) = found.identity.map(Box::new) else { return Ok(Kept::Waiting) };
@@ -236,7 +242,8 @@ impl Keeper {
     }
 }
 
-fn nodeman(anchors: &TrustAnchors, url: &str, node: &NodeName) -> Result<Nodeman, KeepError> {
+fn nodeman(anchors: &Result<TrustAnchors, NodemanError>, url: &str, node: &NodeName) -> Result<Nodeman, KeepError> {
+    let anchors = anchors.as_ref().map_err(|error| EnrolError::from(error.clone()))?;
     let transport = Transport::new(anchors).map_err(EnrolError::from)?;
     Ok(Nodeman::new(transport, url, node.clone()))
 }
@@ -280,14 +287,5 @@ fn gone_is_fine(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
     match result {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         other => other,
-    }
-}
-
-/// The cause of a failed exchange, for condition reasons.
-#[must_use]
-pub fn nodeman_error(error: &KeepError) -> Option<&NodemanError> {
-    match error {
-        KeepError::Enrol(EnrolError::Nodeman(error)) => Some(error),
-        _ => None,
     }
 }

@@ -21,8 +21,7 @@ use zeroize::Zeroizing;
 use super::plan::SecretFacts;
 use crate::nodeman::Issued;
 
-/// Finalizer of the identity Secret.
-pub const IDENTITY_FINALIZER: &str = "dnstapir.se/identity";
+pub use crate::api::FINALIZER_IDENTITY as IDENTITY_FINALIZER;
 /// Annotation: node name. On the identity Secrets, and on the edge as its record of having been enrolled.
 pub const NODE_ANNOTATION: &str = "dnstapir.se/node";
 /// Annotation: fingerprint of the credentials that an identity was made with.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 use tapir_wire::status::SidecarStatus;
-use tokio::sync::mpsc;
+use tokio::sync::broadcast;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,7 @@ pub struct Poller {
     pub question: Question,
     pub metrics: Metrics,
     /// Edges of which something new was heard.
-    pub news: mpsc::Sender<EdgeKey>,
+    pub news: broadcast::Sender<EdgeKey>,
 }
 
 impl Question {
@@ -92,8 +92,9 @@ impl Poller {
                     *pause
                 };
                 self.board.postpone(&edge, Instant::now() + pause.mul_f64(1.0 - rand::random::<f64>() / 4.0));
-                if taken.changed && self.news.send(edge).await.is_err() {
-                    return;
+                if taken.changed {
+                    // Nobody listens while the controllers start: they look at the board themselves then.
+                    let _ = self.news.send(edge);
                 }
             }
             let board = &self.board;

@@ -1,0 +1,116 @@
+//! Conditions: drafts without time, merged with the old list so that transition times stay put. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Longest message: conditions are read by people, and a resource stays far below its limit.
+const LONGEST_MESSAGE: usize = 1024;
+
+/// Truth of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+pub enum Truth {
+    True,
+    False,
+    Unknown,
+}
+
+/// A condition as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub kind: &'static str,
+    pub truth: Truth,
+    pub reason: String,
+    pub message: String,
+}
+
+/// A condition that is not as it was: worth an Event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    pub draft: Draft,
+}
+
+impl Draft {
+    /// A condition.
+    #[must_use]
+    pub fn new(kind: &'static str, truth: Truth, reason: impl Into<String>, message: impl Into<String>) -> Self {
+        let message: String = message.into();
+        Self { kind, truth, reason: reason.into(), message: message.chars().take(LONGEST_MESSAGE).collect() }
+    }
+}
+
+/// The new list, and what changed in status or reason.
+#[must_use]
+pub fn merge(old: &[Condition], drafts: Vec<Draft>, generation: Option<i64>, now: Timestamp) -> (Vec<Condition>, Vec<Transition>) {
+    let mut transitions = Vec::new();
+    let merged = drafts
+        .into_iter()
+        .map(|draft| {
+            let before = old.iter().find(|condition| condition.type_ == draft.kind);
+            let status: &str = draft.truth.into();
+            let condition = Condition {
+                type_: draft.kind.to_owned(),
+                status: status.to_owned(),
+                reason: draft.reason.clone(),
+                message: draft.message.clone(),
+                observed_generation: generation,
+                last_transition_time: before
+                    .filter(|before| before.status == status)
+                    .map_or_else(|| Time(without_fraction(now)), |before| before.last_transition_time.clone()),
+            };
+            if before.is_none_or(|before| before.status != status || before.reason != draft.reason) {
+                transitions.push(Transition { draft });
+            }
+            condition
+        })
+        .collect();
+    (merged, transitions)
+}
+
+/// False if any is false, else Unknown if any is unknown, with the reason and message of the first such one.
+#[must_use]
+pub fn summary(kind: &'static str, parts: &[Draft], all_well: &str) -> Draft {
+    let first = |truth| parts.iter().find(|draft| draft.truth == truth);
+    match first(Truth::False).or_else(|| first(Truth::Unknown)) {
+        Some(worst) => Draft::new(kind, worst.truth, worst.reason.clone(), format!("{}: {}", worst.kind, worst.message)),
+        None => Draft::new(kind, Truth::True, kind, all_well),
+    }
+}
+
+/// Kubernetes writes times of objects in whole seconds.
+fn without_fraction(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(truth: Truth, reason: &str) -> Draft {
+        Draft::new("Enrolled", truth, reason, "message")
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn transition_times_stay_while_the_status_stays() {
+        let (first, transitions) = merge(&[], vec![draft(Truth::False, "CredentialsMissing")], Some(1), at(100));
+        assert_eq!(transitions.len(), 1);
+        let (second, transitions) = merge(&first, vec![draft(Truth::False, "CredentialsMissing")], Some(1), at(200));
+        assert_eq!((&second, transitions.len()), (&first, 0));
+        let (third, transitions) = merge(&second, vec![draft(Truth::False, "NodemanRefused")], Some(2), at(300));
+        assert_eq!((third[0].last_transition_time.0, transitions.len()), (at(100), 1));
+        let (fourth, _) = merge(&third, vec![draft(Truth::True, "Enrolled")], Some(2), at(400));
+        assert_eq!((fourth[0].last_transition_time.0, fourth[0].observed_generation), (at(400), Some(2)));
+    }
+
+    #[test]
+    fn the_summary_is_as_bad_as_its_worst_part() {
+        let parts = [draft(Truth::True, "a"), draft(Truth::Unknown, "b"), draft(Truth::False, "c")];
+        let ready = summary("Ready", &parts, "well");
+        assert_eq!((ready.truth, ready.reason.as_str(), ready.message.as_str()), (Truth::False, "c", "Enrolled: message"));
+        assert_eq!(summary("Ready", &parts[..2], "well").truth, Truth::Unknown);
+        assert_eq!(summary("Ready", &parts[..1], "well").truth, Truth::True);
+    }
+}

@@ -1,0 +1,95 @@
+//! Remembers failed attempts at nodeman, so that events of all kinds may reconcile an edge without each asking Core again.
+//! New credentials or trust anchors are a new attempt at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::enrolled::{Retry, Verdict};
+use crate::sidecars::EdgeKey;
+
+/// Pause after the first failure; doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Attempts of all edges; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Attempts(Arc<Mutex<HashMap<EdgeKey, Attempt>>>);
+
+#[derive(Clone, Debug)]
+struct Attempt {
+    inputs: String,
+    failures: u32,
+    next: Instant,
+    verdict: Verdict,
+}
+
+impl Attempts {
+    /// The verdict of the last attempt with the same inputs, if it is not time for another one, and how long until then.
+    #[must_use]
+    pub fn held(&self, edge: &EdgeKey, inputs: &str, now: Instant) -> Option<(Verdict, Duration)> {
+        let attempts = self.lock();
+        let attempt = attempts.get(edge).filter(|attempt| attempt.inputs == inputs && attempt.next > now)?;
+        Some((attempt.verdict.clone(), attempt.next.saturating_duration_since(now)))
+    }
+
+    /// An attempt failed. Says when the next one is due; none when only a change can help.
+    pub fn failed(&self, edge: &EdgeKey, inputs: &str, verdict: &Verdict, now: Instant) -> Option<Duration> {
+        let Retry::BackOff(longest) = verdict.retry else {
+            self.forget(edge);
+            return None;
+        };
+        let mut attempts = self.lock();
+        let before = attempts.get(edge).filter(|attempt| attempt.inputs == inputs).map_or(0, |attempt| attempt.failures);
+        let pause = jittered(FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(before)).min(longest));
+        let attempt = Attempt { inputs: inputs.to_owned(), failures: before.saturating_add(1), next: now + pause, verdict: verdict.clone() };
+        attempts.insert(edge.clone(), attempt);
+        Some(pause)
+    }
+
+    /// It worked, or the edge is gone.
+    pub fn forget(&self, edge: &EdgeKey) {
+        self.lock().remove(edge);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<EdgeKey, Attempt>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Up to a quarter less, so that edges do not ask in step.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(1.0 - rand::random::<f64>() / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge() -> EdgeKey {
+        EdgeKey { namespace: "dns".into(), name: "a".into() }
+    }
+
+    fn verdict(retry: Retry) -> Verdict {
+        Verdict { reason: "NodemanUnreachable", message: String::new(), retry }
+    }
+
+    #[test]
+    fn pauses_grow_to_their_bound_and_new_inputs_wait_for_nothing() {
+        let attempts = Attempts::default();
+        let now = Instant::now();
+        let bound = Duration::from_secs(30);
+        let pauses: Vec<Duration> =
+            (0..10).filter_map(|_| attempts.failed(&edge(), "a", &verdict(Retry::BackOff(bound)), now)).collect();
+        assert!(pauses[0] <= FIRST_PAUSE && pauses[3] > pauses[0] && pauses[9] <= bound && pauses[9] >= bound / 2, "{pauses:?}");
+        assert!(attempts.held(&edge(), "a", now).is_some());
+        assert!(attempts.held(&edge(), "b", now).is_none());
+        assert!(attempts.held(&edge(), "a", now + bound).is_none());
+        attempts.forget(&edge());
+        assert!(attempts.held(&edge(), "a", now).is_none());
+    }
+
+    #[test]
+    fn what_only_a_change_can_help_is_not_repeated() {
+        assert_eq!(Attempts::default().failed(&edge(), "a", &verdict(Retry::OnChange), Instant::now()), None);
+    }
+}

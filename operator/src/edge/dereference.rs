@@ -1,0 +1,104 @@
+//! Fetches what the specification of an edge points at. No judgement here.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt as _};
+use zeroize::Zeroizing;
+
+use super::error::EdgeError;
+use crate::api::{LABEL_EDGE, TapirEdge, TapirPolicy};
+use crate::identity::secrets::namespace_terminating;
+
+/// What is there of what was pointed at.
+#[derive(Debug)]
+pub(super) struct Dereferenced {
+    pub namespace_terminating: bool,
+    pub credentials: Referent<Zeroizing<Vec<u8>>>,
+    pub ca_bundle: Option<Referent<String>>,
+    pub policy: Option<Referent<TapirPolicy>>,
+    pub well_known_domains: Option<Referent<ByteString>>,
+    pub pods: Vec<Pod>,
+}
+
+/// One thing that was pointed at.
+#[derive(Clone, Debug)]
+pub(super) enum Referent<T> {
+    Found(T),
+    /// What is not there, in words.
+    Missing(String),
+}
+
+/// Fetches all of it.
+///
+/// # Errors
+/// When the API server cannot be asked.
+pub(super) async fn dereference(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<Dereferenced, EdgeError> {
+    fetch(client, namespace, edge).await.map_err(EdgeError::Dereference)
+}
+
+async fn fetch(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<Dereferenced, kube::Error> {
+    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let labels = ListParams::default().labels(&format!("{LABEL_EDGE}={}", edge.name_any()));
+    let spec = &edge.spec;
+    Ok(Dereferenced {
+        namespace_terminating: namespace_terminating(client, namespace).await?,
+        credentials: credentials(client, namespace, edge).await?,
+        ca_bundle: match &spec.core.ca_bundle {
+            None => None,
+            Some(bundle) => {
+                let reference = &bundle.config_map_ref;
+                let found = config_maps.get_opt(&reference.name).await?;
+                Some(member("ConfigMap", &reference.name, &reference.key, found, |map| map.data?.remove(&reference.key)))
+            }
+        },
+        policy: match spec.pop.policy_ref.as_ref().filter(|_| spec.pop.enabled) {
+            None => None,
+            Some(reference) => Some(policy(client, namespace, &reference.name).await?),
+        },
+        well_known_domains: match &spec.edm.well_known_domains {
+            None => None,
+            Some(list) => {
+                let reference = &list.config_map_ref;
+                let found = config_maps.get_opt(&reference.name).await?;
+                Some(member("ConfigMap", &reference.name, &reference.key, found, |map| map.binary_data?.remove(&reference.key)))
+            }
+        },
+        pods: pods.list(&labels).await?.items,
+    })
+}
+
+/// The enrolment credentials of an edge.
+///
+/// # Errors
+/// When the API server cannot be asked.
+pub(super) async fn credentials(
+    client: &Client,
+    namespace: &str,
+    edge: &TapirEdge,
+) -> Result<Referent<Zeroizing<Vec<u8>>>, kube::Error> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let reference = &edge.spec.enrollment.credentials_secret_ref;
+    let found = secrets.get_opt(&reference.name).await?;
+    let take = |secret: Secret| secret.data?.remove(&reference.key).map(|bytes| Zeroizing::new(bytes.0));
+    Ok(member("Secret", &reference.name, &reference.key, found, take))
+}
+
+async fn policy(client: &Client, namespace: &str, name: &str) -> Result<Referent<TapirPolicy>, kube::Error> {
+    let policies: Api<kube::core::DeserializeGuard<TapirPolicy>> = Api::namespaced(client.clone(), namespace);
+    Ok(match policies.get_opt(name).await? {
+        None => Referent::Missing(format!("there is no TapirPolicy {name} in this namespace")),
+        Some(guard) => match guard.0 {
+            Ok(policy) => Referent::Found(policy),
+            Err(error) => Referent::Missing(format!("TapirPolicy {name} cannot be read: {error}")),
+        },
+    })
+}
+
+fn member<K, T>(kind: &str, name: &str, key: &str, object: Option<K>, take: impl FnOnce(K) -> Option<T>) -> Referent<T> {
+    match object {
+        None => Referent::Missing(format!("there is no {kind} {name} in this namespace")),
+        Some(object) => take(object).map_or_else(|| Referent::Missing(format!("{kind} {name} has no key {key}")), Referent::Found),
+    }
+}

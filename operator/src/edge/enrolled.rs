@@ -1,0 +1,152 @@
+//! Conditions `Enrolled` and `CertificateValid`: reason and remedy for each way in which the identity may stand. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tapir_wire::certificate::CertificateInfo;
+
+use crate::conditions::{Draft, Truth};
+use crate::identity::enrol::EnrolError;
+use crate::identity::keeper::{KeepError, Kept};
+use crate::identity::plan::Blocked;
+use crate::nodeman::{NodemanError, Refusal};
+
+/// How long until the next try, when nothing that is watched will tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// A watch tells: nothing gets better by asking.
+    OnChange,
+    /// With growing pauses of at most this.
+    BackOff(Duration),
+}
+
+/// What is to be said of a failure, and when to try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub reason: &'static str,
+    pub message: String,
+    pub retry: Retry,
+}
+
+/// Core may be back any moment.
+const SOON: Retry = Retry::BackOff(Duration::from_secs(30));
+/// Somebody at Core has to act.
+const SELDOM: Retry = Retry::BackOff(Duration::from_mins(5));
+
+/// What a failure to keep the identity means; none for failures of the API server, which say nothing about the identity.
+#[must_use]
+pub(super) fn verdict(error: &KeepError) -> Option<Verdict> {
+    let message = error.to_string();
+    let verdict = |reason, retry| Some(Verdict { reason, message: message.clone(), retry });
+    match error {
+        // The other edge may live in a namespace that is watched apart.
+        KeepError::Blocked(blocked @ Blocked::CredentialsShared(_)) => verdict(blocked.into(), SOON),
+        KeepError::Blocked(blocked) => verdict(blocked.into(), Retry::OnChange),
+        KeepError::Material(_) | KeepError::NotAsWritten => verdict("IdentityInvalid", SELDOM),
+        KeepError::PendingEnrolled { .. } => verdict("CredentialsChanged", SELDOM),
+        KeepError::Enrol(EnrolError::CredentialsUsed(_)) => verdict("CredentialsUsed", SELDOM),
+        KeepError::Enrol(EnrolError::Request(_) | EnrolError::Signature(_)) => verdict("CredentialsInvalid", Retry::OnChange),
+        KeepError::Enrol(EnrolError::Nodeman(error)) => Some(nodeman(error)),
+        KeepError::Enrol(EnrolError::Lease(_)) | KeepError::Api(_) | KeepError::Contended | KeepError::Held => None,
+    }
+}
+
+fn nodeman(error: &NodemanError) -> Verdict {
+    let (reason, remedy, retry) = match error {
+        NodemanError::BadAddress(_) => ("CredentialsInvalid", "correct nodeman_url in the credentials", Retry::OnChange),
+        NodemanError::BadTrustAnchors(_) => {
+            ("CaBundleInvalid", "put the PEM certificates of nodeman's CA where spec.core.caBundle points", Retry::OnChange)
+        }
+        NodemanError::Unreachable(_) => (
+            "NodemanUnreachable",
+            "check name resolution, network policy and proxy between the operator and nodeman, and spec.core.caBundle if its certificate is not trusted; tried again by itself",
+            SOON,
+        ),
+        NodemanError::Nonsense(_) => {
+            ("NodemanNonsense", "check that nodeman_url in the credentials leads to Core's nodeman and to nothing before it; tried again by itself", SOON)
+        }
+        NodemanError::Refused { refusal, .. } => {
+            let retry = if refusal.is_permanent() { SELDOM } else { SOON };
+            ("NodemanRefused", remedy(*refusal), retry)
+        }
+    };
+    Verdict { reason, message: format!("{error}: {remedy}"), retry }
+}
+
+fn remedy(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::UnknownNode => "Core has no such node or removed it; ask the operator of Core for new credentials",
+        Refusal::InvalidEnrolmentSignature => "the key in the credentials is not the one at Core; compare with what Core's operator sent, or ask for new ones",
+        Refusal::InvalidDataSignature | Refusal::NoEnrolmentKey | Refusal::AlreadyEnrolled => "ask the operator of Core for credentials of a new node",
+        Refusal::BadRequest => "most likely the clock of this cluster is more than five minutes slow; tried again by itself",
+        Refusal::LifetimeRefused | Refusal::NotActivated | Refusal::Other => "report this to the operator of Core; tried again by itself",
+        Refusal::Temporary => "a failure at Core; tried again by itself",
+    }
+}
+
+/// The condition `Enrolled`.
+#[must_use]
+pub(super) fn enrolled(outcome: &Result<Kept, Verdict>) -> Draft {
+    let draft = |truth, reason: &str, message: String| Draft::new("Enrolled", truth, reason, message);
+    match outcome {
+        Ok(Kept::Identity { node, ignored_credentials: None, .. }) => draft(Truth::True, "Enrolled", format!("enrolled as {node}")),
+        Ok(Kept::Identity { node, ignored_credentials: Some(other), .. }) => {
+            draft(Truth::True, "Enrolled", format!("enrolled as {node}; the credentials are now for {other}, which needs a TapirEdge of its own"))
+        }
+        Ok(Kept::Waiting) => draft(Truth::Unknown, "Restoring", "the identity Secret is being deleted and will be restored".to_owned()),
+        Ok(Kept::Leaving) => draft(Truth::False, "NamespaceTerminating", "the namespace is being deleted".to_owned()),
+        Err(verdict) => draft(Truth::False, verdict.reason, verdict.message.clone()),
+    }
+}
+
+/// The condition `CertificateValid`.
+#[must_use]
+pub(super) fn certificate(info: Option<&CertificateInfo>, now: Timestamp) -> Draft {
+    let draft = |truth, reason: &str, message: String| Draft::new("CertificateValid", truth, reason, message);
+    match info {
+        None => draft(Truth::Unknown, "NotEnrolled", "there is no certificate yet".to_owned()),
+        Some(info) if now >= info.not_after => {
+            draft(Truth::False, "Expired", format!("expired at {}: Core refuses the sidecars, DNS goes on", info.not_after))
+        }
+        Some(info) => draft(Truth::True, "Valid", format!("valid until {}", info.not_after)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bad_input_has_its_reason() {
+        let reason = |error: KeepError| verdict(&error).map(|verdict| verdict.reason);
+        let nodeman = |error| reason(KeepError::Enrol(EnrolError::Nodeman(error)));
+        assert_eq!(reason(Blocked::CredentialsMissing("x".into()).into()), Some("CredentialsMissing"));
+        assert_eq!(reason(Blocked::CredentialsInvalid("x".into()).into()), Some("CredentialsInvalid"));
+        assert_eq!(reason(Blocked::CredentialsShared("x".into()).into()), Some("CredentialsShared"));
+        assert_eq!(reason(Blocked::IdentityLost("x".into()).into()), Some("IdentityLost"));
+        assert_eq!(reason(EnrolError::CredentialsUsed("x".into()).into()), Some("CredentialsUsed"));
+        assert_eq!(nodeman(NodemanError::Unreachable("x".into())), Some("NodemanUnreachable"));
+        assert_eq!(nodeman(NodemanError::Nonsense("x".into())), Some("NodemanNonsense"));
+        let refused = NodemanError::Refused { status: 404, detail: "Not Found".into(), refusal: Refusal::UnknownNode };
+        assert_eq!(nodeman(refused), Some("NodemanRefused"));
+        assert_eq!(reason(KeepError::Contended), None);
+    }
+
+    #[test]
+    fn only_core_itself_is_asked_again_and_again() {
+        let missing = verdict(&Blocked::CredentialsMissing("x".into()).into()).unwrap();
+        assert_eq!(missing.retry, Retry::OnChange);
+        let down = verdict(&KeepError::Enrol(EnrolError::Nodeman(NodemanError::Unreachable("x".into())))).unwrap();
+        assert_eq!(down.retry, SOON);
+        assert!(down.message.contains("network policy"));
+    }
+
+    #[test]
+    fn an_expired_certificate_is_said_with_its_end() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let info = CertificateInfo { serial: "1".into(), not_before: at(0), not_after: at(100) };
+        assert_eq!(certificate(Some(&info), at(99)).truth, Truth::True);
+        assert_eq!(certificate(Some(&info), at(100)).truth, Truth::False);
+        assert_eq!(certificate(None, at(0)).truth, Truth::Unknown);
+    }
+}

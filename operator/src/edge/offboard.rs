@@ -1,0 +1,95 @@
+//! An edge goes: new Pods get nothing any more, running ones stop sending, the identity stays or goes as asked. Nothing here
+//! waits for anybody, so that neither an edge nor a namespace hangs.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicyBinding;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+
+use super::error::EdgeError;
+use super::reconcile::Context;
+use super::touch;
+use crate::api::{DeletionPolicy, FINALIZER_OFFBOARD, LABEL_EDGE, TapirEdge};
+use crate::apply::{ApplyError, apply};
+use crate::build;
+use crate::identity::secrets::{namespace_terminating, refused_as_terminating};
+use crate::names::LABEL_OFFBOARDED;
+use crate::pods::classify;
+use crate::sidecars::EdgeKey;
+
+/// Offboards, then lets the edge go.
+///
+/// # Errors
+/// When the API server fails; the whole may be repeated.
+pub(super) async fn offboard(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(), EdgeError> {
+    if !edge.finalizers().iter().any(|finalizer| finalizer == FINALIZER_OFFBOARD) {
+        return Ok(());
+    }
+    unbind(context, key).await?;
+    let terminating = namespace_terminating(&context.client, &key.namespace).await.map_err(EdgeError::Offboard)?;
+    if !terminating {
+        disable(context, key, edge).await?;
+    }
+    let identity = match edge.spec.deletion_policy {
+        DeletionPolicy::Delete if !terminating => context.keeper.erase(&key.namespace, &key.name).await,
+        DeletionPolicy::Delete | DeletionPolicy::Retain => context.keeper.leave(&key.namespace, &key.name, terminating).await,
+    };
+    identity.map_err(|error| EdgeError::Identity(Box::new(error)))?;
+    remove_finalizer(context, key, edge).await?;
+    tracing::info!(namespace = key.namespace, edge = key.name, policy = ?edge.spec.deletion_policy, "offboarded");
+    Ok(())
+}
+
+async fn unbind(context: &Context, key: &EdgeKey) -> Result<(), EdgeError> {
+    let api: Api<MutatingAdmissionPolicyBinding> = Api::all(context.client.clone());
+    match api.delete(&build::binding_name(&key.namespace, &key.name), &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other.map(drop).map_err(EdgeError::Offboard),
+    }
+}
+
+async fn disable(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(), EdgeError> {
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &key.namespace);
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
+    let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
+    let edm = maps.get_opt(&build::edm_config_name(name)).await.map_err(EdgeError::Offboard)?;
+    let pop = maps.get_opt(&build::pop_config_name(name)).await.map_err(EdgeError::Offboard)?;
+    let mut disabled = Vec::new();
+    // What was never rendered is mounted nowhere.
+    if edm.is_some() {
+        disabled.push(build::offboarded_edm_config(namespace, name, edm.as_ref()));
+    }
+    if pop.is_some() {
+        disabled.push(build::offboarded_pop_config(namespace, name, pop.as_ref()));
+    }
+    let mut written = Vec::new();
+    for map in disabled {
+        let mut map = map.map_err(|error| EdgeError::Build(error.to_string()))?;
+        map.metadata.labels.get_or_insert_with(BTreeMap::new).insert(LABEL_OFFBOARDED.to_owned(), "true".to_owned());
+        match apply(&maps, &map).await {
+            Ok(map) => written.push(map),
+            Err(ApplyError::Api(error)) if refused_as_terminating(&error) => return Ok(()),
+            Err(ApplyError::Foreign { .. }) => {}
+            Err(error) => return Err(EdgeError::Apply { what: "the disabled configuration", error: Box::new(error) }),
+        }
+    }
+    let found = pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={name}"))).await.map_err(EdgeError::Offboard)?;
+    let views: Vec<_> = found.items.iter().filter_map(|pod| classify(pod, &edge.spec.resolver.container, None)).collect();
+    let revision = touch::mounted_revision(&written.iter().collect::<Vec<_>>(), None);
+    for pod in touch::outdated(&found.items, &views, &revision) {
+        touch::touch(&pods, pod, &revision).await.map_err(EdgeError::Touch)?;
+    }
+    Ok(())
+}
+
+async fn remove_finalizer(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(), EdgeError> {
+    let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
+    let finalizers: Vec<&String> = edge.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER_OFFBOARD).collect();
+    let patch = serde_json::json!({"metadata": {"resourceVersion": edge.resource_version(), "finalizers": finalizers}});
+    match api.patch_metadata(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other.map(drop).map_err(EdgeError::Offboard),
+    }
+}

@@ -1,0 +1,49 @@
+//! Writes the status of an edge when it differs, and an Event for each condition that turned.
+
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Resource, ResourceExt as _};
+use serde_json::json;
+
+use super::error::EdgeError;
+use crate::api::{FIELD_MANAGER, TapirEdge, TapirEdgeStatus};
+use crate::conditions::{Transition, Truth};
+
+/// Longest note that an Event takes.
+const LONGEST_NOTE: usize = 1000;
+
+/// Writes the status unless it is there already.
+///
+/// # Errors
+/// When the API server refuses.
+pub(super) async fn update(api: &Api<TapirEdge>, edge: &TapirEdge, status: &TapirEdgeStatus) -> Result<bool, EdgeError> {
+    if edge.status.as_ref() == Some(status) {
+        return Ok(false);
+    }
+    // The uid keeps this status from a new edge of the same name.
+    let document = json!({
+        "apiVersion": TapirEdge::api_version(&()),
+        "kind": TapirEdge::kind(&()),
+        "metadata": {"name": edge.name_any(), "uid": edge.uid()},
+        "status": status,
+    });
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch_status(&edge.name_any(), &parameters, &Patch::Apply(document)).await.map_err(EdgeError::UpdateStatus)?;
+    Ok(true)
+}
+
+/// Publishes an Event for each transition. A failure is logged only: Events are for people and may be lost.
+pub async fn publish<K: Resource<DynamicType = ()>>(recorder: &Recorder, object: &K, transitions: &[Transition]) {
+    for Transition { draft } in transitions {
+        let event = Event {
+            type_: if draft.truth == Truth::False { EventType::Warning } else { EventType::Normal },
+            reason: draft.reason.clone(),
+            note: Some(format!("{}={}: {}", draft.kind, <&str>::from(draft.truth), draft.message).chars().take(LONGEST_NOTE).collect()),
+            action: draft.kind.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
+            tracing::warn!(error = %error, reason = draft.reason, "cannot publish an Event");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Turns what was fetched into what can be worked with, or into the reason why not. Pure.
+
+use tapir_wire::enrolment::Credentials;
+
+use super::dereference::{Dereferenced, Referent};
+use crate::identity::keeper::CredentialsFound;
+use crate::identity::material::fingerprint;
+use crate::nodeman::{NodemanError, TrustAnchors};
+
+/// The credentials: missing, of no use, or good. Messages name members, never contents.
+#[must_use]
+pub(super) fn credentials(found: &Dereferenced) -> CredentialsFound {
+    match &found.credentials {
+        Referent::Missing(what) => CredentialsFound::Missing {
+            what: format!("{what}: create it with the enrolment credentials as received from the operator of Core"),
+        },
+        Referent::Found(bytes) => read(bytes).unwrap_or_else(|why| CredentialsFound::Invalid { why }),
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<CredentialsFound, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "credentials are not text; store the file exactly as Core's administrator sent it")?;
+    let credentials = Credentials::parse(text).map_err(|error| error.to_string())?;
+    let nodeman_url = credentials.nodeman_url.clone().ok_or("credentials member \"nodeman_url\" is missing: ask the operator of Core for the address of nodeman and add it")?;
+    Ok(CredentialsFound::Valid { fingerprint: fingerprint(text), credentials, nodeman_url })
+}
+
+/// How nodeman is verified.
+///
+/// # Errors
+/// When the edge names a bundle that is not there. An edge that is enrolled already does not need it.
+pub(super) fn trust_anchors(found: &Dereferenced) -> Result<TrustAnchors, NodemanError> {
+    match &found.ca_bundle {
+        None => Ok(TrustAnchors::System),
+        Some(Referent::Found(pem)) => Ok(TrustAnchors::Bundle(pem.clone())),
+        Some(Referent::Missing(what)) => Err(NodemanError::BadTrustAnchors(what.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(text: &str) -> String {
+        read(text.as_bytes()).map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn bad_credentials_are_explained_without_being_shown() {
+        assert!(why("certainly not JSON").contains("not JSON"));
+        let without_url = r#"{"name":"a.edge.test","key":{"kty":"oct","kid":"k","alg":"HS256","k":"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U"}}"#;
+        let text = why(without_url);
+        assert!(text.contains("nodeman_url") && !text.contains("c2VjcmV0"), "{text}");
+        let bad_key = why(r#"{"name":"a.edge.test","key":{"kty":"oct","k":"@@secret@@"},"nodeman_url":"https://x/"}"#);
+        assert!(!bad_key.contains("@@secret@@"), "{bad_key}");
+    }
+}

@@ -1,0 +1,98 @@
+//! What outlives an edge: its disabled configuration until no Pod mounts it, and a retained identity that somebody deletes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::api::{Api, DeleteParams, ListParams, Preconditions};
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::watcher;
+use kube::ResourceExt as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{FINALIZER_IDENTITY, LABEL_EDGE, TapirEdge};
+use crate::edge::Context;
+use crate::identity::secrets::Secrets;
+use crate::names::{FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_OFFBOARDED};
+use crate::pods::{Injection, classify};
+use crate::runner::{Watched, drive};
+
+/// How often Pods of a gone edge are counted.
+const RECOUNT: Duration = Duration::from_mins(1);
+
+/// Why something was not cleared away.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum LeftoverError {
+    #[error("looking for the edge: {0}")]
+    FindEdge(#[source] kube::Error),
+    #[error("counting Pods: {0}")]
+    ListPods(#[source] kube::Error),
+    #[error("removing the disabled configuration: {0}")]
+    RemoveConfiguration(#[source] kube::Error),
+    #[error("releasing a retained identity: {0}")]
+    ReleaseIdentity(#[source] kube::Error),
+}
+
+/// Runs both controllers of one scope until `stop`.
+pub async fn run(watched: Watched, context: Arc<Context>, stop: CancellationToken) {
+    let labelled = |labels: String| watcher::Config::default().labels(&labels);
+    let maps = watched.api::<PartialObjectMeta<ConfigMap>>(&context.client);
+    let maps = Controller::new(maps, labelled(format!("{LABEL_OFFBOARDED}=true")));
+    let secrets = watched.api::<PartialObjectMeta<Secret>>(&context.client);
+    let secrets = Controller::new(secrets, labelled(format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}")));
+    let metrics = context.metrics.clone();
+    let reason = |error: &LeftoverError| -> &'static str { error.into() };
+    futures::join!(
+        drive("configuration", maps, configuration, Arc::clone(&context), metrics.clone(), stop.clone(), reason),
+        drive("identity", secrets, identity, context, metrics, stop, reason),
+    );
+}
+
+async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<Context>) -> Result<Action, LeftoverError> {
+    let Some((namespace, edge)) = place(&map.metadata) else { return Ok(Action::await_change()) };
+    if edge_exists(&context, &namespace, &edge).await? {
+        return Ok(Action::requeue(RECOUNT));
+    }
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
+    let found = pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={edge}"))).await.map_err(LeftoverError::ListPods)?;
+    let injected = |pod: &Pod| classify(pod, "", None).is_some_and(|view| view.injection == Injection::Injected);
+    if found.items.iter().any(injected) {
+        return Ok(Action::requeue(RECOUNT));
+    }
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
+    let preconditions = Preconditions { resource_version: map.resource_version(), uid: map.uid() };
+    match api.delete(&map.name_any(), &DeleteParams::default().preconditions(preconditions)).await {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+        other => drop(other.map_err(LeftoverError::RemoveConfiguration)?),
+    }
+    tracing::info!(namespace, edge, object = map.name_any(), "removed the configuration of an edge that is gone");
+    Ok(Action::await_change())
+}
+
+/// While an edge exists, a deleted identity is brought back. Without one, deleting the Secret is the documented way to destroy it.
+async fn identity(secret: Arc<PartialObjectMeta<Secret>>, context: Arc<Context>) -> Result<Action, LeftoverError> {
+    let held = secret.finalizers().iter().any(|finalizer| finalizer == FINALIZER_IDENTITY);
+    let Some((namespace, edge)) = place(&secret.metadata) else { return Ok(Action::await_change()) };
+    if !held || secret.metadata.deletion_timestamp.is_none() || edge_exists(&context, &namespace, &edge).await? {
+        return Ok(Action::await_change());
+    }
+    let secrets = Secrets::new(&context.client, &namespace, &edge);
+    let found = secrets.read().await.map_err(LeftoverError::ReleaseIdentity)?;
+    let Some(identity) = found.identity.filter(|identity| identity.uid() == secret.uid()) else { return Ok(Action::await_change()) };
+    match secrets.release(&identity).await {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(Action::requeue(Duration::from_secs(1))),
+        other => other.map_err(LeftoverError::ReleaseIdentity)?,
+    }
+    tracing::info!(namespace, edge, "released a deleted identity that belongs to no edge");
+    Ok(Action::await_change())
+}
+
+fn place(metadata: &kube::api::ObjectMeta) -> Option<(String, String)> {
+    Some((metadata.namespace.clone()?, metadata.labels.as_ref()?.get(LABEL_EDGE)?.clone()))
+}
+
+async fn edge_exists(context: &Context, namespace: &str, edge: &str) -> Result<bool, LeftoverError> {
+    let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), namespace);
+    api.get_metadata_opt(edge).await.map(|found| found.is_some()).map_err(LeftoverError::FindEdge)
+}

@@ -1,0 +1,137 @@
+//! The operator as a whole: HTTP server, leadership, and under it controllers and poller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::future::join_all;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::Api;
+use kube::client::ClientBuilder;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use crate::edge::{self, Attempts, Context, Evictions};
+use crate::http::{self, Readiness};
+use crate::identity::keeper::Keeper;
+use crate::leader::{self, Leadership};
+use crate::runner::Watched;
+use crate::settings::Settings;
+use crate::sidecars::{Board, Poller, Question};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::writes::CountWrites;
+use crate::{leftovers, policy};
+
+/// Hints from the poller that a controller may be behind with before it misses some.
+const NEWS: usize = 1024;
+/// How long giving up the lease may take at the end.
+const RELEASE_LIMIT: Duration = Duration::from_secs(3);
+const LEASE_SEEN: &str = "leader's lease";
+
+/// How the operator ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A signal asked for it.
+    Stopped,
+    /// Somebody else may lead now.
+    LeaseLost,
+}
+
+/// Runs until a signal or the loss of the lease.
+///
+/// # Errors
+/// When the surroundings are not fit: no API server configured, port taken.
+pub async fn run(settings: Settings) -> anyhow::Result<End> {
+    // A provider that is installed already, as in tests, is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let stop = CancellationToken::new();
+    stop_on_signals(stop.clone())?;
+    let (metrics, readiness) = (Metrics::default(), Readiness::default());
+    readiness.expect(LEASE_SEEN);
+    let listener = http::bind(settings.http_listen).await.with_context(|| format!("listening on {}", settings.http_listen))?;
+    tokio::spawn(http::serve(listener, readiness.clone(), metrics.clone(), stop.clone()));
+
+    let config = Config::infer().await.context("finding the API server")?;
+    let client = ClientBuilder::try_from(config).context("preparing the client")?.with_layer(&CountWrites(metrics.clone())).build();
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.pod_namespace);
+    let held = tokio::select! {
+        held = leader::campaign(leases, &settings.pod_name, || readiness.reached(LEASE_SEEN)) => held,
+        () = stop.cancelled() => return Ok(End::Stopped),
+    };
+    metrics.leads(true);
+    let leadership = held.leadership();
+    let work_done = CancellationToken::new();
+    let mut keeping = tokio::spawn(held.keep(work_done.clone()));
+    let work = lead(client, settings, leadership, metrics.clone(), readiness, stop);
+    tokio::select! {
+        // Only the loss of the lease can come first: nobody gives it up before the work is done.
+        _ = &mut keeping => {
+            tracing::error!("the leader's lease is lost: ending, so that nothing of this process acts beside a new leader");
+            metrics.leads(false);
+            Ok(End::LeaseLost)
+        }
+        result = work => {
+            work_done.cancel();
+            if tokio::time::timeout(RELEASE_LIMIT, keeping).await.is_err() {
+                tracing::warn!("the leader's lease was not released in time");
+            }
+            result.map(|()| End::Stopped)
+        }
+    }
+}
+
+async fn lead(
+    client: Client,
+    settings: Settings,
+    leadership: Leadership,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let reporter = Reporter { controller: "dnstapir.se/tapir-operator".to_owned(), instance: Some(settings.pod_name.clone()) };
+    let board = Board::default();
+    let scopes = Watched::of(&settings.scope);
+    let context = Arc::new(Context {
+        keeper: Keeper { client: client.clone(), leadership, metrics: metrics.clone() },
+        recorder: Recorder::new(client.clone(), reporter),
+        settings: Arc::new(settings),
+        board: board.clone(),
+        evictions: Evictions::default(),
+        attempts: Attempts::default(),
+        metrics: metrics.clone(),
+        client,
+    });
+    let (news, _) = broadcast::channel(NEWS);
+    let question = Question::new().context("preparing the client for sidecars")?;
+    let controllers = scopes.into_iter().map(|watched| {
+        let (context, readiness, stop) = (Arc::clone(&context), readiness.clone(), stop.clone());
+        let news = news.subscribe();
+        async move {
+            futures::join!(
+                edge::run(watched.clone(), Arc::clone(&context), news, readiness.clone(), stop.clone()),
+                policy::run(watched.clone(), Arc::clone(&context), readiness, stop.clone()),
+                leftovers::run(watched, context, stop),
+            );
+        }
+    });
+    let poller = Poller { board, question, metrics, news: news.clone() };
+    futures::join!(join_all(controllers), poller.run(stop.clone()));
+    Ok(())
+}
+
+fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for signals")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop");
+        stop.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! One Pod: injected or not, and why not. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use tapir_wire::node::paths;
+
+/// Names of the sidecars' containers.
+pub(super) const SIDECARS: [&str; 2] = ["tapir-edm", "tapir-pop"];
+/// A volume that only our policy adds: tells our containers from others of the same name.
+const OUR_VOLUME: &str = "tapir-no-token";
+/// Where the API server would mount a token.
+const TOKEN_DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// How long a new binding may take until every API server knows it (they learn by watch).
+pub const PROPAGATION_SECONDS: i64 = 10;
+/// Reasons of a waiting container that are about its image.
+const IMAGE_REASONS: [&str; 6] =
+    ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"];
+/// Reasons of a waiting container that pass by themselves.
+const STARTING_REASONS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+/// A kubelet's message may carry whole answers of a registry.
+const LONGEST_MESSAGE: usize = 200;
+
+/// Why a Pod with the label carries no sidecars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+pub enum Cause {
+    /// The container that the edge names is not in the Pod.
+    ResolverContainerMissing,
+    /// Something in the Pod has a name or path of ours; the policy leaves such Pods alone.
+    Collision,
+    /// It was created before the edge's binding was in force.
+    CreatedTooEarly,
+    /// It was created when it should have been injected.
+    Skipped,
+}
+
+/// Whether a Pod is injected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Injection {
+    Injected,
+    Not(Cause),
+}
+
+/// A sidecar that does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub container: String,
+    pub about_image: bool,
+    pub reason: String,
+    pub message: String,
+}
+
+/// What matters of a Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    pub name: String,
+    pub injection: Injection,
+    pub ready: bool,
+    pub terminating: bool,
+    pub created: Option<Timestamp>,
+    /// Owner that would create it anew.
+    pub controller: Option<String>,
+    pub trouble: Option<Trouble>,
+}
+
+/// Looks at one Pod; none for a Pod that has ended.
+#[must_use]
+pub fn classify(pod: &Pod, resolver: &str, binding_created: Option<Timestamp>) -> Option<View> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if matches!(phase, Some("Succeeded" | "Failed")) {
+        return None;
+    }
+    let created = pod.creation_timestamp().map(|time| time.0);
+    Some(View {
+        name: pod.name_any(),
+        injection: injection(pod, resolver, created, binding_created),
+        ready: is_ready(pod),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        created,
+        controller: controller(pod),
+        trouble: trouble(pod),
+    })
+}
+
+fn injection(pod: &Pod, resolver: &str, created: Option<Timestamp>, binding_created: Option<Timestamp>) -> Injection {
+    let Some(spec) = &pod.spec else { return Injection::Not(Cause::ResolverContainerMissing) };
+    let has_volume = spec.volumes.iter().flatten().any(|volume| volume.name == OUR_VOLUME);
+    if has_volume && spec.containers.iter().any(|container| SIDECARS.contains(&container.name.as_str())) {
+        return Injection::Injected;
+    }
+    if !spec.containers.iter().any(|container| container.name == resolver) {
+        return Injection::Not(Cause::ResolverContainerMissing);
+    }
+    if collides(pod) {
+        return Injection::Not(Cause::Collision);
+    }
+    // A second counts as before: creation times have no fractions.
+    let too_early = match (created, binding_created) {
+        (Some(created), Some(binding)) => created.as_second() <= binding.as_second() + PROPAGATION_SECONDS,
+        _ => true,
+    };
+    Injection::Not(if too_early { Cause::CreatedTooEarly } else { Cause::Skipped })
+}
+
+/// Names and paths that the policy would have to use.
+fn collides(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let init = spec.init_containers.iter().flatten();
+    let mut containers = spec.containers.iter().chain(init.clone());
+    let ours = |name: &str| name.starts_with("tapir-");
+    // The API server itself mounts tokens into everybody's containers: only our other paths count.
+    let path = |mount: &str| mount != TOKEN_DIRECTORY && (mount == paths::RUN_DIRECTORY || mount.starts_with("/run/tapir/"));
+    spec.volumes.iter().flatten().any(|volume| ours(&volume.name))
+        || containers.clone().any(|container| ours(&container.name))
+        || containers.any(|container| container.volume_mounts.iter().flatten().any(|mount| path(mount.mount_path.trim_end_matches('/'))))
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn controller(pod: &Pod) -> Option<String> {
+    pod.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
+}
+
+fn trouble(pod: &Pod) -> Option<Trouble> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    statuses.iter().filter(|status| SIDECARS.contains(&status.name.as_str())).find_map(|status| {
+        let waiting = status.state.as_ref()?.waiting.as_ref()?;
+        let reason = waiting.reason.clone().filter(|reason| !STARTING_REASONS.contains(&reason.as_str()))?;
+        let message = waiting.message.clone().unwrap_or_default();
+        Some(Trouble {
+            container: status.name.clone(),
+            about_image: IMAGE_REASONS.contains(&reason.as_str()),
+            reason,
+            message: message.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect(),
+        })
+    })
+}
+
+#[cfg(test)]
+#[path = "classify_tests.rs"]
+mod tests;

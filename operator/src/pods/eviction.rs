@@ -1,0 +1,147 @@
+//! Which Pod may be evicted so that its controller creates it anew, injected. Pure.
+//!
+//! One at a time, beside another Ready Pod of the edge, only what a controller brings back, and never in a loop: when a Pod
+//! that was created with the binding in force is not injected either, something else is wrong and replacing more helps nobody.
+
+use jiff::Timestamp;
+
+use super::classify::{Cause, Injection, PROPAGATION_SECONDS, View};
+
+/// What is to be done about Pods that were never injected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// None is to be replaced.
+    Nothing,
+    /// Evict this one now.
+    Evict(String),
+    /// Some are to be replaced, but not now.
+    Later,
+    /// This one has to be replaced by a person: nobody would bring it back, or no other Pod would answer meanwhile.
+    Person { pod: String, lone: bool },
+    /// Replacing does not help: this Pod is new and was not injected either.
+    Useless { pod: String },
+}
+
+/// What must be remembered between two evictions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Pods that the edge had when one was last evicted: the next one waits until there are as many again.
+    pub pods_before: usize,
+}
+
+/// Decides from all Pods of an edge.
+#[must_use]
+pub fn decide(pods: &[View], binding_created: Option<Timestamp>, memory: Memory, now: Timestamp) -> Decision {
+    let mut waiting: Vec<&View> =
+        pods.iter().filter(|pod| !pod.terminating && pod.injection == Injection::Not(Cause::CreatedTooEarly)).collect();
+    if waiting.is_empty() {
+        return Decision::Nothing;
+    }
+    let Some(binding) = binding_created else { return Decision::Later };
+    if now.as_second() <= binding.as_second() + PROPAGATION_SECONDS {
+        return Decision::Later;
+    }
+    waiting.sort_by(|a, b| (a.ready, a.created, &a.name).cmp(&(b.ready, b.created, &b.name)));
+    let replaceable: Vec<&&View> = waiting.iter().filter(|pod| pod.controller.is_some()).collect();
+    let Some(first) = replaceable.first() else {
+        return Decision::Person { pod: waiting[0].name.clone(), lone: false };
+    };
+    let skipped = |pod: &&View| pod.injection == Injection::Not(Cause::Skipped);
+    if let Some(fresh) = pods.iter().filter(skipped).find(|fresh| replaceable.iter().any(|old| old.controller == fresh.controller)) {
+        return Decision::Useless { pod: fresh.name.clone() };
+    }
+    let beside = |pod: &&View| !pod.terminating && pod.ready;
+    let answering = |except: &View| pods.iter().filter(beside).any(|pod| pod.name != except.name);
+    let moving = pods.iter().any(|pod| pod.terminating || (pod.injection == Injection::Injected && !pod.ready));
+    if moving || pods.len() < memory.pods_before {
+        return Decision::Later;
+    }
+    if answering(first) {
+        return Decision::Evict(first.name.clone());
+    }
+    Decision::Person { pod: first.name.clone(), lone: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BINDING: i64 = 1_000_000;
+
+    fn pod(name: &str, injection: Injection, ready: bool) -> View {
+        View {
+            name: name.to_owned(),
+            injection,
+            ready,
+            terminating: false,
+            created: Timestamp::from_second(BINDING - 100).ok(),
+            controller: Some("replicaset".to_owned()),
+            trouble: None,
+        }
+    }
+
+    fn old(name: &str) -> View {
+        pod(name, Injection::Not(Cause::CreatedTooEarly), true)
+    }
+
+    fn new(name: &str, ready: bool) -> View {
+        pod(name, Injection::Injected, ready)
+    }
+
+    fn later(seconds: i64) -> Timestamp {
+        Timestamp::from_second(BINDING + seconds).unwrap()
+    }
+
+    fn ask(pods: &[View]) -> Decision {
+        decide(pods, Some(later(0)), Memory::default(), later(60))
+    }
+
+    #[test]
+    fn one_is_evicted_beside_another_ready_one() {
+        assert_eq!(ask(&[old("a"), old("b")]), Decision::Evict("a".into()));
+        assert_eq!(ask(&[new("a", true), old("b")]), Decision::Evict("b".into()));
+    }
+
+    #[test]
+    fn the_next_one_waits_for_the_replacement() {
+        let terminating = View { terminating: true, ..old("a") };
+        assert_eq!(ask(&[terminating, old("b"), old("c")]), Decision::Later);
+        assert_eq!(ask(&[new("a", false), old("b"), old("c")]), Decision::Later);
+        let memory = Memory { pods_before: 3 };
+        assert_eq!(decide(&[old("b"), old("c")], Some(later(0)), memory, later(60)), Decision::Later);
+    }
+
+    #[test]
+    fn a_lone_pod_is_only_reported() {
+        assert_eq!(ask(&[old("a")]), Decision::Person { pod: "a".into(), lone: true });
+        let unready = pod("b", Injection::Not(Cause::CreatedTooEarly), false);
+        assert_eq!(ask(&[old("a"), unready]), Decision::Evict("b".into()));
+    }
+
+    #[test]
+    fn a_pod_without_a_controller_is_only_reported() {
+        let bare = View { controller: None, ..old("a") };
+        assert_eq!(ask(&[bare.clone(), new("b", true)]), Decision::Person { pod: "a".into(), lone: false });
+        assert_eq!(ask(&[bare, old("b")]), Decision::Evict("b".into()));
+    }
+
+    #[test]
+    fn replacing_stops_when_the_replacement_is_not_injected_either() {
+        let skipped = pod("z", Injection::Not(Cause::Skipped), true);
+        assert_eq!(ask(&[old("a"), skipped]), Decision::Useless { pod: "z".into() });
+    }
+
+    #[test]
+    fn nothing_is_evicted_before_the_binding_is_known_everywhere() {
+        let pods = [old("a"), old("b")];
+        assert_eq!(decide(&pods, Some(later(0)), Memory::default(), later(PROPAGATION_SECONDS)), Decision::Later);
+        assert_eq!(decide(&pods, None, Memory::default(), later(60)), Decision::Later);
+    }
+
+    #[test]
+    fn pods_that_the_policy_would_skip_are_left_alone() {
+        let collision = pod("a", Injection::Not(Cause::Collision), true);
+        let other = pod("b", Injection::Not(Cause::ResolverContainerMissing), true);
+        assert_eq!(ask(&[collision, other, new("c", true)]), Decision::Nothing);
+    }
+}

@@ -1,0 +1,143 @@
+//! What all controllers share: one namespace or all, back-off after errors, metrics, orderly end.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::stream::StreamExt as _;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::Api;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::Scope;
+use crate::telemetry::metrics::Metrics;
+
+/// Pause after the first error of an object; doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// What one controller watches.
+#[derive(Clone, Debug)]
+pub enum Watched {
+    AllNamespaces,
+    Namespace(String),
+}
+
+impl Watched {
+    /// The controllers that a scope takes.
+    #[must_use]
+    pub fn of(scope: &Scope) -> Vec<Self> {
+        match scope {
+            Scope::AllNamespaces => vec![Self::AllNamespaces],
+            Scope::Namespaces(names) => names.iter().cloned().map(Self::Namespace).collect(),
+        }
+    }
+
+    /// API for a kind of object in it.
+    #[must_use]
+    pub fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match self {
+            Self::AllNamespaces => Api::all(client.clone()),
+            Self::Namespace(name) => Api::namespaced(client.clone(), name),
+        }
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllNamespaces => formatter.write_str("of all namespaces"),
+            Self::Namespace(name) => write!(formatter, "of namespace {name}"),
+        }
+    }
+}
+
+/// Runs a controller until `stop`; reconciles under way may end.
+pub async fn drive<K, E, R, F>(
+    name: &'static str,
+    controller: Controller<K>,
+    reconcile: R,
+    context: Arc<crate::edge::Context>,
+    metrics: Metrics,
+    stop: CancellationToken,
+    reason: fn(&E) -> &'static str,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static,
+    E: std::error::Error + Send + 'static,
+    R: Fn(Arc<K>, Arc<crate::edge::Context>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Action, E>> + Send + 'static,
+{
+    let failures = Failures::default();
+    let counted = {
+        let (metrics, failures) = (metrics.clone(), failures.clone());
+        move |object: Arc<K>, context| {
+            let (metrics, failures) = (metrics.clone(), failures.clone());
+            let (key, started) = (ObjectRef::from_obj(&*object), Instant::now());
+            let reconcile = reconcile(object, context);
+            async move {
+                let result = reconcile.await;
+                metrics.reconciled(name, started.elapsed());
+                if result.is_ok() {
+                    failures.forget(&key);
+                }
+                result
+            }
+        }
+    };
+    let on_error = move |object: Arc<K>, error: &E, _| {
+        let key = ObjectRef::from_obj(&*object);
+        let (reason, pause) = (reason(error), failures.failed(&key));
+        metrics.failed(name, reason);
+        tracing::warn!(controller = name, object = %key, reason, error = %error, retry_in_ms = pause.as_millis(), "reconcile failed");
+        Action::requeue(pause)
+    };
+    controller
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(counted, on_error, context)
+        // Errors of reconciles were handled above; those of the queue mean an object that is gone meanwhile.
+        .for_each(async |_| {})
+        .await;
+}
+
+/// How often each object failed in a row.
+#[derive(Debug)]
+struct Failures<K: Resource<DynamicType = ()>>(Arc<Mutex<HashMap<ObjectRef<K>, u32>>>);
+
+impl<K: Resource<DynamicType = ()>> Failures<K>
+where
+    ObjectRef<K>: Hash + Eq,
+{
+    fn failed(&self, object: &ObjectRef<K>) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(object.clone()).or_insert(0);
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(*count)).min(LONGEST_PAUSE);
+        *count = count.saturating_add(1);
+        pause.mul_f64(1.0 - rand::random::<f64>() / 4.0)
+    }
+
+    fn forget(&self, object: &ObjectRef<K>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Default for Failures<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Clone for Failures<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
