@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use tapir_harness::cluster::{self, Cluster};
-use tapir_harness::deploy::Environment;
+use tapir_harness::deploy::{Environment, Serves};
 use tapir_harness::images;
 use tapir_harness::paths::{self, ClusterName};
 use tapir_harness::progress::{output, say, seconds};
@@ -25,7 +25,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if arguments.down { down()? } else { show()? }
+    if arguments.down {
+        down()?
+    } else {
+        show()?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -49,7 +53,8 @@ pub(crate) fn show() -> Result<()> {
     let environment = Environment::new(&cluster, &built)?;
 
     chapter(2, "Around the edge: an Internet with a root zone, a development Core, and the operator by Helm");
-    environment.deploy()?;
+    environment.namespace(NAMESPACE)?;
+    environment.deploy(Serves::Namespace(NAMESPACE))?;
 
     chapter(3, "The user's part: enrolment credentials from Core, and `kubectl apply -k`");
     let node = apply_users_part(&environment)?;
@@ -74,9 +79,9 @@ fn chapter(number: u8, title: &str) {
 
 fn apply_users_part(environment: &Environment<'_>) -> Result<String> {
     let get = |arguments: &[&str]| output(environment.cluster().kubectl().args(["--namespace", NAMESPACE]).args(arguments));
-    environment.apply(None, &format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{NAMESPACE}"}}}}"#))?;
     // Credentials work once: a demo that is shown again goes on with the node that it has.
-    let secret = get(&["get", "secret", "demo-enrollment", "--ignore-not-found", "--output=jsonpath={.metadata.annotations.demo/node}"])?;
+    let secret =
+        get(&["get", "secret", "demo-enrollment", "--ignore-not-found", "--output=jsonpath={.metadata.annotations.demo/node}"])?;
     let node = if secret.is_empty() { format!("demo-{}.edge.tapir.test", unique()) } else { secret };
     if get(&["get", "secret", "demo-enrollment", "--ignore-not-found", "--output=name"])?.is_empty() {
         say(&format!("Core's administrator makes node {node}; what he hands out goes into Secret demo-enrollment."));
@@ -88,7 +93,14 @@ fn apply_users_part(environment: &Environment<'_>) -> Result<String> {
         });
         environment.apply(Some(NAMESPACE), &secret.to_string())?;
     }
-    let authority = output(environment.cluster().kubectl().args(["--namespace", "tapir-core", "get", "configmap", "core-ca", "--output=jsonpath={.data.ca\\.crt}"]))?;
+    let authority = output(environment.cluster().kubectl().args([
+        "--namespace",
+        "tapir-core",
+        "get",
+        "configmap",
+        "core-ca",
+        "--output=jsonpath={.data.ca\\.crt}",
+    ]))?;
     let authority = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "core-ca"}, "data": {"ca.crt": authority}});
     environment.apply(Some(NAMESPACE), &authority.to_string())?;
 
@@ -97,13 +109,32 @@ fn apply_users_part(environment: &Environment<'_>) -> Result<String> {
     environment.apply(Some(NAMESPACE), &manifest)?;
     let edge = format!("tapiredge/{EDGE}");
     environment.wait_for("edge Ready", &["--namespace", NAMESPACE, "wait", "--for=condition=Ready", "--timeout=2s", &edge])?;
-    environment.wait_for("resolver Pods with both sidecars", &["--namespace", NAMESPACE, "wait", "--for=condition=Ready", "--timeout=2s", "pods", "--selector", "dnstapir.se/edge=demo"])?;
+    environment.wait_for(
+        "resolver Pods with both sidecars",
+        &[
+            "--namespace",
+            NAMESPACE,
+            "wait",
+            "--for=condition=Ready",
+            "--timeout=2s",
+            "pods",
+            "--selector",
+            "dnstapir.se/edge=demo",
+        ],
+    )?;
     say(&get(&["get", "tapiredges,tapirpolicies,pods"])?);
     Ok(node)
 }
 
 fn tell_the_loop(environment: &Environment<'_>) -> Result<()> {
-    let address = output(environment.cluster().kubectl().args(["--namespace", NAMESPACE, "get", "service", "unbound", "--output=jsonpath={.spec.clusterIP}"]))?;
+    let address = output(environment.cluster().kubectl().args([
+        "--namespace",
+        NAMESPACE,
+        "get",
+        "service",
+        "unbound",
+        "--output=jsonpath={.spec.clusterIP}",
+    ]))?;
     let name = format!("demo-{}.from-edge.looptest.dnstapir.se", unique());
     say(&format!("Nobody ever asked for {name}. The first time, the resolver answers as the Internet does:\n"));
     let before = environment.dig(&address, &name)?;
@@ -111,7 +142,9 @@ fn tell_the_loop(environment: &Environment<'_>) -> Result<()> {
     if status(&before) != "NOERROR" {
         bail!("the first answer should be NOERROR, it is {}", status(&before));
     }
-    say("Meanwhile: unbound told the EDM sidecar by dnstap; EDM saw a new name and sent a signed event over MQTT; Core verified it\nand answered with a signed observation; the POP sidecar verified that, applied the TapirPolicy, published the RPZ and notified\nunbound, which transferred it.\n");
+    say(
+        "Meanwhile: unbound told the EDM sidecar by dnstap; EDM saw a new name and sent a signed event over MQTT; Core verified it\nand answered with a signed observation; the POP sidecar verified that, applied the TapirPolicy, published the RPZ and notified\nunbound, which transferred it.\n",
+    );
     let asked = Instant::now();
     loop {
         let after = environment.dig(&address, &name)?;

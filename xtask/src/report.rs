@@ -18,7 +18,9 @@ impl Counts {
 
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; …`, as libtest closes each of its programs.
     pub(crate) fn add_line(&mut self, line: &str) {
-        let Some((_, rest)) = line.trim_start().strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else { return };
+        let Some((_, rest)) = line.trim_start().strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
+            return;
+        };
         for part in rest.split("; ") {
             let Some((number, what)) = part.split_once(' ') else { continue };
             let Ok(number) = number.parse::<u64>() else { continue };

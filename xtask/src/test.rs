@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use tapir_harness::cluster::{self, Cluster, State};
-use tapir_harness::deploy::Environment;
+use tapir_harness::deploy::{Environment, Serves};
 use tapir_harness::images::{self, Image};
 use tapir_harness::paths::{self, ClusterName};
 use tapir_harness::progress::say;
@@ -79,7 +79,7 @@ fn scenarios(arguments: &Arguments, report: &mut Report) -> Result<()> {
 }
 
 fn run_scenarios(arguments: &Arguments, cluster: &Cluster, images: &[Image], counts: &mut Counts) -> Result<()> {
-    Environment::new(cluster, images)?.deploy()?;
+    Environment::new(cluster, images)?.deploy(Serves::All)?;
     let artifacts = artifacts()?;
     let mut command = checks::cargo();
     command.args(["test", "--package", "tapir-scenarios", "--locked", "--no-fail-fast", "--"]);

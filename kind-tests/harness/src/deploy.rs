@@ -21,6 +21,15 @@ pub const CORE: &str = "tapir-core";
 /// Namespace and name of the Pod that has `dig`.
 pub const TOOLS: (&str, &str) = ("tapir-tools", "tools");
 
+/// Which namespaces the operator serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves<'a> {
+    /// One, as the chart recommends; it must exist.
+    Namespace(&'a str),
+    /// Every one: each scenario makes its own.
+    All,
+}
+
 /// A cluster and the images that belong into it.
 #[derive(Debug)]
 pub struct Environment<'a> {
@@ -36,15 +45,18 @@ impl<'a> Environment<'a> {
     }
 
     /// All that scenarios and demo have in common; ready when this returns.
-    pub fn deploy(&self) -> Result<()> {
+    pub fn deploy(&self, serves: Serves<'_>) -> Result<()> {
         self.internet()?;
         self.core()?;
-        self.operator()?;
+        self.operator(serves)?;
         self.wait_for_deployments("tapir-internet")?;
         self.wait_for_deployments(CORE)?;
         self.wait_for_deployments(OPERATOR)?;
         let (namespace, pod) = TOOLS;
-        self.wait_for("tools Pod", &["--namespace", namespace, "wait", "--for=condition=Ready", "--timeout=2s", &format!("pod/{pod}")])
+        self.wait_for(
+            "tools Pod",
+            &["--namespace", namespace, "wait", "--for=condition=Ready", "--timeout=2s", &format!("pod/{pod}")],
+        )
     }
 
     fn internet(&self) -> Result<()> {
@@ -55,9 +67,14 @@ impl<'a> Environment<'a> {
         Ok(())
     }
 
+    /// Makes a namespace unless it is there.
+    pub fn namespace(&self, name: &str) -> Result<()> {
+        self.apply(None, &format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{name}"}}}}"#))
+    }
+
     fn core(&self) -> Result<()> {
         let step = Step::begin("deploy the development Core: nodeman, aggrec, bridge, broker");
-        self.apply(None, &format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{CORE}"}}}}"#))?;
+        self.namespace(CORE)?;
         // New keys would be strangers to the nodes that are enrolled already.
         let mut existing = self.cluster.kubectl();
         existing.args(["--namespace", CORE, "get", "configmap", "core-ca", "--ignore-not-found", "--output=name"]);
@@ -72,15 +89,24 @@ impl<'a> Environment<'a> {
     }
 
     /// By Helm, as a user does.
-    fn operator(&self) -> Result<()> {
+    fn operator(&self, serves: Serves<'_>) -> Result<()> {
         let charts = paths::repository().join("charts");
         let mut step = Step::begin("helm install tapir-operator-crds, tapir-operator");
         self.helm(&mut step, "tapir-operator-crds", &charts.join("tapir-operator-crds"), &[])?;
         let mut settings = Vec::new();
         for (setting, name) in [("images.operator", "tapir-operator"), ("images.edm", "tapir-edm"), ("images.pop", "tapir-pop")] {
-            settings.push(format!("{setting}={}", self.reference(name)?));
+            settings.extend(["--set-string".to_owned(), format!("{setting}={}", self.reference(name)?)]);
         }
-        self.helm(&mut step, "tapir-operator", &charts.join("tapir-operator"), &settings)?;
+        let serves = match serves {
+            Serves::Namespace(namespace) => format!("watchNamespaces={{{namespace}}}"),
+            Serves::All => "clusterWide=true".to_owned(),
+        };
+        self.helm(
+            &mut step,
+            "tapir-operator",
+            &charts.join("tapir-operator"),
+            &[&settings[..], &["--set".into(), serves]].concat(),
+        )?;
         step.end();
         Ok(())
     }
@@ -88,10 +114,11 @@ impl<'a> Environment<'a> {
     fn helm(&self, step: &mut Step, release: &str, chart: &Path, settings: &[String]) -> Result<()> {
         let mut command = Command::new(self.cluster.tools()?.join("helm"));
         command.env("KUBECONFIG", self.cluster.kubeconfig()).env("HOME", self.cluster.name().folder());
-        command.args(["upgrade", "--install", release]).arg(chart).args(["--namespace", OPERATOR, "--create-namespace"]);
-        for setting in settings {
-            command.args(["--set-string", setting]);
-        }
+        command
+            .args(["upgrade", "--install", release])
+            .arg(chart)
+            .args(["--namespace", OPERATOR, "--create-namespace"])
+            .args(settings);
         step.run(&mut command, &self.cluster.logs().join("helm.log"))
     }
 
@@ -123,19 +150,23 @@ impl<'a> Environment<'a> {
 
     fn wait_for_deployments(&self, namespace: &str) -> Result<()> {
         let what = format!("everything in {namespace}");
-        self.wait_for(&what, &["--namespace", namespace, "wait", "--for=condition=Available", "--timeout=2s", "deployment", "--all"])
+        self.wait_for(
+            &what,
+            &["--namespace", namespace, "wait", "--for=condition=Available", "--timeout=2s", "deployment", "--all"],
+        )
     }
 
     /// Waits for what `kubectl wait` with these arguments waits for; the API server may be asked again and again.
     pub fn wait_for(&self, what: &str, arguments: &[&str]) -> Result<()> {
         let waited = wait_for(what, Duration::from_secs(180), || {
-            output(self.cluster.kubectl().args(arguments)).map_err(|error| error.to_string())
+            Ok(output(self.cluster.kubectl().args(arguments)).map_err(|error| error.to_string()))
         });
         waited.map(|_| ()).with_context(|| self.pods_for_error())
     }
 
     fn pods_for_error(&self) -> String {
-        let pods = output(self.cluster.kubectl().args(["get", "pods", "--all-namespaces"])).unwrap_or_else(|error| error.to_string());
+        let pods =
+            output(self.cluster.kubectl().args(["get", "pods", "--all-namespaces"])).unwrap_or_else(|error| error.to_string());
         format!("Pods at that time:\n{pods}")
     }
 
@@ -143,12 +174,34 @@ impl<'a> Environment<'a> {
     pub fn dig(&self, server: &str, name: &str) -> Result<String> {
         let (namespace, pod) = TOOLS;
         let at = format!("@{server}");
-        output(self.cluster.kubectl().args(["--namespace", namespace, "exec", pod, "--", "dig", "+tries=1", "+time=3", &at, name, "A"]))
+        output(self.cluster.kubectl().args([
+            "--namespace",
+            namespace,
+            "exec",
+            pod,
+            "--",
+            "dig",
+            "+tries=1",
+            "+time=3",
+            &at,
+            name,
+            "A",
+        ]))
     }
 
     /// Makes a node in Core as its administrator does; gives the enrolment credentials.
     pub fn create_node(&self, name: &str) -> Result<String> {
-        output(self.cluster.kubectl().args(["--namespace", CORE, "exec", "deployment/core", "--", "/usr/bin/core-dev", "node", "create", name]))
+        output(self.cluster.kubectl().args([
+            "--namespace",
+            CORE,
+            "exec",
+            "deployment/core",
+            "--",
+            "/usr/bin/core-dev",
+            "node",
+            "create",
+            name,
+        ]))
     }
 
     pub fn cluster(&self) -> &Cluster {

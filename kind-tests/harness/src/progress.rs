@@ -43,7 +43,12 @@ impl Step {
     pub fn tick(&mut self, detail: &str) {
         if self.last_line.elapsed() >= HEARTBEAT {
             self.last_line = Instant::now();
-            say(&format!("    {} … {}{}{detail}", self.name, seconds(self.started.elapsed()), if detail.is_empty() { "" } else { ", " }));
+            say(&format!(
+                "    {} … {}{}{detail}",
+                self.name,
+                seconds(self.started.elapsed()),
+                if detail.is_empty() { "" } else { ", " }
+            ));
         }
     }
 
@@ -160,12 +165,13 @@ pub fn feed(command: &mut Command, input: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Asks again until the answer is there, with a line every few seconds; `probe` says what it still waits for.
-pub fn wait_for<T>(name: &str, limit: Duration, mut probe: impl FnMut() -> Result<T, String>) -> Result<T> {
+/// Asks again until the answer is there, with a line every few seconds. `probe` says what it still waits for, or, by the outer error,
+/// that waiting is in vain.
+pub fn wait_for<T>(name: &str, limit: Duration, mut probe: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
     let mut step = Step::begin(name);
     let mut pause = Duration::from_millis(50);
     loop {
-        match probe() {
+        match probe()? {
             Ok(value) => {
                 step.end();
                 return Ok(value);

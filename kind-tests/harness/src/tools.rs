@@ -101,9 +101,8 @@ pub fn coredns() -> Result<PathBuf> {
 
 fn build(tool: &Tool) -> Result<PathBuf> {
     let source = paths::repository().join("kind-tests/tools").join(tool.folder);
-    let version = output(Command::new("go").args(["env", "GOVERSION"]).current_dir(&source)).context(
-        "Go is needed to build Kubernetes from its modules; see the README for the version",
-    )?;
+    let version = output(Command::new("go").args(["env", "GOVERSION"]).current_dir(&source))
+        .context("Go is needed to build Kubernetes from its modules; see the README for the version")?;
     let linker_flags = linker_flags(tool);
     let key = key(tool, &source, version.trim(), &linker_flags)?;
     let tools = paths::cache()?.join("tools");
@@ -122,7 +121,17 @@ fn build(tool: &Tool) -> Result<PathBuf> {
         let command_name = unfinished.join(command_name(tool, package));
         // Tied to this process: a killed run leaves no compiler behind.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", &linker_flags]);
+        command.args([
+            "--pdeathsig",
+            "TERM",
+            "go",
+            "build",
+            "-mod=readonly",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+            &linker_flags,
+        ]);
         if !tool.tags.is_empty() {
             command.args(["-tags", tool.tags]);
         }

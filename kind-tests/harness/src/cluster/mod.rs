@@ -62,7 +62,10 @@ impl Cluster {
         let backend = match state(name) {
             State::Up if kind::is_ours(name) => Backend::Kind,
             State::Up => Backend::Sealed,
-            State::Broken => bail!("cluster {0} is not whole (an interrupted run?); `cargo xtask cluster up --name {0}` makes it anew", name.as_str()),
+            State::Broken => bail!(
+                "cluster {0} is not whole (an interrupted run?); `cargo xtask cluster up --name {0}` makes it anew",
+                name.as_str()
+            ),
             State::Absent => bail!("there is no cluster {0}; `cargo xtask cluster up --name {0}` makes it", name.as_str()),
         };
         Ok(Self { name: name.clone(), backend, kubectl: tools::kubectl()?.join("kubectl") })
@@ -173,7 +176,8 @@ fn lock(name: &ClusterName) -> Result<Flock<File>> {
     let path = lock_file(name);
     fs::create_dir_all(paths::target().join("cluster")).context("creating the folder of the clusters")?;
     loop {
-        let file = File::options().create(true).append(true).open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let file =
+            File::options().create(true).append(true).open(&path).with_context(|| format!("opening {}", path.display()))?;
         let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((file, _)) => {
@@ -202,7 +206,9 @@ fn lock_file(name: &ClusterName) -> PathBuf {
 
 fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("removing {}", path.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
         _ => Ok(()),
     }
 }

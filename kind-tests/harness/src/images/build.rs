@@ -49,7 +49,7 @@ fn compile(lists: &[ImageList]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    let mut step = Step::begin(format!("build release binaries of {}", packages.join(", ")));
+    let mut step = Step::begin("build release binaries");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["build", "--release", "--locked", "--bins"]).current_dir(paths::repository());
     for package in &packages {
@@ -67,7 +67,9 @@ fn build_one(list: &ImageList) -> Result<Image> {
     let authorities = if list.authorities { debian::authorities_package()? } else { Vec::new() };
     let inputs = inputs(list)?;
     let mut key = Sha256::new();
-    for text in [BUILDER, std::env::consts::ARCH, &list.name, &fs::read_to_string(list::folder().join(format!("{}.toml", list.name)))?] {
+    for text in
+        [BUILDER, std::env::consts::ARCH, &list.name, &fs::read_to_string(list::folder().join(format!("{}.toml", list.name)))?]
+    {
         key.update(text);
         key.update([0]);
     }
@@ -102,7 +104,12 @@ fn build_one(list: &ImageList) -> Result<Image> {
     }
     let limit = list.limit_megabytes * 1_000_000;
     if content.size() > limit {
-        bail!("image {}: {} bytes are more than its limit of {limit}; largest first:\n{}", list.name, content.size(), content.largest());
+        bail!(
+            "image {}: {} bytes are more than its limit of {limit}; largest first:\n{}",
+            list.name,
+            content.size(),
+            content.largest()
+        );
     }
     let written = archive::write(list, &content, &archive)?;
     fs::write(&note, serde_json::to_vec(&written)?).with_context(|| format!("writing {}", note.display()))?;
@@ -149,7 +156,18 @@ fn compile_program(source: &Path) -> Result<PathBuf> {
     if !program.is_file() {
         let unfinished = paths::unfinished(&program);
         let mut command = Command::new("rustc");
-        command.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "panic=abort", "-C", "strip=symbols", "-o"]);
+        command.args([
+            "--edition",
+            "2024",
+            "-O",
+            "-C",
+            "target-feature=+crt-static",
+            "-C",
+            "panic=abort",
+            "-C",
+            "strip=symbols",
+            "-o",
+        ]);
         output(command.arg(&unfinished).arg(&source))?;
         fs::rename(&unfinished, &program).with_context(|| format!("keeping {}", program.display()))?;
     }
@@ -186,7 +204,8 @@ fn take(content: &mut Content, programs: &mut Vec<PathBuf>, path: &str, roots: &
     for root in roots {
         let here = root.join(inside);
         if here.is_dir() {
-            let mut names: Vec<_> = fs::read_dir(&here)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+            let mut names: Vec<_> =
+                fs::read_dir(&here)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
             names.sort();
             for name in names {
                 take(content, programs, &format!("{inside}/{name}"), std::slice::from_ref(root))?;

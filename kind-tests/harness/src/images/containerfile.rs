@@ -46,7 +46,10 @@ fn render(list: &ImageList) -> String {
     );
     let static_only = list.binary.is_empty() && list.packages.is_empty();
     if !list.binary.is_empty() || !list.program.is_empty() {
-        let _ = writeln!(text, "FROM {BUILDER} AS build\nRUN apt-get update && apt-get install --yes --no-install-recommends cmake\nWORKDIR /source\nCOPY . .");
+        let _ = writeln!(
+            text,
+            "FROM {BUILDER} AS build\nRUN apt-get update && apt-get install --yes --no-install-recommends cmake\nWORKDIR /source\nCOPY . ."
+        );
         if !list.binary.is_empty() {
             let mut packages: Vec<&str> = list.binary.iter().map(|binary| binary.package.as_str()).collect();
             packages.dedup();
@@ -69,7 +72,11 @@ fn render(list: &ImageList) -> String {
         );
     }
     let _ = writeln!(text, "FROM {}", if static_only { "scratch" } else { BASE });
-    let _ = writeln!(text, "LABEL org.opencontainers.image.title={:?} org.opencontainers.image.description={:?}", list.name, list.description);
+    let _ = writeln!(
+        text,
+        "LABEL org.opencontainers.image.title={:?} org.opencontainers.image.description={:?}",
+        list.name, list.description
+    );
     let mut packages: Vec<&str> = list.packages.iter().map(String::as_str).collect();
     if list.authorities {
         packages.push("ca-certificates");
@@ -83,11 +90,22 @@ fn render(list: &ImageList) -> String {
     }
     for folder in &list.folder {
         if !static_only {
-            let _ = writeln!(text, "RUN install --directory --mode={} --owner={1} --group={1} {2}", folder.mode, folder.owner, folder.path);
+            let _ = writeln!(
+                text,
+                "RUN install --directory --mode={} --owner={1} --group={1} {2}",
+                folder.mode, folder.owner, folder.path
+            );
         }
     }
     for file in &list.file {
-        let _ = writeln!(text, "COPY --chmod={} <<'END' {}\n{}{}END", file.mode, file.path, file.text, if file.text.ends_with('\n') { "" } else { "\n" });
+        let _ = writeln!(
+            text,
+            "COPY --chmod={} <<'END' {}\n{}{}END",
+            file.mode,
+            file.path,
+            file.text,
+            if file.text.ends_with('\n') { "" } else { "\n" }
+        );
     }
     for binary in &list.binary {
         let _ = writeln!(text, "COPY --from=build /source/target/release/{0} /usr/bin/{0}", binary.name);

@@ -51,7 +51,9 @@ impl Content {
         let mut files: Vec<(usize, &str)> = self
             .nodes
             .iter()
-            .filter_map(|(path, node)| if let Node::File { bytes, .. } = node { Some((bytes.len(), path.as_str())) } else { None })
+            .filter_map(
+                |(path, node)| if let Node::File { bytes, .. } = node { Some((bytes.len(), path.as_str())) } else { None },
+            )
             .collect();
         files.sort_unstable_by(|left, right| right.cmp(left));
         let lines: Vec<String> = files.iter().take(8).map(|(size, path)| format!("    {size:>10} {path}")).collect();

@@ -69,8 +69,11 @@ pub(crate) fn authorities_package() -> Result<Vec<PackageFile>> {
 /// One bundle of all, as the package's own script would make it on installation.
 pub(crate) fn authorities(folder: &Path) -> Result<Vec<u8>> {
     let source = folder.join("usr/share/ca-certificates/mozilla");
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(&source).with_context(|| format!("reading {}", source.display()))?.flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<PathBuf> = fs::read_dir(&source)
+        .with_context(|| format!("reading {}", source.display()))?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     paths.sort();
     let mut bundle = Vec::new();
     for path in paths {
@@ -134,9 +137,13 @@ mod tests {
 
     #[test]
     fn reads_what_apt_prints() {
-        let line = "'http://host/pool/b/bind9-dnsutils_9.18.49-1_amd64.deb' bind9-dnsutils_1%3a9.18.49-1_amd64.deb 1234 MD5Sum:abcd";
+        let line =
+            "'http://host/pool/b/bind9-dnsutils_9.18.49-1_amd64.deb' bind9-dnsutils_1%3a9.18.49-1_amd64.deb 1234 MD5Sum:abcd";
         let file = parse_line(line).unwrap();
-        assert_eq!((file.name(), file.version().as_str(), file.identity.as_str()), ("bind9-dnsutils", "1:9.18.49-1", "1234 MD5Sum:abcd"));
+        assert_eq!(
+            (file.name(), file.version().as_str(), file.identity.as_str()),
+            ("bind9-dnsutils", "1:9.18.49-1", "1234 MD5Sum:abcd")
+        );
         assert!(parse_line("'http://host/libssl3_3_amd64.deb' libssl3_3_amd64.deb 2039888 ").is_some());
         assert_eq!(parse_line("Reading package lists..."), None);
     }

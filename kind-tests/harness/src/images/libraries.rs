@@ -13,7 +13,14 @@ use crate::progress::output;
 /// The dynamic linker's own search path on Debian and on others.
 fn search_path() -> Vec<String> {
     let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-    vec![format!("lib/{triplet}"), format!("usr/lib/{triplet}"), "lib64".into(), "usr/lib64".into(), "lib".into(), "usr/lib".into()]
+    vec![
+        format!("lib/{triplet}"),
+        format!("usr/lib/{triplet}"),
+        "lib64".into(),
+        "usr/lib64".into(),
+        "lib".into(),
+        "usr/lib".into(),
+    ]
 }
 
 /// What one ELF file says of its needs.
@@ -34,7 +41,8 @@ pub(crate) fn add(content: &mut Content, programs: &[PathBuf], roots: &[PathBuf]
             && seen.insert(interpreter.clone())
         {
             let path = interpreter.trim_start_matches('/');
-            let file = roots.iter().find_map(|root| file_below(root, path)).with_context(|| format!("{interpreter} is nowhere"))?;
+            let file =
+                roots.iter().find_map(|root| file_below(root, path)).with_context(|| format!("{interpreter} is nowhere"))?;
             add_file(content, path, &file)?;
         }
         for library in needs.libraries {
@@ -87,7 +95,8 @@ pub(crate) fn is_elf(path: &Path) -> bool {
 }
 
 fn needs(program: &Path) -> Result<Needs> {
-    let text = output(Command::new("readelf").args(["--wide", "--dynamic", "--program-headers"]).arg(program).env("LC_ALL", "C"))?;
+    let text =
+        output(Command::new("readelf").args(["--wide", "--dynamic", "--program-headers"]).arg(program).env("LC_ALL", "C"))?;
     let origin = program.parent().unwrap_or(Path::new("/")).display().to_string();
     Ok(parse(&text, &origin))
 }

@@ -30,7 +30,8 @@ pub fn write_index(images: &[Image]) -> Result<PathBuf> {
     let folder = paths::target().join("images");
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let path = folder.join("index.json");
-    let names: BTreeMap<&str, &str> = images.iter().map(|image| (image.name.as_str(), image.written.reference.as_str())).collect();
+    let names: BTreeMap<&str, &str> =
+        images.iter().map(|image| (image.name.as_str(), image.written.reference.as_str())).collect();
     fs::write(&path, serde_json::to_vec_pretty(&names)?).with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
 }

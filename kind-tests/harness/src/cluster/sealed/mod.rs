@@ -22,16 +22,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use configuration::AUDIT_POLICY;
 pub use find::NODE_COMMAND;
 pub use init::run as run_node;
-pub(crate) use configuration::AUDIT_POLICY;
 pub(crate) use layout::{POD_NETWORK, SERVICE_NETWORK, SERVICE_OF_CLUSTER_DNS};
 
 use super::{State, addons};
 use crate::images::{self, Image};
 use crate::packages;
 use crate::paths::ClusterName;
-use crate::progress::{Step, output, say, wait_for};
+use crate::progress::{Step, output, wait_for};
 use crate::tools::NodeTools;
 use layout::Layout;
 use plan::{Plan, ResourceGroups};
@@ -50,21 +50,16 @@ pub(crate) fn up(name: &ClusterName) -> Result<()> {
 
     let step = Step::begin(format!("start cluster {}", name.as_str()));
     start(name, &layout, &tools, &images)?;
-    wait_for("API server", Duration::from_secs(120), || {
-        alive(&layout)?;
-        kubectl(&layout, &tools, &["get", "--raw", "/readyz"])
-    })?;
+    wait_for("API server", Duration::from_secs(120), || ask(&layout, &tools, &["get", "--raw", "/readyz"]))?;
     for image in &images {
         import(name, &image.written.reference, &image.archive)?;
     }
     addons::apply(&mut kubectl_command(&layout, &tools), &images)?;
     wait_for("node Ready", Duration::from_secs(120), || {
-        alive(&layout)?;
-        kubectl(&layout, &tools, &["wait", "--for=condition=Ready", "node", "--all", "--timeout=2s"])
+        ask(&layout, &tools, &["wait", "--for=condition=Ready", "node", "--all", "--timeout=2s"])
     })?;
     wait_for("cluster DNS", Duration::from_secs(120), || {
-        alive(&layout)?;
-        kubectl(&layout, &tools, &["--namespace=kube-system", "rollout", "status", "deployment/coredns", "--timeout=2s"])
+        ask(&layout, &tools, &["--namespace=kube-system", "rollout", "status", "deployment/coredns", "--timeout=2s"])
     })?;
     fs::write(layout.finished(), "").context("noting that the cluster is up")?;
     step.end();
@@ -100,7 +95,9 @@ fn start(name: &ClusterName, layout: &Layout, tools: &NodeTools, images: &[Image
 /// Pid 1 of the node is this very program under another subcommand, so there is nothing more to build or to find.
 fn spawn(layout: &Layout, listener: TcpListener) -> Result<()> {
     let log = File::create(layout.logs().join("node.log")).context("creating the node's log")?;
-    let program = std::env::current_exe().context("finding this program")?;
+    // A copy, because a build may replace the original while the node runs.
+    let program = layout.folder.join("node");
+    fs::copy("/proc/self/exe", &program).context("copying this program for the node")?;
     let mut command = Command::new("setsid");
     command.args(["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc", "--"]);
     command
@@ -176,7 +173,10 @@ pub(crate) fn import(name: &ClusterName, reference: &str, archive: &Path) -> Res
             return Ok(());
         }
     }
-    let mut step = Step::begin(format!("import {}", if reference.is_empty() { archive.display().to_string() } else { reference.to_owned() }));
+    let mut step = Step::begin(format!(
+        "import {}",
+        if reference.is_empty() { archive.display().to_string() } else { reference.to_owned() }
+    ));
     let log = Layout::new(&name.folder()).logs().join("import.log");
     step.run(ctr()?.arg("import").arg(archive), &log)?;
     step.end();
@@ -210,18 +210,13 @@ fn kubectl_command(layout: &Layout, tools: &NodeTools) -> Command {
     command
 }
 
-fn kubectl(layout: &Layout, tools: &NodeTools, arguments: &[&str]) -> Result<String, String> {
-    output(kubectl_command(layout, tools).args(arguments)).map_err(|error| error.to_string())
-}
-
-/// A node whose pid 1 is gone will never become ready; its log says why.
-fn alive(layout: &Layout) -> Result<(), String> {
+/// Asks by `kubectl`, as long as there is somebody to ask: a node whose pid 1 is gone will never become ready; its log says why.
+fn ask(layout: &Layout, tools: &NodeTools, arguments: &[&str]) -> Result<Result<String, String>> {
     if find::processes(&layout.folder).is_empty() {
         let log = layout.logs().join("node.log");
-        say(&format!("the node has ended; its log:\n{}", crate::progress::tail(&log, 20)));
-        return Err("the node has ended".to_owned());
+        bail!("the node has ended; its log:\n{}", crate::progress::tail(&log, 20));
     }
-    Ok(())
+    Ok(output(kubectl_command(layout, tools).args(arguments)).map_err(|error| error.to_string()))
 }
 
 /// Two checkouts may have clusters of the same name.
@@ -235,7 +230,10 @@ fn refuse_covered(folder: &Path) -> Result<()> {
     let cache = crate::paths::cache()?;
     for path in [folder, cache.as_path()] {
         if let Some(covered) = namespaces::COVERED.iter().find(|covered| path.starts_with(covered)) {
-            bail!("{} lies below {covered}, which the node replaces by its own: move the checkout, or set XDG_CACHE_HOME", path.display());
+            bail!(
+                "{} lies below {covered}, which the node replaces by its own: move the checkout, or set XDG_CACHE_HOME",
+                path.display()
+            );
         }
     }
     Ok(())

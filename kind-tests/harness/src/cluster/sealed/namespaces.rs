@@ -52,8 +52,7 @@ fn mounts(layout: &Layout) -> Result<()> {
         let source = Path::new("/run/settings").join(name.replace('/', "."));
         fs::write(&source, format!("{value}\n")).with_context(|| format!("writing {}", source.display()))?;
         let target = Path::new("/proc/sys").join(name);
-        mount(Some(&source), &target, none, MsFlags::MS_BIND, none)
-            .with_context(|| format!("covering {}", target.display()))?;
+        mount(Some(&source), &target, none, MsFlags::MS_BIND, none).with_context(|| format!("covering {}", target.display()))?;
     }
     // Pods may ask for mount propagation; this is propagation within the node, `unshare` has cut it off from the host.
     mount(none, "/", none, MsFlags::MS_SHARED | MsFlags::MS_REC, none).context("sharing mounts within the node")
