@@ -28,9 +28,13 @@ impl Nodeman {
         match (parts, request.method.as_str()) {
             (["node"], _) => self.create(request),
             (["nodes"], _) => self.list(request),
-            (["node", name], "DELETE") => named(name, |name| if self.nodes().delete(&name) { Answer::empty(204) } else { Answer::detail(404, "Not Found") }),
+            (["node", name], "DELETE") => {
+                named(name, |name| if self.nodes().delete(&name) { Answer::empty(204) } else { Answer::detail(404, "Not Found") })
+            }
             (["node", name], _) => named(name, |name| {
-                self.nodes().get(&name).map_or_else(|| Answer::detail(404, "Not Found"), |node| Answer::json(200, &Value::Object(information(node))))
+                self.nodes()
+                    .get(&name)
+                    .map_or_else(|| Answer::detail(404, "Not Found"), |node| Answer::json(200, &Value::Object(information(node))))
             }),
             _ => Answer::detail(404, "Not Found"),
         }
@@ -39,7 +43,8 @@ impl Nodeman {
     fn authenticate(&self, request: &Request) -> Result<(), Answer> {
         let refused = |detail| Answer::detail(401, detail).with("www-authenticate", "Basic");
         let header = request.header("authorization").ok_or_else(|| refused("Not authenticated"))?;
-        let encoded = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic")).map(|(_, rest)| rest.trim());
+        let encoded =
+            header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic")).map(|(_, rest)| rest.trim());
         let decoded = encoded.and_then(from_base64).and_then(|bytes| String::from_utf8(bytes).ok());
         let Some((user, password)) = decoded.as_ref().and_then(|text| text.split_once(':')) else {
             return Err(refused("Invalid authentication credentials"));
@@ -48,7 +53,11 @@ impl Nodeman {
             return Err(Answer::detail(400, "Invalid username"));
         }
         let (expected_user, expected_password) = &self.settings.administrator;
-        if user == expected_user && same_secret(password.as_bytes(), expected_password.as_bytes()) { Ok(()) } else { Err(refused("Invalid authentication credentials")) }
+        if user == expected_user && same_secret(password.as_bytes(), expected_password.as_bytes()) {
+            Ok(())
+        } else {
+            Err(refused("Invalid authentication credentials"))
+        }
     }
 
     fn create(&self, request: &Request) -> Answer {
@@ -94,7 +103,8 @@ fn creation(body: &[u8]) -> Result<(Option<String>, Vec<String>), Value> {
     if body.is_empty() {
         return Ok((None, Vec::new()));
     }
-    let complaint = |kind: &str, location: &[&str], message: &str| json!({"type": kind, "loc": location, "msg": message, "input": null});
+    let complaint =
+        |kind: &str, location: &[&str], message: &str| json!({"type": kind, "loc": location, "msg": message, "input": null});
     let value: Value = serde_json::from_slice(body).map_err(|_| complaint("json_invalid", &["body"], "JSON decode error"))?;
     let name = match value.get("name") {
         None | Some(Value::Null) => None,
@@ -104,9 +114,11 @@ fn creation(body: &[u8]) -> Result<(Option<String>, Vec<String>), Value> {
     let bad_tags = || complaint("value_error", &["body", "tags"], "Input should be a valid list of tags");
     let tags = match value.get("tags") {
         None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(tags)) if tags.len() <= MAXIMUM_TAGS => {
-            tags.iter().map(|tag| tag.as_str().filter(|tag| is_tag(tag)).map(str::to_owned)).collect::<Option<_>>().ok_or_else(bad_tags)?
-        }
+        Some(Value::Array(tags)) if tags.len() <= MAXIMUM_TAGS => tags
+            .iter()
+            .map(|tag| tag.as_str().filter(|tag| is_tag(tag)).map(str::to_owned))
+            .collect::<Option<_>>()
+            .ok_or_else(bad_tags)?,
         Some(_) => return Err(bad_tags()),
     };
     Ok((name, tags))
@@ -118,7 +130,13 @@ fn is_tag(tag: &str) -> bool {
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(members) => Value::Object(members.into_iter().filter(|(_, member)| !member.is_null()).map(|(name, member)| (name, without_nulls(member))).collect()),
+        Value::Object(members) => Value::Object(
+            members
+                .into_iter()
+                .filter(|(_, member)| !member.is_null())
+                .map(|(name, member)| (name, without_nulls(member)))
+                .collect(),
+        ),
         other => other,
     }
 }

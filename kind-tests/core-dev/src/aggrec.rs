@@ -18,7 +18,8 @@ use crate::nodes::object_id;
 const TYPES: [&str; 3] = ["histogram", "vector", "test"];
 const CONTENT_TYPES: [&str; 2] = ["application/vnd.apache.parquet", "application/binary"];
 /// In the order in which the framework complains about them.
-const REQUIRED_HEADERS: [&str; 6] = ["content-type", "content-length", "content-digest", "aggregate-interval", "signature-input", "signature"];
+const REQUIRED_HEADERS: [&str; 6] =
+    ["content-type", "content-length", "content-digest", "aggregate-interval", "signature-input", "signature"];
 /// A node's key is looked up again after this.
 const KEY_LIFETIME: SignedDuration = SignedDuration::from_secs(300);
 const KEY_CACHE: usize = 1000;
@@ -74,11 +75,19 @@ impl Aggrec {
         match (&parts[..], request.method.as_str()) {
             (["aggregate", kind], "POST") => self.receive(kind, request).unwrap_or_else(|refusal| refusal),
             (["aggregate", _], _) => method_not_allowed("POST"),
-            (["aggregates", id], "GET") => self.find(id).map_or_else(|| Answer::detail(404, "Not Found"), |aggregate| Answer::json(200, &self.metadata(&aggregate))),
-            (["aggregates", id, "payload"], "GET") => self.find(id).map_or_else(|| Answer::detail(404, "Not Found"), |aggregate| {
-                Answer::content(200, &aggregate.content_type, aggregate.body.to_vec()).with("link", format!("</api/v1/aggregates/{id}>; rel=\"about\""))
-            }),
-            (["healthcheck"], "GET") => Answer::json(200, &json!({"status": "OK", "aggregates_count": self.state().aggregates.len()})),
+            (["aggregates", id], "GET") => self
+                .find(id)
+                .map_or_else(|| Answer::detail(404, "Not Found"), |aggregate| Answer::json(200, &self.metadata(&aggregate))),
+            (["aggregates", id, "payload"], "GET") => self.find(id).map_or_else(
+                || Answer::detail(404, "Not Found"),
+                |aggregate| {
+                    Answer::content(200, &aggregate.content_type, aggregate.body.to_vec())
+                        .with("link", format!("</api/v1/aggregates/{id}>; rel=\"about\""))
+                },
+            ),
+            (["healthcheck"], "GET") => {
+                Answer::json(200, &json!({"status": "OK", "aggregates_count": self.state().aggregates.len()}))
+            }
             _ => Answer::detail(404, "Not Found"),
         }
     }
@@ -92,7 +101,8 @@ impl Aggrec {
             return Err(Answer::detail(400, "Content-Length header does not match the length of the body"));
         }
         let interval_header = request.header("aggregate-interval").unwrap_or_default();
-        let interval = interval::parse(&interval_header).map_err(|_| Answer::detail(422, &format!("Invalid Aggregate-Interval: {interval_header}")))?;
+        let interval = interval::parse(&interval_header)
+            .map_err(|_| Answer::detail(422, &format!("Invalid Aggregate-Interval: {interval_header}")))?;
         let id = self.store(kind, request, &verified, interval, now);
         Ok(Answer::empty(201).with("location", format!("/api/v1/aggregates/{id}")))
     }
@@ -158,9 +168,18 @@ impl Aggrec {
 
     fn metadata(&self, aggregate: &Aggregate) -> Value {
         let id = &aggregate.id;
-        let object_key = format!("type={}/{}/creator={}/id={id}", aggregate.kind, aggregate.created.strftime("year=%Y/month=%m/day=%d/hour=%H/minute=%M/second=%S"), aggregate.creator);
+        let object_key = format!(
+            "type={}/{}/creator={}/id={id}",
+            aggregate.kind,
+            aggregate.created.strftime("year=%Y/month=%m/day=%d/hour=%H/minute=%M/second=%S"),
+            aggregate.creator
+        );
         let duration = aggregate.interval.map_or(Value::Null, |interval| {
-            if interval.duration.subsec_nanos() == 0 { interval.duration.as_secs().into() } else { interval.duration.as_secs_f64().into() }
+            if interval.duration.subsec_nanos() == 0 {
+                interval.duration.as_secs().into()
+            } else {
+                interval.duration.as_secs_f64().into()
+            }
         });
         json!({
             "aggregate_id": id, "aggregate_type": aggregate.kind, "created": seconds(aggregate.created), "creator": aggregate.creator, "headers": aggregate.headers,
@@ -180,7 +199,9 @@ fn check_framework(kind: &str, request: &Request) -> Result<(), Answer> {
     for name in REQUIRED_HEADERS {
         match request.header(name) {
             None => complaints.push(missing_header(name)),
-            Some(value) if name == "content-type" && !CONTENT_TYPES.contains(&value.as_str()) => complaints.push(not_one_of(&["header", name], &value, &CONTENT_TYPES)),
+            Some(value) if name == "content-type" && !CONTENT_TYPES.contains(&value.as_str()) => {
+                complaints.push(not_one_of(&["header", name], &value, &CONTENT_TYPES))
+            }
             Some(_) => {}
         }
     }
@@ -209,7 +230,8 @@ fn refusal(error: SignatureError) -> Answer {
 
 /// The headers that the metadata keep: some always, and whatever the signature covers.
 fn kept_headers(request: &Request, covered: &[String]) -> Map<String, Value> {
-    let always = ["user-agent", "content-length", "content-type", "content-digest", "content-encoding", "signature", "signature-input"];
+    let always =
+        ["user-agent", "content-length", "content-type", "content-digest", "content-encoding", "signature", "signature-input"];
     let names = always.into_iter().chain(covered.iter().map(String::as_str));
     names.filter_map(|name| Some((name.to_owned(), request.header(name)?.into()))).collect()
 }

@@ -174,7 +174,9 @@ fn normalise(name: &str) -> String {
 /// Observations are keys of a NATS store, whose alphabet is narrow.
 fn is_storable(name: &str) -> bool {
     let labels = name.trim_end_matches('.');
-    !labels.is_empty() && !labels.contains("..") && labels.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_/=.".contains(&byte))
+    !labels.is_empty()
+        && !labels.contains("..")
+        && labels.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_/=.".contains(&byte))
 }
 
 #[cfg(test)]
@@ -192,7 +194,12 @@ mod tests {
     }
 
     fn of(qname: &str, thumbprint: &str) -> Event {
-        event(&format!(r#"{{"flags":33152,"qclass":1,"qname":"{qname}","qtype":1,"timestamp":"{NOW}","type":"new_qname","version":0}}"#), thumbprint)
+        event(
+            &format!(
+                r#"{{"flags":33152,"qclass":1,"qname":"{qname}","qtype":1,"timestamp":"{NOW}","type":"new_qname","version":0}}"#
+            ),
+            thumbprint,
+        )
     }
 
     fn observed(name: &str, ttl: u64, tag_mask: u32) -> Option<Observed> {
@@ -239,12 +246,17 @@ mod tests {
     #[test]
     fn strict_decoding_discards_what_the_schema_lets_pass() {
         let mut analysis = Analysis::new(Settings::default());
-        let mut check = |payload: &str, discarded: bool| assert_eq!(analysis.event(&event(payload, "t"), now()).is_err(), discarded, "{payload}");
+        let mut check = |payload: &str, discarded: bool| {
+            assert_eq!(analysis.event(&event(payload, "t"), now()).is_err(), discarded, "{payload}")
+        };
         check(r#"{"type":"new_qname","version":0,"qname":"a.example."}"#, false);
         check(r#"{"type":"new_qname","version":0.0,"qname":"b.example."}"#, true);
         check(r#"{"type":"new_qname","version":0,"qname":"c.example.","client":"192.0.2.1"}"#, true);
         check(r#"{"type":"new_qname","version":0,"qname":"d.example.","timestamp":"2026-11-21 00:24:17"}"#, true);
-        check(r#"{"type":"new_qname","version":0,"qname":"e.example.","initiator":"client","rdlength":1,"message_id":"x"}"#, false);
+        check(
+            r#"{"type":"new_qname","version":0,"qname":"e.example.","initiator":"client","rdlength":1,"message_id":"x"}"#,
+            false,
+        );
     }
 
     #[test]

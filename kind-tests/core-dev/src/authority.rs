@@ -1,7 +1,10 @@
 //! The issuing CA of the nodes: nothing but a public key and a name goes in, a client certificate comes out.
 
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber, SubjectPublicKeyInfo};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+    SubjectPublicKeyInfo,
+};
 
 /// Lifetimes in seconds. When an operator configures neither limit, both equal the default, so that any other wish is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +67,13 @@ impl Authority {
     ///
     /// # Errors
     /// When the issuing CA or its key cannot be read.
-    pub fn new(issuer_certificate: &str, issuer_key: &str, root_certificate: &str, lifetimes: Lifetimes, skew: u64) -> Result<Self, AuthorityError> {
+    pub fn new(
+        issuer_certificate: &str,
+        issuer_key: &str,
+        root_certificate: &str,
+        lifetimes: Lifetimes,
+        skew: u64,
+    ) -> Result<Self, AuthorityError> {
         let key = KeyPair::from_pem(issuer_key)?;
         Ok(Self {
             issuer: Issuer::from_ca_cert_pem(issuer_certificate, key)?,
@@ -79,7 +88,13 @@ impl Authority {
     ///
     /// # Errors
     /// When the lifetime is refused or the key cannot be certified.
-    pub fn issue(&self, spki_der: &[u8], node_name: &str, lifetime: Option<u64>, now: Timestamp) -> Result<Issued, AuthorityError> {
+    pub fn issue(
+        &self,
+        spki_der: &[u8],
+        node_name: &str,
+        lifetime: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Issued, AuthorityError> {
         let seconds = lifetime.unwrap_or(self.lifetimes.default);
         if lifetime.is_some() && !(self.lifetimes.minimum..=self.lifetimes.maximum).contains(&seconds) {
             return Err(AuthorityError::Lifetime);
@@ -154,7 +169,10 @@ mod tests {
     #[test]
     fn serial_numbers_are_printed_in_decimal() {
         assert_eq!(decimal(&[0x01, 0x00]), "256");
-        assert_eq!(decimal(&hex::decode("72c391c9ac19e043e8022b1b1b3f322439ebf5a9").unwrap()), "655186293094608604955882934687889315114930402729");
+        assert_eq!(
+            decimal(&hex::decode("72c391c9ac19e043e8022b1b1b3f322439ebf5a9").unwrap()),
+            "655186293094608604955882934687889315114930402729"
+        );
     }
 
     #[test]
@@ -169,21 +187,41 @@ mod tests {
         assert_eq!(certificate.validity().not_after.timestamp(), 1_795_220_654 + 7_776_000);
         assert_eq!(issued.serial, certificate.tbs_certificate.serial.to_string());
         // As recorded from the real service: (identifier, critical) of every extension.
-        let mut extensions: Vec<(String, bool)> = certificate.extensions().iter().map(|extension| (extension.oid.to_id_string(), extension.critical)).collect();
+        let mut extensions: Vec<(String, bool)> =
+            certificate.extensions().iter().map(|extension| (extension.oid.to_id_string(), extension.critical)).collect();
         extensions.sort();
-        let expected = [("2.5.29.14", false), ("2.5.29.15", true), ("2.5.29.17", false), ("2.5.29.19", true), ("2.5.29.35", false), ("2.5.29.37", false)];
+        let expected = [
+            ("2.5.29.14", false),
+            ("2.5.29.15", true),
+            ("2.5.29.17", false),
+            ("2.5.29.19", true),
+            ("2.5.29.35", false),
+            ("2.5.29.37", false),
+        ];
         assert_eq!(extensions, expected.map(|(oid, critical)| (oid.to_owned(), critical)));
         let (_, issuer) = parse_x509_pem(authority.issuer_certificate.as_bytes()).unwrap();
         let issuer = issuer.parse_x509().unwrap();
-        let subject_key = issuer.iter_extensions().find_map(|extension| if let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() { Some(id.0.to_vec()) } else { None });
-        let authority_key = certificate.iter_extensions().find_map(|extension| if let ParsedExtension::AuthorityKeyIdentifier(id) = extension.parsed_extension() { id.key_identifier.as_ref().map(|id| id.0.to_vec()) } else { None });
+        let subject_key = issuer.iter_extensions().find_map(|extension| {
+            if let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() { Some(id.0.to_vec()) } else { None }
+        });
+        let authority_key = certificate.iter_extensions().find_map(|extension| {
+            if let ParsedExtension::AuthorityKeyIdentifier(id) = extension.parsed_extension() {
+                id.key_identifier.as_ref().map(|id| id.0.to_vec())
+            } else {
+                None
+            }
+        });
         assert_eq!(subject_key, authority_key);
     }
 
     #[test]
     fn without_configured_limits_every_wish_but_the_default_is_refused() {
         let key = KeyPair::generate().unwrap().subject_public_key_info();
-        let issue = |authority: &Authority, lifetime| authority.issue(&key, "a.example", lifetime, NOW.parse().unwrap()).map(|issued| issued.not_after.as_second() - 1_795_220_654);
+        let issue = |authority: &Authority, lifetime| {
+            authority
+                .issue(&key, "a.example", lifetime, NOW.parse().unwrap())
+                .map(|issued| issued.not_after.as_second() - 1_795_220_654)
+        };
         let narrow = authority(Lifetimes::new(7_776_000, None, None));
         assert!(matches!(issue(&narrow, Some(3600)), Err(AuthorityError::Lifetime)));
         assert_eq!(issue(&narrow, Some(7_776_000)).unwrap(), 7_776_000);

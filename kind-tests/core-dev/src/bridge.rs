@@ -96,7 +96,18 @@ pub fn spawn(settings: Settings, parts: Parts, shutdown: CancellationToken) -> (
     let (payload_sender, payloads) = mpsc::channel(QUEUE);
     let (subscribed_sender, subscribed) = watch::channel(false);
     let Parts { nodeman, analysis, signing_key, schemas: [up, down], record, faults, clock } = parts;
-    let bridge = Bridge { settings, nodeman, analysis, signing_key, up: UpBridge::new(up), down, record, faults, clock, subscribed: subscribed_sender };
+    let bridge = Bridge {
+        settings,
+        nodeman,
+        analysis,
+        signing_key,
+        up: UpBridge::new(up),
+        down,
+        record,
+        faults,
+        clock,
+        subscribed: subscribed_sender,
+    };
     let task = tokio::spawn(bridge.run(payloads, shutdown));
     (Handle { payloads: payload_sender, subscribed }, task)
 }
@@ -130,7 +141,11 @@ impl Bridge {
     }
 
     /// From one "online" to the next "offline".
-    async fn online(&mut self, payloads: &mut mpsc::Receiver<String>, shutdown: &CancellationToken) -> Result<(), rumqttc::ClientBuildError> {
+    async fn online(
+        &mut self,
+        payloads: &mut mpsc::Receiver<String>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), rumqttc::ClientBuildError> {
         let (client, event_loop) = AsyncClient::builder(self.options()).capacity(QUEUE).try_build()?;
         let (packet_sender, mut packets) = mpsc::channel(QUEUE);
         // The event loop must not be dropped between two polls, hence a task of its own.
@@ -203,7 +218,9 @@ impl Bridge {
     }
 
     fn publish(&self, client: &AsyncClient, payload: &str) {
-        let violation = serde_json::from_str::<Value>(payload).map_err(|_| "is no JSON".to_owned()).and_then(|value| self.down.check_observation(&value));
+        let violation = serde_json::from_str::<Value>(payload)
+            .map_err(|_| "is no JSON".to_owned())
+            .and_then(|value| self.down.check_observation(&value));
         if let Err(reason) = violation {
             tracing::warn!(reason, "Observation not sent");
             return;
@@ -214,7 +231,10 @@ impl Bridge {
         }
         match self.signing_key.sign(payload) {
             Ok(jws) => {
-                if client.try_publish(self.settings.observations_topic.as_str(), jws, PublishOptions::new(QoS::AtMostOnce)).is_err() {
+                if client
+                    .try_publish(self.settings.observations_topic.as_str(), jws, PublishOptions::new(QoS::AtMostOnce))
+                    .is_err()
+                {
                     tracing::warn!("Observation lost: the queue is full");
                 }
             }
@@ -252,9 +272,10 @@ async fn poll(mut event_loop: EventLoop, packets: mpsc::Sender<Received>) {
                 awaited = awaited.saturating_sub(1);
                 (awaited == 0).then_some(Received::Subscribed)
             }
-            Ok(Event::Incoming(Packet::Publish(message))) => {
-                Some(Received::Message { topic: String::from_utf8_lossy(&message.topic).into_owned(), payload: message.payload.to_vec() })
-            }
+            Ok(Event::Incoming(Packet::Publish(message))) => Some(Received::Message {
+                topic: String::from_utf8_lossy(&message.topic).into_owned(),
+                payload: message.payload.to_vec(),
+            }),
             Ok(_) => None,
             Err(error) => {
                 tracing::warn!(%error, "Broker connection lost");

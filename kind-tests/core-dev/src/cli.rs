@@ -131,16 +131,20 @@ async fn act(action: Action) -> Result<()> {
         Action::Pki { ca_configmap, directory } => pki(&ca_configmap, directory.as_deref()),
         Action::Node { action, nodeman } => node(action, &nodeman).await,
         Action::Dump { control } => {
-            let answer = client(None)?.get(format!("{}/dump", control.control)).send().await.context("asking the control interface")?;
+            let answer =
+                client(None)?.get(format!("{}/dump", control.control)).send().await.context("asking the control interface")?;
             print(&successful(answer).await?)
         }
         Action::Fault { fault, control } => tell(&control, "faults", &json!({"fault": fault.name()})).await,
-        Action::Observe { name, ttl, tag_mask, control } => tell(&control, "observe", &json!({"name": name, "ttl": ttl, "tag_mask": tag_mask})).await,
+        Action::Observe { name, ttl, tag_mask, control } => {
+            tell(&control, "observe", &json!({"name": name, "ttl": ttl, "tag_mask": tag_mask})).await
+        }
     }
 }
 
 async fn serve(arguments: &Arguments) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
     tracing::info!(version = tapir_version::VERSION, commit = tapir_version::COMMIT, "core-dev starting");
     let shutdown = CancellationToken::new();
@@ -157,20 +161,11 @@ async fn serve(arguments: &Arguments) -> Result<()> {
 }
 
 fn pki(ca_namespaces: &[String], directory: Option<&Path>) -> Result<()> {
-    let list = Pki::generate(Clock::system(0).now())?.to_list(ca_namespaces);
-    let Some(directory) = directory else { return print(&format!("{}\n", serde_json::to_string_pretty(&list)?)) };
-    for (name, folder) in [("core-pki", "core"), ("broker-pki", "broker")] {
-        let folder = directory.join(folder);
-        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let items = list["items"].as_array().into_iter().flatten();
-        for item in items.filter(|item| item["metadata"]["name"] == name) {
-            for (file, content) in item["stringData"].as_object().into_iter().flatten() {
-                let path = folder.join(file);
-                std::fs::write(&path, content.as_str().unwrap_or_default()).with_context(|| format!("writing {}", path.display()))?;
-            }
-        }
+    let pki = Pki::generate(Clock::system(0).now())?;
+    match directory {
+        Some(directory) => pki.write(directory).with_context(|| format!("writing into {}", directory.display())),
+        None => print(&format!("{}\n", serde_json::to_string_pretty(&pki.to_list(ca_namespaces))?)),
     }
-    Ok(())
 }
 
 async fn node(action: NodeAction, nodeman: &NodemanAddress) -> Result<()> {
@@ -189,7 +184,12 @@ async fn node(action: NodeAction, nodeman: &NodemanAddress) -> Result<()> {
 }
 
 async fn tell(control: &ControlAddress, path: &str, body: &Value) -> Result<()> {
-    let answer = client(None)?.post(format!("{}/{path}", control.control)).json(body).send().await.context("asking the control interface")?;
+    let answer = client(None)?
+        .post(format!("{}/{path}", control.control))
+        .json(body)
+        .send()
+        .await
+        .context("asking the control interface")?;
     print(&format!("{}\n", successful(answer).await?))
 }
 

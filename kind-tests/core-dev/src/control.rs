@@ -32,7 +32,10 @@ impl Control {
     #[must_use]
     pub fn answer(&self, request: &Request) -> Answer {
         match (request.path(), request.method.as_str()) {
-            ("/healthz", "GET") => Answer::json(200, &json!({"status": "OK", "fault": self.faults.current().name(), "bridge_subscribed": self.bridge.is_subscribed()})),
+            ("/healthz", "GET") => Answer::json(
+                200,
+                &json!({"status": "OK", "fault": self.faults.current().name(), "bridge_subscribed": self.bridge.is_subscribed()}),
+            ),
             ("/dump", "GET") => Answer::content(200, "application/jsonl", self.record.dump()),
             ("/faults", "GET") => Answer::json(200, &json!({"fault": self.faults.current().name()})),
             ("/faults", "POST") => self.set_fault(&request.body),
@@ -47,8 +50,12 @@ impl Control {
     /// The body is the fault's name, bare or as `{"fault": name}`.
     fn set_fault(&self, body: &[u8]) -> Answer {
         let text = String::from_utf8_lossy(body);
-        let member = serde_json::from_slice::<Value>(body).ok().and_then(|value| value.get("fault").and_then(Value::as_str).map(str::to_owned));
-        let Some(fault) = Fault::named(member.as_deref().unwrap_or(text.trim())) else { return Answer::detail(400, "No such fault") };
+        let member = serde_json::from_slice::<Value>(body)
+            .ok()
+            .and_then(|value| value.get("fault").and_then(Value::as_str).map(str::to_owned));
+        let Some(fault) = Fault::named(member.as_deref().unwrap_or(text.trim())) else {
+            return Answer::detail(400, "No such fault");
+        };
         self.faults.set(fault);
         tracing::info!(fault = fault.name(), "Fault set");
         Answer::json(200, &json!({"fault": fault.name()}))
@@ -64,6 +71,10 @@ impl Control {
                 Err(reason) => return Answer::detail(400, &format!("The message {reason}")),
             },
         };
-        if self.bridge.publish(payload) { Answer::json(202, &json!({"status": "OK"})) } else { Answer::detail(503, "The bridge is not connected to the broker") }
+        if self.bridge.publish(payload) {
+            Answer::json(202, &json!({"status": "OK"}))
+        } else {
+            Answer::detail(503, "The bridge is not connected to the broker")
+        }
     }
 }

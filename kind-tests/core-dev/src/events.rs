@@ -88,7 +88,8 @@ impl UpBridge {
         let key = self.key(key_id, find_key).ok_or(Dropped::UnknownKey)?;
         let alg = key.alg.as_deref().ok_or(Dropped::KeyWithoutAlgorithm)?;
         // The library in the bridge goes by the key's own alg and knows EdDSA by that name only.
-        let named_alike = matches!(alg, "EdDSA" | "ES256" | "ES384" | "RS256") && signature.protected.get("alg").and_then(Value::as_str) == Some(alg);
+        let named_alike = matches!(alg, "EdDSA" | "ES256" | "ES384" | "RS256")
+            && signature.protected.get("alg").and_then(Value::as_str) == Some(alg);
         let verified = named_alike && key.key().is_some_and(|key| jws.is_signed_by(signature, &VerifyingKey::Public(key)));
         if !verified {
             return Err(Dropped::Signature);

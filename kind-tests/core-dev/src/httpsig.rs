@@ -49,7 +49,11 @@ pub struct Verified {
 ///
 /// # Errors
 /// With the first rule that is broken.
-pub fn verify(request: &Request, now: Timestamp, find_key: impl Fn(&str) -> Option<PublicKey>) -> Result<Verified, SignatureError> {
+pub fn verify(
+    request: &Request,
+    now: Timestamp,
+    find_key: impl Fn(&str) -> Option<PublicKey>,
+) -> Result<Verified, SignatureError> {
     let inputs = header_dictionary(request, "signature-input")?;
     let signatures = header_dictionary(request, "signature")?;
     // The library behind aggrec takes exactly one.
@@ -143,7 +147,9 @@ fn key_id(parameters: &Parameters) -> Result<String, SignatureError> {
 fn fits(key: &PublicKey, scheme: Scheme) -> bool {
     matches!(
         (key, scheme),
-        (PublicKey::Ed25519(_), Scheme::Ed25519) | (PublicKey::P256(_), Scheme::EcdsaP256) | (PublicKey::Rsa { .. }, Scheme::RsaPkcs1Sha256 | Scheme::RsaPssSha512)
+        (PublicKey::Ed25519(_), Scheme::Ed25519)
+            | (PublicKey::P256(_), Scheme::EcdsaP256)
+            | (PublicKey::Rsa { .. }, Scheme::RsaPkcs1Sha256 | Scheme::RsaPssSha512)
     )
 }
 

@@ -46,7 +46,9 @@ mod tests {
 
     #[test]
     fn forms_that_edges_send() {
-        let check = |text: &str, expected: Option<f64>| assert_eq!(parse(text).unwrap().map(|interval| interval.duration.as_secs_f64()), expected, "{text}");
+        let check = |text: &str, expected: Option<f64>| {
+            assert_eq!(parse(text).unwrap().map(|interval| interval.duration.as_secs_f64()), expected, "{text}")
+        };
         check("2026-11-20T23:57:00+01:00/PT1M", Some(60.0));
         check("2026-11-20T23:57:00Z/PT1H2M3S", Some(3723.0));
         check("2026-11-20T23:57:00Z/PT0.5S", Some(0.5));
@@ -57,7 +59,16 @@ mod tests {
 
     #[test]
     fn what_is_no_interval_is_refused() {
-        for text in ["x", "2026-11-20T23:57:00Z", "2026-11-20T23:57:00/PT1M", "2026-11-20T23:57:00Z/", "2026-11-20T23:57:00Z/1M", "2026-11-20T23:57:00Z/P1Y", "2026-11-20T23:58:00Z/2026-11-20T23:57:00Z", "/PT1M"] {
+        for text in [
+            "x",
+            "2026-11-20T23:57:00Z",
+            "2026-11-20T23:57:00/PT1M",
+            "2026-11-20T23:57:00Z/",
+            "2026-11-20T23:57:00Z/1M",
+            "2026-11-20T23:57:00Z/P1Y",
+            "2026-11-20T23:58:00Z/2026-11-20T23:57:00Z",
+            "/PT1M",
+        ] {
             assert_eq!(parse(text), Err(MalformedInterval), "{text}");
         }
     }

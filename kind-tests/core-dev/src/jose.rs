@@ -52,9 +52,10 @@ impl Jws {
         let signatures = match object.get("signatures") {
             // RFC 7515 section 7.2.2: the flattened form has no "signatures" member, the general one no "signature".
             Some(_) if object.contains_key("signature") => return Err(JoseError::Member("signatures")),
-            Some(Value::Array(list)) if !list.is_empty() => {
-                list.iter().map(|entry| JwsSignature::parse(entry.as_object().ok_or(JoseError::Member("signatures"))?)).collect::<Result<_, _>>()?
-            }
+            Some(Value::Array(list)) if !list.is_empty() => list
+                .iter()
+                .map(|entry| JwsSignature::parse(entry.as_object().ok_or(JoseError::Member("signatures"))?))
+                .collect::<Result<_, _>>()?,
             Some(_) => return Err(JoseError::Member("signatures")),
             None => vec![JwsSignature::parse(object)?],
         };
@@ -72,7 +73,10 @@ impl Jws {
         if compact.trim_start().starts_with('{') {
             return Self::parse_json(body);
         }
-        let object: Map<String, Value> = [("protected", protected), ("signature", signature)].into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let object: Map<String, Value> = [("protected", protected), ("signature", signature)]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
         Ok(Self {
             payload: from_base64url(payload).ok_or(JoseError::Member("payload"))?,
             signatures: vec![JwsSignature::parse(&object)?],
@@ -141,9 +145,19 @@ mod tests {
     #[test]
     fn what_is_no_jws_is_refused() {
         for body in [
-            &b"hello"[..], b"{}", b"[]", b"", b"\xff", b"a.b.c", b"{\"payload\":\"AA\"}", b"{\"payload\":\"AA\",\"signatures\":[]}",
-            b"{\"payload\":\"AA\",\"signatures\":[7]}", b"{\"payload\":\"A\",\"signature\":\"AA\"}", b"{\"payload\":\"AA\",\"signature\":\"AA=\"}",
-            b"{\"payload\":\"AA\",\"signature\":\"AA\",\"signatures\":[{\"signature\":\"AA\"}]}", b"{\"payload\":\"AA\",\"signature\":\"AA\",\"protected\":\"AA\"}",
+            &b"hello"[..],
+            b"{}",
+            b"[]",
+            b"",
+            b"\xff",
+            b"a.b.c",
+            b"{\"payload\":\"AA\"}",
+            b"{\"payload\":\"AA\",\"signatures\":[]}",
+            b"{\"payload\":\"AA\",\"signatures\":[7]}",
+            b"{\"payload\":\"A\",\"signature\":\"AA\"}",
+            b"{\"payload\":\"AA\",\"signature\":\"AA=\"}",
+            b"{\"payload\":\"AA\",\"signature\":\"AA\",\"signatures\":[{\"signature\":\"AA\"}]}",
+            b"{\"payload\":\"AA\",\"signature\":\"AA\",\"protected\":\"AA\"}",
             b"{\"payload\":\"AA\",\"signature\":\"AA\",\"header\":5}",
             b"{\"payload\":\"AA\",\"signature\":\"AA\",\"protected\":\"eyJhbGciOiJFZERTQSJ9\",\"header\":{\"alg\":\"EdDSA\"}}",
         ] {

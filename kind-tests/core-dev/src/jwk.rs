@@ -41,8 +41,10 @@ impl PublicJwk {
     /// # Errors
     /// When the model of nodeman would not accept the value.
     pub fn parse(value: &Value) -> Result<(Self, Option<String>), JwkError> {
-        let required = |name: &'static str| value.get(name).and_then(Value::as_str).map(str::to_owned).ok_or(JwkError::Member(name));
-        let curve = |allowed: [&str; 2]| required("crv").ok().filter(|crv| allowed.contains(&crv.as_str())).ok_or(JwkError::Curve);
+        let required =
+            |name: &'static str| value.get(name).and_then(Value::as_str).map(str::to_owned).ok_or(JwkError::Member(name));
+        let curve =
+            |allowed: [&str; 2]| required("crv").ok().filter(|crv| allowed.contains(&crv.as_str())).ok_or(JwkError::Curve);
         let material = match value.get("kty").and_then(Value::as_str) {
             Some("OKP") => Material::Okp { crv: curve(["Ed25519", "Ed448"])?, x: required("x")? },
             Some("EC") => Material::Ec { crv: curve(["P-256", "P-384"])?, x: required("x")?, y: required("y")? },
@@ -202,7 +204,9 @@ mod tests {
 
     #[test]
     fn thumbprint_is_that_of_rfc_8037() {
-        let (key, _) = PublicJwk::parse(&json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})).unwrap();
+        let (key, _) =
+            PublicJwk::parse(&json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}))
+                .unwrap();
         assert_eq!(key.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }
 }

@@ -70,7 +70,9 @@ impl Nodeman {
         if answer.closes {
             return answer;
         }
-        answer.with("x-request-id", uuid::Uuid::new_v4().to_string()).with("server", format!("dnstapir-nodeman/{}", tapir_version::VERSION))
+        answer
+            .with("x-request-id", uuid::Uuid::new_v4().to_string())
+            .with("server", format!("dnstapir-nodeman/{}", tapir_version::VERSION))
     }
 
     fn route(&self, request: &Request) -> Answer {
@@ -83,7 +85,9 @@ impl Nodeman {
             (["node"] | ["nodes"] | ["node", _], _) => self.administer(&parts, request),
             (["node", name, action @ ("enroll" | "renew")], "POST") => named(name, |name| self.post(&name, action, request)),
             (["node", _, "enroll" | "renew"], _) => method_not_allowed("POST"),
-            (["node", name, action @ ("configuration" | "certificate" | "public_key")], "GET") => named(name, |name| self.read(&name, action, request)),
+            (["node", name, action @ ("configuration" | "certificate" | "public_key")], "GET") => {
+                named(name, |name| self.read(&name, action, request))
+            }
             (["node", _, "configuration" | "certificate" | "public_key"], _) => method_not_allowed("GET"),
             _ => Answer::detail(404, "Not Found"),
         }
@@ -110,7 +114,11 @@ impl Nodeman {
         if node.activated.is_some() {
             return Err(Answer::detail(400, "Node already enrolled"));
         }
-        let enrolment_key = node.enrolment_key.as_ref().and_then(VerifyingKey::from_enrolment_jwk).ok_or_else(|| Answer::detail(400, "Node enrollment failed"))?;
+        let enrolment_key = node
+            .enrolment_key
+            .as_ref()
+            .and_then(VerifyingKey::from_enrolment_jwk)
+            .ok_or_else(|| Answer::detail(400, "Node enrollment failed"))?;
         let jws = Jws::parse_any(&request.body).map_err(|_| Answer::failure())?;
         if !jws.any_signature_by(&enrolment_key) {
             return Err(Answer::detail(401, "Invalid enrollment signature"));
@@ -148,7 +156,11 @@ impl Nodeman {
     fn issue(&self, payload: &Payload, name: &str) -> Result<Issued, Answer> {
         let spki = csr::check(&payload.csr, name).map_err(|error| {
             tracing::debug!(node = name, %error, "CSR refused");
-            if error == CsrError::Unreadable { Answer::detail(400, "Invalid CSR") } else { Answer::detail(500, "Error issuing certificate") }
+            if error == CsrError::Unreadable {
+                Answer::detail(400, "Invalid CSR")
+            } else {
+                Answer::detail(500, "Error issuing certificate")
+            }
         })?;
         self.authority.issue(&spki, name, payload.lifetime, self.clock.now()).map_err(|error| match error {
             AuthorityError::Lifetime => Answer::detail(400, "Certificate request refused"),
@@ -198,29 +210,44 @@ impl Nodeman {
         let Some(node) = self.nodes().get(name).cloned() else {
             // The framework complains about a missing header before the service looks for the node.
             let header_missing = action == "public_key" && request.header("accept").is_none();
-            return if header_missing { Answer::unprocessable(&[missing_header("accept")]) } else { Answer::detail(404, "Not Found") };
+            return if header_missing {
+                Answer::unprocessable(&[missing_header("accept")])
+            } else {
+                Answer::detail(404, "Not Found")
+            };
         };
         match action {
             "configuration" if node.activated.is_none() => Answer::detail(400, "Node not activated"),
             "configuration" => Answer::json(200, &Value::Object(self.configuration_members(name)))
                 .with("cache-control", format!("public, max-age={}", self.settings.configuration_max_age)),
-            "certificate" => node.certificate.map_or_else(|| Answer::detail(404, "Not Found"), |issued| {
-                Answer::json(200, &json!({
-                    "x509_certificate": issued.leaf,
-                    "x509_certificate_serial_number": issued.serial,
-                    "x509_certificate_not_valid_after": seconds(issued.not_after),
-                }))
-            }),
+            "certificate" => node.certificate.map_or_else(
+                || Answer::detail(404, "Not Found"),
+                |issued| {
+                    Answer::json(
+                        200,
+                        &json!({
+                            "x509_certificate": issued.leaf,
+                            "x509_certificate_serial_number": issued.serial,
+                            "x509_certificate_not_valid_after": seconds(issued.not_after),
+                        }),
+                    )
+                },
+            ),
             _ => public_key(&node, request),
         }
     }
 
     fn health(&self) -> Answer {
         let nodes = self.nodes();
-        let der = x509_parser::pem::parse_x509_pem(self.authority.root_certificate.as_bytes()).map(|(_, block)| block.contents).unwrap_or_default();
-        Answer::json(200, &json!({
-            "status": "OK", "node_count": nodes.iter().count(), "cert_count": nodes.certificates, "ca_fingerprint": hex::encode(Sha256::digest(der)),
-        }))
+        let der = x509_parser::pem::parse_x509_pem(self.authority.root_certificate.as_bytes())
+            .map(|(_, block)| block.contents)
+            .unwrap_or_default();
+        Answer::json(
+            200,
+            &json!({
+                "status": "OK", "node_count": nodes.iter().count(), "cert_count": nodes.certificates, "ca_fingerprint": hex::encode(Sha256::digest(der)),
+            }),
+        )
     }
 }
 
@@ -228,7 +255,10 @@ impl Nodeman {
 pub(crate) fn information(node: &Node) -> Map<String, Value> {
     let mut members = Map::new();
     members.insert("name".into(), node.name.as_str().into());
-    members.insert("public_key".into(), node.public_key.as_ref().map_or(Value::Null, |key| Value::Object(key.administrator_members())));
+    members.insert(
+        "public_key".into(),
+        node.public_key.as_ref().map_or(Value::Null, |key| Value::Object(key.administrator_members())),
+    );
     members.insert("activated".into(), node.activated.map_or(Value::Null, |time| stored_milliseconds(time).into()));
     members.insert("tags".into(), node.tags.clone().into());
     members

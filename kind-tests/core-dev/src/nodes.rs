@@ -137,7 +137,8 @@ impl Node {
 #[must_use]
 pub fn is_node_name(name: &str) -> bool {
     let labels = name.strip_suffix('.').unwrap_or(name);
-    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_label =
+        |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     name.len() <= 255 && !labels.starts_with('-') && !labels.ends_with('-') && labels.split('.').all(is_label)
 }
 
@@ -154,7 +155,9 @@ mod tests {
         }
         let over_label = "a".repeat(64);
         let over_name = format!("{long_name}.ab");
-        for bad in ["", ".", "a..b", "bad_name.example", "-a.b", "a.b-", "a.b-.", "ä.example", "a b", "a.b..", &over_label, &over_name] {
+        for bad in
+            ["", ".", "a..b", "bad_name.example", "-a.b", "a.b-", "a.b-.", "ä.example", "a b", "a.b..", &over_label, &over_name]
+        {
             assert!(!is_node_name(bad), "{bad}");
         }
     }

@@ -63,15 +63,31 @@ impl SigningKey {
         match kind {
             KeyKind::Ed25519 => {
                 let pair = Ed25519KeyPair::generate().map_err(|_| SigningKeyError::Unusable)?;
-                let seed = pair.seed().and_then(|seed| aws_lc_rs::encoding::AsBigEndian::<aws_lc_rs::encoding::Curve25519SeedBin<'_>>::as_be_bytes(&seed)).map_err(|_| SigningKeyError::Unusable)?;
-                Ok(json!({"kty": "OKP", "kid": kid, "alg": "EdDSA", "crv": "Ed25519", "x": base64url(pair.public_key().as_ref()), "d": base64url(seed.as_ref())}))
+                let seed = pair
+                    .seed()
+                    .and_then(|seed| {
+                        aws_lc_rs::encoding::AsBigEndian::<aws_lc_rs::encoding::Curve25519SeedBin<'_>>::as_be_bytes(&seed)
+                    })
+                    .map_err(|_| SigningKeyError::Unusable)?;
+                Ok(
+                    json!({"kty": "OKP", "kid": kid, "alg": "EdDSA", "crv": "Ed25519", "x": base64url(pair.public_key().as_ref()), "d": base64url(seed.as_ref())}),
+                )
             }
             KeyKind::P256 => {
                 let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| SigningKeyError::Unusable)?;
-                let private = aws_lc_rs::encoding::AsBigEndian::<aws_lc_rs::encoding::EcPrivateKeyBin<'_>>::as_be_bytes(&pair.private_key()).map_err(|_| SigningKeyError::Unusable)?;
+                let private = aws_lc_rs::encoding::AsBigEndian::<aws_lc_rs::encoding::EcPrivateKeyBin<'_>>::as_be_bytes(
+                    &pair.private_key(),
+                )
+                .map_err(|_| SigningKeyError::Unusable)?;
                 let point = pair.public_key().as_ref().to_vec();
-                let (x, y) = point.get(1..).filter(|rest| rest.len() == 64).map(|rest| rest.split_at(32)).ok_or(SigningKeyError::Unusable)?;
-                Ok(json!({"kty": "EC", "kid": kid, "alg": "ES256", "crv": "P-256", "x": base64url(x), "y": base64url(y), "d": base64url(private.as_ref())}))
+                let (x, y) = point
+                    .get(1..)
+                    .filter(|rest| rest.len() == 64)
+                    .map(|rest| rest.split_at(32))
+                    .ok_or(SigningKeyError::Unusable)?;
+                Ok(
+                    json!({"kty": "EC", "kid": kid, "alg": "ES256", "crv": "P-256", "x": base64url(x), "y": base64url(y), "d": base64url(private.as_ref())}),
+                )
             }
         }
     }
@@ -83,10 +99,15 @@ impl SigningKey {
     pub fn from_jwk(jwk: &Value) -> Result<Self, SigningKeyError> {
         let bytes = |name: &str| jwk.get(name).and_then(Value::as_str).and_then(from_base64url).ok_or(SigningKeyError::Kind);
         let pair = match jwk.get("crv").and_then(Value::as_str) {
-            Some("Ed25519") => Pair::Ed25519(Ed25519KeyPair::from_seed_and_public_key(&bytes("d")?, &bytes("x")?).map_err(|_| SigningKeyError::Unusable)?),
+            Some("Ed25519") => Pair::Ed25519(
+                Ed25519KeyPair::from_seed_and_public_key(&bytes("d")?, &bytes("x")?).map_err(|_| SigningKeyError::Unusable)?,
+            ),
             Some("P-256") => {
                 let public = [vec![4], bytes("x")?, bytes("y")?].concat();
-                Pair::P256(EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &bytes("d")?, &public).map_err(|_| SigningKeyError::Unusable)?)
+                Pair::P256(
+                    EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &bytes("d")?, &public)
+                        .map_err(|_| SigningKeyError::Unusable)?,
+                )
             }
             _ => return Err(SigningKeyError::Kind),
         };
@@ -107,7 +128,9 @@ impl SigningKey {
         let input = format!("{protected}.{payload}");
         let signature = match &self.pair {
             Pair::Ed25519(pair) => pair.sign(input.as_bytes()).as_ref().to_vec(),
-            Pair::P256(pair) => pair.sign(&SystemRandom::new(), input.as_bytes()).map_err(|_| SigningKeyError::Unusable)?.as_ref().to_vec(),
+            Pair::P256(pair) => {
+                pair.sign(&SystemRandom::new(), input.as_bytes()).map_err(|_| SigningKeyError::Unusable)?.as_ref().to_vec()
+            }
         };
         Ok(json!({"payload": payload, "protected": protected, "signature": base64url(&signature)}).to_string())
     }
@@ -125,6 +148,7 @@ pub enum KeyKind {
 /// The public half of a private JWK, members in the order that nodeman serves trusted keys in.
 #[must_use]
 pub fn public_half(jwk: &Value) -> Value {
-    let members = ["kty", "kid", "alg", "crv", "x", "y"].into_iter().filter_map(|name| Some((name.to_owned(), jwk.get(name)?.clone())));
+    let members =
+        ["kty", "kid", "alg", "crv", "x", "y"].into_iter().filter_map(|name| Some((name.to_owned(), jwk.get(name)?.clone())));
     Value::Object(members.collect())
 }

@@ -90,25 +90,32 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(payload: &Value, expected: Result<(), PayloadError>) {
+    fn check(payload: &Value, expected: &Result<(), PayloadError>) {
         let parsed = Payload::parse(payload.to_string().as_bytes(), "2026-11-21T12:00:00Z".parse().unwrap());
-        assert_eq!(parsed.map(|_| ()), expected, "{payload}");
+        assert_eq!(&parsed.map(|_| ()), expected, "{payload}");
     }
 
     #[test]
     fn timestamps_need_a_zone_and_must_not_be_old() {
         let with = |timestamp: Value| json!({"timestamp": timestamp, "x509_csr": ""});
-        for good in [json!("2026-11-21T11:55:00Z"), json!("2026-11-21T13:00:00.123456789+01:00"), json!("2036-11-21T11:55:00Z"), json!(1_795_262_400), json!(1_795_262_400.5), json!(1_795_262_400_000_u64)] {
-            check(&with(good), Ok(()));
+        for good in [
+            json!("2026-11-21T11:55:00Z"),
+            json!("2026-11-21T13:00:00.123456789+01:00"),
+            json!("2036-11-21T11:55:00Z"),
+            json!(1_795_262_400),
+            json!(1_795_262_400.5),
+            json!(1_795_262_400_000_u64),
+        ] {
+            check(&with(good), &Ok(()));
         }
         for old in [json!("2026-11-21T11:54:59Z"), json!("2026-11-21T12:00:00+01:00"), json!(1_795_262_099)] {
-            check(&with(old), Err(PayloadError::TooOld));
+            check(&with(old), &Err(PayloadError::TooOld));
         }
         for bad in [json!("2026-11-21T12:00:00"), json!(null), json!(true), json!("now"), json!(1e300)] {
-            check(&with(bad), Err(PayloadError::Member("timestamp")));
+            check(&with(bad), &Err(PayloadError::Member("timestamp")));
         }
-        check(&json!({"x509_csr": ""}), Err(PayloadError::Member("timestamp")));
-        check(&json!(["x509_csr"]), Err(PayloadError::NoObject));
+        check(&json!({"x509_csr": ""}), &Err(PayloadError::Member("timestamp")));
+        check(&json!(["x509_csr"]), &Err(PayloadError::NoObject));
     }
 
     #[test]
@@ -118,11 +125,11 @@ mod tests {
             payload[name] = value;
             payload
         };
-        check(&with("x509_csr", json!(null)), Err(PayloadError::Member("x509_csr")));
-        check(&with("x509_lifetime", json!(null)), Ok(()));
-        check(&with("x509_lifetime", json!(3600)), Ok(()));
+        check(&with("x509_csr", json!(null)), &Err(PayloadError::Member("x509_csr")));
+        check(&with("x509_lifetime", json!(null)), &Ok(()));
+        check(&with("x509_lifetime", json!(3600)), &Ok(()));
         for bad in [json!(0), json!(-1), json!(1.5), json!("hour"), json!(true)] {
-            check(&with("x509_lifetime", bad), Err(PayloadError::Member("x509_lifetime")));
+            check(&with("x509_lifetime", bad), &Err(PayloadError::Member("x509_lifetime")));
         }
     }
 }

@@ -1,7 +1,12 @@
 //! Fresh keys and certificates of a whole Core, and their form as Kubernetes objects.
 
+use std::path::Path;
+
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use serde_json::{Value, json};
 
 use crate::authority::{AuthorityError, since_1970};
@@ -77,7 +82,8 @@ impl Pki {
         let node_issuer_key = issuer_key.serialize_pem();
         let node_issuer = Issuer::new(issuer_params, issuer_key);
         let (web_certificate, web_key) = leaf("core", &service_names("core"), ExtendedKeyUsagePurpose::ServerAuth, &web_ca, now)?;
-        let (broker_certificate, broker_key) = leaf("broker", &service_names("broker"), ExtendedKeyUsagePurpose::ServerAuth, &node_root, now)?;
+        let (broker_certificate, broker_key) =
+            leaf("broker", &service_names("broker"), ExtendedKeyUsagePurpose::ServerAuth, &node_root, now)?;
         let (bridge_leaf, bridge_key) = leaf(BRIDGE_NAME, &[], ExtendedKeyUsagePurpose::ClientAuth, &node_issuer, now)?;
         Ok(Self {
             web_ca_certificate,
@@ -97,25 +103,52 @@ impl Pki {
         })
     }
 
+    /// Files of the Secret `core-pki`.
+    fn core_files(&self) -> Value {
+        json!({
+            "web.crt": self.web_certificate, "web.key": self.web_key, "web-ca.crt": self.web_ca_certificate,
+            "node-root.crt": self.node_root_certificate, "node-issuer.crt": self.node_issuer_certificate, "node-issuer.key": self.node_issuer_key,
+            "bridge.crt": self.bridge_certificate, "bridge.key": self.bridge_key,
+            "observation-ed25519.jwk": self.observation_keys[0].to_string(), "observation-p256.jwk": self.observation_keys[1].to_string(),
+        })
+    }
+
+    /// Files of the Secret `broker-pki`.
+    fn broker_files(&self) -> Value {
+        json!({"tls.crt": self.broker_certificate, "tls.key": self.broker_key, "ca.crt": self.node_root_certificate})
+    }
+
+    /// Writes what the two Pods mount into `core` and `broker` below `directory`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&self, directory: &Path) -> std::io::Result<()> {
+        for (folder, files) in [("core", self.core_files()), ("broker", self.broker_files())] {
+            let folder = directory.join(folder);
+            std::fs::create_dir_all(&folder)?;
+            for (name, content) in files.as_object().into_iter().flatten() {
+                std::fs::write(folder.join(name), content.as_str().unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    }
+
     /// One Kubernetes List: Secrets of Core and broker, and the ConfigMap `core-ca` in each namespace of `ca_namespaces`.
     #[must_use]
     pub fn to_list(&self, ca_namespaces: &[String]) -> Value {
         let mut items = vec![
-            object("Secret", "core-pki", NAMESPACE, "stringData", &json!({
-                "web.crt": self.web_certificate, "web.key": self.web_key, "web-ca.crt": self.web_ca_certificate,
-                "node-root.crt": self.node_root_certificate, "node-issuer.crt": self.node_issuer_certificate, "node-issuer.key": self.node_issuer_key,
-                "bridge.crt": self.bridge_certificate, "bridge.key": self.bridge_key,
-                "observation-ed25519.jwk": self.observation_keys[0].to_string(), "observation-p256.jwk": self.observation_keys[1].to_string(),
-            })),
-            object("Secret", "broker-pki", NAMESPACE, "stringData", &json!({
-                "tls.crt": self.broker_certificate, "tls.key": self.broker_key, "ca.crt": self.node_root_certificate,
-            })),
+            object("Secret", "core-pki", NAMESPACE, "stringData", &self.core_files()),
+            object("Secret", "broker-pki", NAMESPACE, "stringData", &self.broker_files()),
         ];
         let own_namespace = NAMESPACE.to_owned();
         let mut namespaces: Vec<&String> = std::iter::once(&own_namespace).chain(ca_namespaces).collect();
         namespaces.sort();
         namespaces.dedup();
-        items.extend(namespaces.into_iter().map(|namespace| object("ConfigMap", "core-ca", namespace, "data", &json!({"ca.crt": self.web_ca_certificate}))));
+        items.extend(
+            namespaces
+                .into_iter()
+                .map(|namespace| object("ConfigMap", "core-ca", namespace, "data", &json!({"ca.crt": self.web_ca_certificate}))),
+        );
         json!({"apiVersion": "v1", "kind": "List", "items": items})
     }
 }
@@ -143,7 +176,13 @@ fn authority(name: &str, now: Timestamp) -> Result<CertificateParams, PkiError> 
     Ok(params)
 }
 
-fn leaf(name: &str, dns_names: &[String], usage: ExtendedKeyUsagePurpose, issuer: &Issuer<'_, KeyPair>, now: Timestamp) -> Result<(String, String), PkiError> {
+fn leaf(
+    name: &str,
+    dns_names: &[String],
+    usage: ExtendedKeyUsagePurpose,
+    issuer: &Issuer<'_, KeyPair>,
+    now: Timestamp,
+) -> Result<(String, String), PkiError> {
     let mut params = named(name, now)?;
     for dns_name in dns_names {
         params.subject_alt_names.push(SanType::DnsName(dns_name.as_str().try_into()?));

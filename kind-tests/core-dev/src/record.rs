@@ -38,7 +38,15 @@ impl Record {
     }
 
     /// An HTTP request, with the status of the answer, or none where a fault kept it from being answered.
-    pub fn http(&self, now: Timestamp, service: &str, client: Option<&str>, request: &Request, status: Option<u16>, fault: Option<&str>) {
+    pub fn http(
+        &self,
+        now: Timestamp,
+        service: &str,
+        client: Option<&str>,
+        request: &Request,
+        status: Option<u16>,
+        fault: Option<&str>,
+    ) {
         self.add(&json!({
             "kind": "http", "at": now.to_string(), "service": service, "client": client, "method": request.method, "target": request.target,
             "headers": request.headers, "body": base64(&request.body), "text": std::str::from_utf8(&request.body).ok(), "status": status, "fault": fault,

@@ -26,7 +26,12 @@ impl Schemas {
     /// # Errors
     /// Never, unless this file is wrong.
     pub fn new() -> Result<Self, SchemaError> {
-        let compile = |schema: &Value| jsonschema::draft202012::options().should_validate_formats(false).build(schema).map_err(|error| SchemaError(error.to_string()));
+        let compile = |schema: &Value| {
+            jsonschema::draft202012::options()
+                .should_validate_formats(false)
+                .build(schema)
+                .map_err(|error| SchemaError(error.to_string()))
+        };
         Ok(Self { event: compile(&event_schema())?, observation: compile(&observation_schema())? })
     }
 

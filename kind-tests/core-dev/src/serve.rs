@@ -95,7 +95,7 @@ pub struct Arguments {
     #[arg(long, env = "TAPIR_CORE_ADMINISTRATOR_PASSWORD", default_value = "secret", hide_env_values = true)]
     pub administrator_password: String,
     /// Bytes that the record of received messages keeps.
-    #[arg(long, env = "TAPIR_CORE_RECORD_BYTES", default_value_t = 128 * 1024 * 1024)]
+    #[arg(long, env = "TAPIR_CORE_RECORD_BYTES", default_value_t = 64 * 1024 * 1024)]
     pub record_bytes: usize,
 }
 
@@ -121,9 +121,15 @@ pub struct Core {
 pub async fn start(arguments: &Arguments, shutdown: &CancellationToken) -> Result<Core> {
     let clock = Clock::system(arguments.clock_offset);
     let file = |name: &str| read(&arguments.pki, name);
-    let lifetimes = Lifetimes::new(arguments.certificate_lifetime, arguments.certificate_lifetime_minimum, arguments.certificate_lifetime_maximum);
+    let lifetimes = Lifetimes::new(
+        arguments.certificate_lifetime,
+        arguments.certificate_lifetime_minimum,
+        arguments.certificate_lifetime_maximum,
+    );
     let node_root = file("node-root.crt")?;
-    let authority = Authority::new(&file("node-issuer.crt")?, &file("node-issuer.key")?, &node_root, lifetimes, arguments.certificate_skew).context("reading the nodes' CA")?;
+    let authority =
+        Authority::new(&file("node-issuer.crt")?, &file("node-issuer.key")?, &node_root, lifetimes, arguments.certificate_skew)
+            .context("reading the nodes' CA")?;
     let observation_keys = [key(&file("observation-ed25519.jwk")?)?, key(&file("observation-p256.jwk")?)?];
     let nodeman = Nodeman::new(nodeman_settings(arguments, &observation_keys), authority, clock.clone());
     let aggrec = Aggrec::new(nodeman.clone(), &arguments.aggrec_url, clock.clone());
@@ -150,15 +156,29 @@ pub async fn start(arguments: &Arguments, shutdown: &CancellationToken) -> Resul
     let (bridge, bridge_task) = bridge::spawn(bridge_settings, parts, shutdown.clone());
 
     let (web_certificate, web_key) = (file("web.crt")?, file("web.key")?);
-    let control = Control { record: Arc::clone(&record), faults: faults.clone(), bridge: bridge.clone(), schemas: Schemas::new()?, clock: clock.clone() };
+    let control = Control {
+        record: Arc::clone(&record),
+        faults: faults.clone(),
+        bridge: bridge.clone(),
+        schemas: Schemas::new()?,
+        clock: clock.clone(),
+    };
     let disturbance = Disturbance { record, faults, clock: clock.clone() };
     let https = |name, client_ca: Option<&str>, handler: Handler| -> Result<Service> {
-        Ok(Service { name, handler, tls: Some(tls::server(&web_certificate, &web_key, client_ca, &clock)?), disturbance: Some(disturbance.clone()) })
+        Ok(Service {
+            name,
+            handler,
+            tls: Some(tls::server(&web_certificate, &web_key, client_ca, &clock)?),
+            disturbance: Some(disturbance.clone()),
+        })
     };
     let services = [
         (arguments.nodeman_listen, https("nodeman", None, Arc::new(move |request| nodeman.answer(request)))?),
         (arguments.aggrec_listen, https("aggrec", Some(&node_root), Arc::new(move |request| aggrec.answer(request)))?),
-        (arguments.control_listen, Service { name: "control", handler: Arc::new(move |request| control.answer(request)), tls: None, disturbance: None }),
+        (
+            arguments.control_listen,
+            Service { name: "control", handler: Arc::new(move |request| control.answer(request)), tls: None, disturbance: None },
+        ),
     ];
     let mut tasks = JoinSet::new();
     let mut addresses = Vec::new();

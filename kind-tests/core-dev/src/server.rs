@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -91,7 +91,14 @@ impl Service {
         let answer = fault.answer(request).unwrap_or_else(|| (self.handler)(request));
         let is_lost = fault.loses(request);
         record((!is_lost).then_some(answer.status));
-        tracing::info!(service = self.name, method = request.method, path = request.path(), status = answer.status, fault = fault_name, "Request answered");
+        tracing::info!(
+            service = self.name,
+            method = request.method,
+            path = request.path(),
+            status = answer.status,
+            fault = fault_name,
+            "Request answered"
+        );
         (!is_lost).then_some(answer)
     }
 }
@@ -110,7 +117,13 @@ impl Listener {
     /// # Errors
     /// When the address cannot be had.
     pub async fn bind(address: SocketAddr, service: Service) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
+        let socket = match TcpListener::bind(address).await {
+            // A machine without IPv6 has no "all addresses" of that kind.
+            Err(_) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await?
+            }
+            result => result?,
+        };
         let address = socket.local_addr()?;
         Ok(Self { socket, address, service })
     }
@@ -226,13 +239,17 @@ async fn exchange<Stream: AsyncRead + AsyncWrite + Unpin>(stream: Stream, servic
 async fn read(request: hyper::Request<Incoming>) -> io::Result<Request> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, MAXIMUM_BODY).collect().await.map_err(io::Error::other)?.to_bytes();
-    let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     Ok(Request { method: head.method.as_str().to_owned(), target, headers: headers.collect(), body: body.to_vec() })
 }
 
 fn response(answer: Answer, notify: Arc<Notify>) -> hyper::Response<AnswerBody> {
-    let mut response = hyper::Response::new(AnswerBody { content: Some(Bytes::from(answer.body)), notify: answer.closes.then_some(notify) });
+    let mut response =
+        hyper::Response::new(AnswerBody { content: Some(Bytes::from(answer.body)), notify: answer.closes.then_some(notify) });
     *response.status_mut() = hyper::StatusCode::from_u16(answer.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
         if let (Ok(name), Ok(value)) = (hyper::header::HeaderName::try_from(name), hyper::header::HeaderValue::try_from(value)) {

@@ -132,7 +132,9 @@ impl<'a> Reader<'a> {
         if !self.rest.starts_with(|first: char| first.is_ascii_lowercase() || first == '*') {
             return Err(Malformed);
         }
-        Ok(self.take_while(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || "_-.*".contains(character)).to_owned())
+        Ok(self
+            .take_while(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || "_-.*".contains(character))
+            .to_owned())
     }
 
     fn member(&mut self) -> Result<Member, Malformed> {
@@ -177,9 +179,10 @@ impl<'a> Reader<'a> {
                 _ => Err(Malformed),
             },
             '-' | '0'..='9' => self.number(),
-            first if first.is_ascii_alphabetic() || first == '*' => {
-                Ok(Item::Token(self.take_while(|character| character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(character)).to_owned()))
-            }
+            first if first.is_ascii_alphabetic() || first == '*' => Ok(Item::Token(
+                self.take_while(|character| character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(character))
+                    .to_owned(),
+            )),
             _ => Err(Malformed),
         }
     }
@@ -239,14 +242,39 @@ mod tests {
             let Some((_, Member::List(items, parameters))) = members.first() else { panic!("{text}") };
             assert_eq!(write_list(items, parameters), expected);
         };
-        check(r#"sig1=("content-type" "a");created=5;alg="ed25519";keyid="x""#, r#"("content-type" "a");created=5;alg="ed25519";keyid="x""#);
-        check(r#"s=(  "a"  "b";sf );x; y=?0;z=1.50;t=tok;b=:AA==:;q="\"""#, r#"("a" "b";sf);x;y=?0;z=1.50;t=tok;b=:AA==:;q="\"""#);
+        check(
+            r#"sig1=("content-type" "a");created=5;alg="ed25519";keyid="x""#,
+            r#"("content-type" "a");created=5;alg="ed25519";keyid="x""#,
+        );
+        check(
+            r#"s=(  "a"  "b";sf );x; y=?0;z=1.50;t=tok;b=:AA==:;q="\"""#,
+            r#"("a" "b";sf);x;y=?0;z=1.50;t=tok;b=:AA==:;q="\"""#,
+        );
         check("s=()", "()");
     }
 
     #[test]
     fn malformed_fields_are_refused() {
-        for text in ["=1", "A=1", "a=", "a=(", "a=(1", "a=(1 2", "a=\"x", "a=:AA:", "a=:AA", "a=1,", "a=1 b=2", "a=1;", "a=1;=2", "a=1234567890123456", "a=?2", "a=\u{e4}", "a=(\"x\"\"y\")", "a=1."] {
+        for text in [
+            "=1",
+            "A=1",
+            "a=",
+            "a=(",
+            "a=(1",
+            "a=(1 2",
+            "a=\"x",
+            "a=:AA:",
+            "a=:AA",
+            "a=1,",
+            "a=1 b=2",
+            "a=1;",
+            "a=1;=2",
+            "a=1234567890123456",
+            "a=?2",
+            "a=\u{e4}",
+            "a=(\"x\"\"y\")",
+            "a=1.",
+        ] {
             assert_eq!(dictionary(text), Err(Malformed), "{text}");
         }
         assert_eq!(dictionary(""), Ok(vec![]));

@@ -29,10 +29,12 @@ pub enum TlsError {
 /// When the PEM texts are unusable.
 pub fn server(certificate: &str, key: &str, client_ca: Option<&str>, clock: &Clock) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(clock.clone())).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(clock.clone()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
-        Some(pem) => builder.with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(Arc::new(roots(pem)?), provider).build()?),
+        Some(pem) => builder
+            .with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(Arc::new(roots(pem)?), provider).build()?),
     };
     let mut config = builder.with_single_cert(certificates(certificate)?, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -45,11 +47,14 @@ pub fn server(certificate: &str, key: &str, client_ca: Option<&str>, clock: &Clo
 /// When the PEM texts are unusable.
 pub fn client(ca: &str, identity: Option<(&str, &str)>, clock: &Clock) -> Result<Arc<rustls::ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_details(provider, Arc::new(clock.clone())).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder = rustls::ClientConfig::builder_with_details(provider, Arc::new(clock.clone()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
     let builder = builder.with_root_certificates(roots(ca)?);
     Ok(Arc::new(match identity {
         None => builder.with_no_client_auth(),
-        Some((chain, key)) => builder.with_client_auth_cert(certificates(chain)?, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?,
+        Some((chain, key)) => {
+            builder.with_client_auth_cert(certificates(chain)?, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?
+        }
     }))
 }
 

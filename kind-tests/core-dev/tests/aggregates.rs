@@ -52,7 +52,8 @@ fn usual_parameters() -> String {
 /// Signs in the order of `covered` with `parameters` as they are.
 fn sign(request: &mut Request, signer: &Signer, covered: &[&str], parameters: &str) {
     let list = format!("({}){parameters}", covered.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" "));
-    let mut base: String = covered.iter().map(|name| format!("\"{name}\": {}\n", request.header(name).unwrap_or_default())).collect();
+    let mut base: String =
+        covered.iter().map(|name| format!("\"{name}\": {}\n", request.header(name).unwrap_or_default())).collect();
     base.push_str(&format!("\"@signature-params\": {list}"));
     let signature = base64(&signer.sign(base.as_bytes()));
     request.headers.push(("signature-input".into(), format!("sig1={list}")));
@@ -103,7 +104,10 @@ fn every_required_header_is_missed() {
         request.headers.retain(|(key, _)| key != name);
         let answer = bench.aggrec.answer(&request);
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
-        assert_eq!((answer.status, &body["detail"][0]["loc"], &body["detail"][0]["type"]), (422, &json!(["header", name]), &json!("missing")));
+        assert_eq!(
+            (answer.status, &body["detail"][0]["loc"], &body["detail"][0]["type"]),
+            (422, &json!(["header", name]), &json!("missing"))
+        );
     }
 }
 
@@ -118,7 +122,11 @@ fn types_content_types_and_intervals_are_checked() {
         assert_eq!(refused(&|request| set(request, "content-type", content_type)).status, 422, "{content_type}");
     }
     assert_eq!(refused(&|request| set(request, "content-type", "application/binary")).status, 201);
-    check_detail(&refused(&|request| set(request, "aggregate-interval", "yesterday")), 422, "Invalid Aggregate-Interval: yesterday");
+    check_detail(
+        &refused(&|request| set(request, "aggregate-interval", "yesterday")),
+        422,
+        "Invalid Aggregate-Interval: yesterday",
+    );
     let answer = refused(&|request| set(request, "content-length", "3"));
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("Content-Length header"), "{}", answer.text());
@@ -128,7 +136,13 @@ fn types_content_types_and_intervals_are_checked() {
 fn malformed_signatures() {
     let bench = bench();
     let unverifiable = |answer: &Answer| check_detail(answer, 400, "Unable to verify HTTP signature");
-    for (name, value) in [("signature", "sig1=:not base64:"), ("signature", "sig1=\"text\""), ("signature", "="), ("signature-input", "sig1=("), ("signature-input", "sig1=\"x\"")] {
+    for (name, value) in [
+        ("signature", "sig1=:not base64:"),
+        ("signature", "sig1=\"text\""),
+        ("signature", "="),
+        ("signature-input", "sig1=("),
+        ("signature-input", "sig1=\"x\""),
+    ] {
         let mut request = bench.signed(|_| {});
         set(&mut request, name, value);
         unverifiable(&bench.aggrec.answer(&request));
@@ -172,7 +186,11 @@ fn signatures_that_do_not_verify() {
     invalid(&bench.aggrec.answer(&changed));
     let mut reordered = bench.signed(|_| {});
     let input = reordered.header("signature-input").unwrap();
-    set(&mut reordered, "signature-input", &input.replace(r#""content-type" "content-length""#, r#""content-length" "content-type""#));
+    set(
+        &mut reordered,
+        "signature-input",
+        &input.replace(r#""content-type" "content-length""#, r#""content-length" "content-type""#),
+    );
     invalid(&bench.aggrec.answer(&reordered));
     let mut twice = bench.signed(|_| {});
     let (input, signature) = (twice.header("signature-input").unwrap(), twice.header("signature").unwrap());
@@ -190,13 +208,16 @@ fn signatures_that_do_not_verify() {
 #[test]
 fn created_and_expires_bound_a_signature_in_time() {
     let bench = bench();
-    let at = |created: i64, more: &str| bench.with(&COVERED, &format!(r#";created={created};alg="ed25519";keyid="{NODE}"{more}"#));
+    let at =
+        |created: i64, more: &str| bench.with(&COVERED, &format!(r#";created={created};alg="ed25519";keyid="{NODE}"{more}"#));
     let now = now().as_second();
     for (created, more) in [(now + 6, ""), (now - 24 * 3600 - 1, "")] {
         check_detail(&at(created, more), 401, "Invalid HTTP signature");
     }
     check_detail(&at(now, &format!(";expires={}", now - 1)), 401, "Invalid HTTP signature");
-    for (created, more) in [(now + 5, String::new()), (now - 24 * 3600, String::new()), (now, format!(r#";expires={};nonce="n";tag="t""#, now + 10))] {
+    for (created, more) in
+        [(now + 5, String::new()), (now - 24 * 3600, String::new()), (now, format!(r#";expires={};nonce="n";tag="t""#, now + 10))]
+    {
         assert_eq!(at(created, &more).status, 201, "{created}{more}");
     }
 }
@@ -204,7 +225,11 @@ fn created_and_expires_bound_a_signature_in_time() {
 #[test]
 fn a_missing_or_unknown_algorithm_is_a_server_failure() {
     let bench = bench();
-    for parameters in [format!(r#";created={};keyid="{NODE}""#, now().as_second()), usual_parameters().replace("ed25519", "EdDSA"), usual_parameters().replace("ed25519", "hmac-sha256")] {
+    for parameters in [
+        format!(r#";created={};keyid="{NODE}""#, now().as_second()),
+        usual_parameters().replace("ed25519", "EdDSA"),
+        usual_parameters().replace("ed25519", "hmac-sha256"),
+    ] {
         let answer = bench.with(&COVERED, &parameters);
         check(&answer, 500, "Internal Server Error");
         assert!(answer.closes);

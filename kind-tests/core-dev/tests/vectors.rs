@@ -17,8 +17,12 @@ fn shape(body: &str) -> Value {
     let Some(members) = value.as_object_mut() else { return value };
     for (name, member) in members {
         match name.as_str() {
-            "x509_certificate" | "x509_ca_certificate" => *member = member.as_str().unwrap().matches("BEGIN CERTIFICATE").count().into(),
-            "x509_certificate_serial_number" => *member = member.as_str().unwrap().bytes().all(|byte| byte.is_ascii_digit()).into(),
+            "x509_certificate" | "x509_ca_certificate" => {
+                *member = member.as_str().unwrap().matches("BEGIN CERTIFICATE").count().into()
+            }
+            "x509_certificate_serial_number" => {
+                *member = member.as_str().unwrap().bytes().all(|byte| byte.is_ascii_digit()).into()
+            }
             "trusted_jwks" => {
                 let mut keys = member["keys"].as_array().unwrap().clone();
                 keys.sort_by_key(Value::to_string);
@@ -44,7 +48,8 @@ fn check_same(exchange: &Value, answer: &Answer) {
 
 /// A nodeman that trusts the recorded Core keys and holds the recorded node.
 fn recorded_nodeman(folder: &str, tags: &[&str]) -> Fixture {
-    let answer: Value = serde_json::from_str(vector_json(&format!("{folder}/enroll.json"))["response"]["body"].as_str().unwrap()).unwrap();
+    let answer: Value =
+        serde_json::from_str(vector_json(&format!("{folder}/enroll.json"))["response"]["body"].as_str().unwrap()).unwrap();
     let fixture = fixture_with(|settings| settings.trusted_keys = answer["trusted_jwks"]["keys"].as_array().unwrap().clone());
     let credentials = vector_json(&format!("{folder}/enrollment-credentials.json"));
     let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
@@ -102,7 +107,12 @@ fn creation_of_a_node() {
     assert_eq!((answer.status, answer.header("location")), (201, exchange["response"]["headers"]["location"].as_str()));
     let members = |text: &str| {
         let value: Value = serde_json::from_str(text).unwrap();
-        let key: Vec<(String, usize)> = value["key"].as_object().unwrap().iter().map(|(name, member)| (name.clone(), member.as_str().unwrap().len())).collect();
+        let key: Vec<(String, usize)> = value["key"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, member)| (name.clone(), member.as_str().unwrap().len()))
+            .collect();
         (value.as_object().unwrap().keys().cloned().collect::<Vec<_>>(), key, value["name"].clone(), value["nodeman_url"].clone())
     };
     assert_eq!(members(&answer.text()), members(exchange["response"]["body"].as_str().unwrap()));
@@ -124,7 +134,8 @@ fn aggregates_of_both_clients_and_their_metadata() {
     let recorded = vector_json("aggrec/get-metadata.json");
     let metadata = aggrec.answer(&request("GET", &location, ""));
     let expected = recorded["response"]["body"].as_str().unwrap().replace("6b00e4b06b10c5c654464191", id);
-    let (actual, expected): (Value, Value) = (serde_json::from_slice(&metadata.body).unwrap(), serde_json::from_str(&expected).unwrap());
+    let (actual, expected): (Value, Value) =
+        (serde_json::from_slice(&metadata.body).unwrap(), serde_json::from_str(&expected).unwrap());
     assert_eq!(actual, expected);
     assert_eq!(actual.as_object().unwrap().keys().collect::<Vec<_>>(), expected.as_object().unwrap().keys().collect::<Vec<_>>());
 

@@ -61,7 +61,8 @@ pub fn fixture_with(change: impl FnOnce(&mut Settings)) -> Fixture {
     let clock = Clock::manual(now());
     let pki = Pki::generate(now()).unwrap();
     let lifetimes = Lifetimes::new(7_776_000, Some(60), Some(7_776_000));
-    let authority = Authority::new(&pki.node_issuer_certificate, &pki.node_issuer_key, &pki.node_root_certificate, lifetimes, 0).unwrap();
+    let authority =
+        Authority::new(&pki.node_issuer_certificate, &pki.node_issuer_key, &pki.node_root_certificate, lifetimes, 0).unwrap();
     let mut settings = Settings {
         service_domain: "test.dnstapir.se".into(),
         mqtt_broker: "mqtts://mqtt.test.dnstapir.se:8883".into(),
