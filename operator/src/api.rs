@@ -3,6 +3,8 @@
 //! Only what the schema says is relied upon elsewhere: everything is bounded, defaults stand in the schema, and what the schema
 //! alone cannot say is a CEL rule whose message names the field and the remedy. `crds/` is generated from here.
 
+#![allow(unreachable_pub, reason = "KubeSchema copies each struct with its `pub` into a function body to make the schema")]
+
 pub mod edge;
 pub mod injection;
 pub mod policy;

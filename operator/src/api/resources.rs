@@ -78,7 +78,7 @@ fn default_memory_request() -> String {
 }
 
 fn default_cpu_limit() -> String {
-    "1".to_owned()
+    "500m".to_owned()
 }
 
 /// Twice what a full set of seen names, a full event queue and a large well-known list took together.
