@@ -30,8 +30,13 @@ pub struct Options {
     pub state_dir: PathBuf,
 }
 
+/// A task ended that never should: it panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("a task ended before shutdown")]
+pub struct TaskEnded;
+
 /// Runs until shutdown. Local files first: the zone stands before any connection is tried.
-pub async fn run(options: Options, shutdown: Shutdown) {
+pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskEnded> {
     let (mut loader, in_force) = Loader::new(options.config_file, &options.state_dir, instance::suffix());
     // Before the first reading, so that no change falls between.
     let directory = DirectoryWatch::new(loader.directory(), shutdown.reloads());
@@ -51,11 +56,15 @@ pub async fn run(options: Options, shutdown: Shutdown) {
     tasks.spawn(serve_http(http_listen, Arc::clone(&telemetry) as Arc<dyn Probe>, shutdown.clone()));
     tasks.spawn(loader.run(directory, telemetry, shutdown.clone()));
 
-    tokio::select! {
-        () = shutdown.requested() => {}
+    let outcome = tokio::select! {
+        biased;
+        () = shutdown.requested() => Ok(()),
         // None of them ends before shutdown, so one that did has panicked. The process ends, and who started it starts it anew.
-        ended = tasks.join_next() => tracing::error!(?ended, "a task ended, stopping the process"),
-    }
+        ended = tasks.join_next() => {
+            tracing::error!(?ended, "a task ended, stopping the process");
+            Err(TaskEnded)
+        }
+    };
     shutdown.trigger();
     let all = async {
         while tasks.join_next().await.is_some() {}
@@ -64,6 +73,7 @@ pub async fn run(options: Options, shutdown: Shutdown) {
     if timeout(FAREWELL, all).await.is_err() {
         tracing::warn!("some tasks did not end in time");
     }
+    outcome
 }
 
 async fn serve_http(mut listen: watch::Receiver<SocketAddr>, probe: Arc<dyn Probe>, shutdown: Shutdown) {

@@ -119,6 +119,7 @@ impl Engine {
                 self.telemetry.metrics.message("accepted");
                 self.observe(&message, now);
             }
+            Err(Reject::NotWanted) => self.telemetry.metrics.message(Reject::NotWanted.label()),
             Err(reject) => {
                 self.telemetry.metrics.message(reject.label());
                 tracing::warn!(reason = reject.label(), error = %reject, "message of Core refused");

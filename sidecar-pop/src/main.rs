@@ -41,7 +41,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::on_signals()?;
-        app::run(Options { config_file, state_dir }, shutdown).await;
+        app::run(Options { config_file, state_dir }, shutdown).await?;
         anyhow::Ok(())
     })
 }
