@@ -3,6 +3,7 @@
 //! Only what the schema says is relied upon elsewhere: everything is bounded, defaults stand in the schema, and what the schema
 //! alone cannot say is a CEL rule whose message names the field and the remedy. `crds/` is generated from here.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns of one type are no duplicates")]
 #![allow(unreachable_pub, reason = "KubeSchema copies each struct with its `pub` into a function body to make the schema")]
 
 pub mod edge;
@@ -13,8 +14,8 @@ pub mod schema;
 pub mod status;
 
 pub use edge::{
-    ConfigMapKey, CoreSpec, DeletionPolicy, EdmSpec, EnrollmentSpec, LocalReference, Notify, PopSpec, ResolverSpec, SecretKey, TapirEdge,
-    TapirEdgeSpec,
+    ConfigMapKey, CoreSpec, DeletionPolicy, EdmSpec, EnrollmentSpec, LocalReference, Notify, PopSpec, ResolverSpec, SecretKey,
+    TapirEdge, TapirEdgeSpec,
 };
 pub use injection::Injection;
 pub use policy::{TapirPolicy, TapirPolicySpec, TapirPolicyStatus};

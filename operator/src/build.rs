@@ -21,7 +21,9 @@ use crate::names;
 
 pub use binding::{binding, binding_name};
 pub use check::{InjectionError, validate_injection};
-pub use config::{ConfigBuildError, edm_config, edm_config_name, offboarded_edm_config, offboarded_pop_config, pop_config, pop_config_name};
+pub use config::{
+    ConfigBuildError, edm_config, edm_config_name, offboarded_edm_config, offboarded_pop_config, pop_config, pop_config_name,
+};
 pub use injection::{Images, InjectionBuildError, injection};
 
 /// An edge as far as it decides what is built.

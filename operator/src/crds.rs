@@ -60,14 +60,20 @@ mod tests {
                 "{{{{- /* Generated from operator/src/api; do not edit. */ -}}}}\n{}",
                 indented.replacen("metadata:\n", "metadata:\n  annotations:\n    helm.sh/resource-policy: keep\n", 1)
             );
-            for (path, wanted) in [(format!("crds/{file}"), plain), (format!("charts/tapir-operator-crds/templates/{file}"), chart)] {
+            for (path, wanted) in
+                [(format!("crds/{file}"), plain), (format!("charts/tapir-operator-crds/templates/{file}"), chart)]
+            {
                 let path = root.join(path);
                 if std::env::var_os("UPDATE_CRDS").is_some() {
                     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                     std::fs::write(&path, &wanted).unwrap();
                 }
                 let found = std::fs::read_to_string(&path).unwrap_or_default();
-                assert!(found == wanted, "{} differs from the types: run `UPDATE_CRDS=1 cargo test -p tapir-operator crds`", path.display());
+                assert!(
+                    found == wanted,
+                    "{} differs from the types: run `UPDATE_CRDS=1 cargo test -p tapir-operator crds`",
+                    path.display()
+                );
             }
         }
     }

@@ -1,15 +1,15 @@
 //! Checks an injection before it is written, against the very schema that the API server will hold it to, and beyond it for what only a
 //! Pod as a whole can say. A bad injection must be a condition of the edge, never a refused Pod.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use kube::CustomResourceExt as _;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::api::injection::{Container, Injection};
 use crate::api::TapirEdge;
+use crate::api::injection::{Container, Injection};
 
 /// What a Pod would refuse.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -69,11 +69,36 @@ pub fn validate_injection(injection: &Injection) -> Result<(), InjectionError> {
 /// # Errors
 /// The first place where the schema says no; unknown fields count, although the API server would only drop them.
 pub fn validate_value(value: &Value) -> Result<(), InjectionError> {
-    static SCHEMA: LazyLock<Option<Value>> = LazyLock::new(|| {
-        let definition = serde_json::to_value(TapirEdge::crd()).ok()?;
-        definition.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/injection").cloned()
-    });
     walk(value, SCHEMA.as_ref().ok_or(InjectionError::NoSchema)?, "")
+}
+
+static SCHEMA: LazyLock<Option<Value>> = LazyLock::new(|| {
+    let definition = serde_json::to_value(TapirEdge::crd()).ok()?;
+    definition.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/injection").cloned()
+});
+
+/// Compiled once: the check runs in every reconcile.
+static PATTERNS: LazyLock<BTreeMap<String, Regex>> = LazyLock::new(|| {
+    let mut found = BTreeMap::new();
+    if let Some(schema) = SCHEMA.as_ref() {
+        compile(schema, &mut found);
+    }
+    found
+});
+
+fn compile(schema: &Value, found: &mut BTreeMap<String, Regex>) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(pattern) = members.get("pattern").and_then(Value::as_str)
+                && let Ok(compiled) = Regex::new(pattern)
+            {
+                found.insert(pattern.to_owned(), compiled);
+            }
+            members.values().for_each(|value| compile(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| compile(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn walk(value: &Value, schema: &Value, path: &str) -> Result<(), InjectionError> {
@@ -108,7 +133,8 @@ fn walk(value: &Value, schema: &Value, path: &str) -> Result<(), InjectionError>
 }
 
 fn object(members: &Map<String, Value>, schema: &Value, path: &str) -> Result<(), InjectionError> {
-    let refuse = |name: &str, problem: &str| Err(InjectionError::Schema { path: format!("{path}.{name}"), problem: problem.to_owned() });
+    let refuse =
+        |name: &str, problem: &str| Err(InjectionError::Schema { path: format!("{path}.{name}"), problem: problem.to_owned() });
     let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
     for name in required {
         if !members.contains_key(name) {
@@ -136,7 +162,7 @@ fn bounds(size: u64, schema: &Value, [least, most]: [&str; 2]) -> Result<(), Str
 
 /// A pattern that does not compile matches nothing; a test compiles them all.
 fn matches(pattern: &str, text: &str) -> bool {
-    Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
+    PATTERNS.get(pattern).is_some_and(|pattern| pattern.is_match(text))
 }
 
 fn mounts(container: &Container, volumes: &BTreeSet<&str>) -> Result<(), InjectionError> {

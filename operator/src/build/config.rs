@@ -8,9 +8,9 @@ use std::net::{AddrParseError, IpAddr, SocketAddr};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
+use tapir_wire::config::ConfigError;
 use tapir_wire::config::edm::EdmConfig;
 use tapir_wire::config::pop::{self, PopConfig};
-use tapir_wire::config::ConfigError;
 use tapir_wire::node::paths::{EDM_CONFIG_FILE, POP_CONFIG_FILE, WELL_KNOWN_DOMAINS_FILE};
 
 use super::{Edge, owned, revision, unowned};
@@ -136,10 +136,9 @@ pub fn offboarded_pop_config(namespace: &str, edge: &str, present: Option<&Confi
 /// The revision that a rendered ConfigMap carries, as the sidecar will report it.
 #[must_use]
 pub fn revision_of(map: &ConfigMap) -> Option<String> {
-    file(Some(map), EDM_CONFIG_FILE)
-        .and_then(|text| EdmConfig::parse(text).ok())
-        .map(|parsed| parsed.config.revision)
-        .or_else(|| file(Some(map), POP_CONFIG_FILE).and_then(|text| PopConfig::parse(text).ok()).map(|parsed| parsed.config.revision))
+    file(Some(map), EDM_CONFIG_FILE).and_then(|text| EdmConfig::parse(text).ok()).map(|parsed| parsed.config.revision).or_else(
+        || file(Some(map), POP_CONFIG_FILE).and_then(|text| PopConfig::parse(text).ok()).map(|parsed| parsed.config.revision),
+    )
 }
 
 fn file<'a>(map: Option<&'a ConfigMap>, name: &str) -> Option<&'a str> {
@@ -156,14 +155,16 @@ fn pop_map(metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
 
 /// The revision covers the list too, so that `/status` shows which list is in force.
 fn edm_text(mut config: EdmConfig, list: Option<&[u8]>) -> Result<String, ConfigBuildError> {
-    let render = |config: &EdmConfig| config.to_toml().map_err(|source| ConfigBuildError::Render { file: EDM_CONFIG_FILE, source });
+    let render =
+        |config: &EdmConfig| config.to_toml().map_err(|source| ConfigBuildError::Render { file: EDM_CONFIG_FILE, source });
     config.revision = String::new();
     config.revision = revision([render(&config)?.as_bytes(), list.unwrap_or_default()]);
     render(&config)
 }
 
 fn pop_text(mut config: PopConfig) -> Result<String, ConfigBuildError> {
-    let render = |config: &PopConfig| config.to_yaml().map_err(|source| ConfigBuildError::Render { file: POP_CONFIG_FILE, source });
+    let render =
+        |config: &PopConfig| config.to_yaml().map_err(|source| ConfigBuildError::Render { file: POP_CONFIG_FILE, source });
     config.revision = String::new();
     config.revision = revision([render(&config)?.as_bytes()]);
     render(&config)

@@ -4,14 +4,15 @@
 //! `hostNetwork`, and naming them serves nobody.
 
 use tapir_wire::node::paths::{
-    EDM_CONFIG_DIRECTORY, EDM_CONFIG_FILE, EDM_STATE_DIRECTORY, POP_CONFIG_DIRECTORY, POP_CONFIG_FILE, POP_STATE_DIRECTORY, RUN_DIRECTORY,
+    EDM_CONFIG_DIRECTORY, EDM_CONFIG_FILE, EDM_STATE_DIRECTORY, POP_CONFIG_DIRECTORY, POP_CONFIG_FILE, POP_STATE_DIRECTORY,
+    RUN_DIRECTORY,
 };
 
 use super::volume;
 use crate::api::Resources;
 use crate::api::injection::{
-    Capabilities, Compute, Container, Dropped, FieldReference, PodField, PullPolicy, Quantities, SeccompProfile, SeccompType, SecurityContext,
-    TerminationMessagePolicy, Variable, VariableSource, VolumeMount,
+    Capabilities, Compute, Container, Dropped, FieldReference, PodField, PullPolicy, Quantities, SeccompProfile, SeccompType,
+    SecurityContext, TerminationMessagePolicy, Variable, VariableSource, VolumeMount,
 };
 
 /// `nonroot` by convention of images without a distribution.
