@@ -21,6 +21,9 @@ use crate::runner::{Watched, drive};
 /// How often Pods of a gone edge are counted.
 const RECOUNT: Duration = Duration::from_mins(1);
 
+/// While an edge is on its way out.
+const SOON: Duration = Duration::from_secs(2);
+
 /// Why something was not cleared away.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum LeftoverError {
@@ -51,8 +54,10 @@ pub async fn run(watched: Watched, context: Arc<Context>, stop: CancellationToke
 
 async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<Context>) -> Result<Action, LeftoverError> {
     let Some((namespace, edge)) = place(&map.metadata) else { return Ok(Action::await_change()) };
-    if edge_exists(&context, &namespace, &edge).await? {
-        return Ok(Action::requeue(RECOUNT));
+    match find_edge(&context, &namespace, &edge).await? {
+        Some(edge) if edge.metadata.deletion_timestamp.is_some() => return Ok(Action::requeue(SOON)),
+        Some(_) => return Ok(Action::requeue(RECOUNT)),
+        None => {}
     }
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
     let found = pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={edge}"))).await.map_err(LeftoverError::ListPods)?;
@@ -74,7 +79,7 @@ async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<Cont
 async fn identity(secret: Arc<PartialObjectMeta<Secret>>, context: Arc<Context>) -> Result<Action, LeftoverError> {
     let held = secret.finalizers().iter().any(|finalizer| finalizer == FINALIZER_IDENTITY);
     let Some((namespace, edge)) = place(&secret.metadata) else { return Ok(Action::await_change()) };
-    if !held || secret.metadata.deletion_timestamp.is_none() || edge_exists(&context, &namespace, &edge).await? {
+    if !held || secret.metadata.deletion_timestamp.is_none() || find_edge(&context, &namespace, &edge).await?.is_some() {
         return Ok(Action::await_change());
     }
     let secrets = Secrets::new(&context.client, &namespace, &edge);
@@ -92,7 +97,7 @@ fn place(metadata: &kube::api::ObjectMeta) -> Option<(String, String)> {
     Some((metadata.namespace.clone()?, metadata.labels.as_ref()?.get(LABEL_EDGE)?.clone()))
 }
 
-async fn edge_exists(context: &Context, namespace: &str, edge: &str) -> Result<bool, LeftoverError> {
+async fn find_edge(context: &Context, namespace: &str, edge: &str) -> Result<Option<PartialObjectMeta<TapirEdge>>, LeftoverError> {
     let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), namespace);
-    api.get_metadata_opt(edge).await.map(|found| found.is_some()).map_err(LeftoverError::FindEdge)
+    api.get_metadata_opt(edge).await.map_err(LeftoverError::FindEdge)
 }

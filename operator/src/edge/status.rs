@@ -34,7 +34,9 @@ pub(super) async fn update(api: &Api<TapirEdge>, edge: &TapirEdge, status: &Tapi
 
 /// Publishes an Event for each transition. A failure is logged only: Events are for people and may be lost.
 pub async fn publish<K: Resource<DynamicType = ()>>(recorder: &Recorder, object: &K, transitions: &[Transition]) {
-    for Transition { draft } in transitions {
+    // `Ready` only repeats the part that is not well, so only its good news are news.
+    let news = transitions.iter().filter(|transition| transition.draft.kind != "Ready" || transition.draft.truth == Truth::True);
+    for Transition { draft } in news {
         let event = Event {
             type_: if draft.truth == Truth::False { EventType::Warning } else { EventType::Normal },
             reason: draft.reason.clone(),

@@ -47,7 +47,7 @@ impl Census {
         if let Some(pods) = with(Cause::Collision) {
             return bad(
                 "Collision",
-                format!("{pods} not injected: a container or volume named tapir-… or a mount below /run/tapir stands in the way; rename it"),
+                format!("{pods} not injected: a container or volume named tapir-…, a mount below /run/tapir, or a kind of Pod that ends by itself stands in the way; change the Pod template"),
             );
         }
         if let Some(trouble) = living.iter().find_map(|pod| pod.trouble.as_ref().map(|trouble| (pod, trouble))) {

@@ -9,8 +9,6 @@ use tapir_wire::node::paths;
 pub(super) const SIDECARS: [&str; 2] = ["tapir-edm", "tapir-pop"];
 /// A volume that only our policy adds: tells our containers from others of the same name.
 const OUR_VOLUME: &str = "tapir-no-token";
-/// Where the API server would mount a token.
-const TOKEN_DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// How long a new binding may take until every API server knows it (they learn by watch).
 pub const PROPAGATION_SECONDS: i64 = 10;
 /// Reasons of a waiting container that are about its image.
@@ -102,17 +100,22 @@ fn injection(pod: &Pod, resolver: &str, created: Option<Timestamp>, binding_crea
     Injection::Not(if too_early { Cause::CreatedTooEarly } else { Cause::Skipped })
 }
 
-/// Names and paths that the policy would have to use.
+/// What the chart's admission policy leaves alone, as far as a Pod shows it: names and paths of ours, Pods that end, Pods of another kind.
+/// Where this is too narrow a Pod counts as skipped, which stops its replacement too.
 fn collides(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
-    let init = spec.init_containers.iter().flatten();
-    let mut containers = spec.containers.iter().chain(init.clone());
+    let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let ours = |name: &str| name.starts_with("tapir-");
-    // The API server itself mounts tokens into everybody's containers: only our other paths count.
-    let path = |mount: &str| mount != TOKEN_DIRECTORY && (mount == paths::RUN_DIRECTORY || mount.starts_with("/run/tapir/"));
+    let path = |mount: &str| {
+        let mount = mount.trim_end_matches('/').trim_start_matches("/var");
+        mount == paths::RUN_DIRECTORY || mount.starts_with("/run/tapir/")
+    };
     spec.volumes.iter().flatten().any(|volume| ours(&volume.name))
         || containers.clone().any(|container| ours(&container.name))
-        || containers.any(|container| container.volume_mounts.iter().flatten().any(|mount| path(mount.mount_path.trim_end_matches('/'))))
+        || containers.any(|container| container.volume_mounts.iter().flatten().any(|mount| path(&mount.mount_path)))
+        || spec.restart_policy.as_deref().is_some_and(|policy| policy != "Always")
+        || spec.os.as_ref().is_some_and(|os| os.name == "windows")
+        || pod.annotations().contains_key("kubernetes.io/config.mirror")
 }
 
 fn is_ready(pod: &Pod) -> bool {
