@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn what_is_understood() {
         let supervise = |command: &[&str], seconds| {
-            Ok(Arguments::Supervise { command: command.iter().map(OsString::from).collect(), grace: Duration::from_secs(seconds) })
+            Ok(Arguments::Supervise {
+                command: command.iter().map(OsString::from).collect(),
+                grace: Duration::from_secs(seconds),
+            })
         };
         check("-- /usr/bin/tapir-edm run", &supervise(&["/usr/bin/tapir-edm", "run"], 25));
         check("--grace 3 -- a -- --version", &supervise(&["a", "--", "--version"], 3));

@@ -71,7 +71,12 @@ fn advance(state: State, command: &[OsString], back_off: &mut BackOff) -> State 
             event(
                 Level::Warn,
                 "worker_ended",
-                &[("pid", worker.id().into()), end.field(), ("lifetime_ms", milliseconds(life)), ("restart_delay_ms", milliseconds(pause))],
+                &[
+                    ("pid", worker.id().into()),
+                    end.field(),
+                    ("lifetime_ms", milliseconds(life)),
+                    ("restart_delay_ms", milliseconds(pause)),
+                ],
             );
             State::StartAt(Instant::now() + pause)
         }
@@ -90,7 +95,11 @@ fn start(command: &[OsString], back_off: &mut BackOff) -> State {
         }
         Err(error) => {
             let pause = back_off.after(Duration::ZERO);
-            event(Level::Warn, "worker_not_started", &[("error", error.to_string().into()), ("restart_delay_ms", milliseconds(pause))]);
+            event(
+                Level::Warn,
+                "worker_not_started",
+                &[("error", error.to_string().into()), ("restart_delay_ms", milliseconds(pause))],
+            );
             State::StartAt(Instant::now() + pause)
         }
     }
@@ -112,7 +121,11 @@ fn ends_within(worker: &Worker, time: Duration, signals: &Option<Receiver<Signal
     let end = Instant::now() + time;
     loop {
         if let Some(end) = reap(Some(worker)) {
-            event(Level::Info, "worker_stopped", &[("pid", worker.id().into()), end.field(), ("lifetime_ms", milliseconds(worker.life()))]);
+            event(
+                Level::Info,
+                "worker_stopped",
+                &[("pid", worker.id().into()), end.field(), ("lifetime_ms", milliseconds(worker.life()))],
+            );
             return true;
         }
         let left = end.saturating_duration_since(Instant::now());

@@ -121,7 +121,10 @@ fn output(arguments: &[&str]) -> Output {
 fn version_and_commit_come_first() {
     let running = Running::script("sleep 100");
     let first = running.lines.recv_timeout(PATIENCE).unwrap();
-    assert!(first.contains(&format!(r#""version":"{}","commit":"{}""#, tapir_version::VERSION, tapir_version::COMMIT)), "{first}");
+    assert!(
+        first.contains(&format!(r#""version":"{}","commit":"{}""#, tapir_version::VERSION, tapir_version::COMMIT)),
+        "{first}"
+    );
     let version = output(&["--version"]);
     assert!(version.status.success());
     assert_eq!(String::from_utf8(version.stdout).unwrap(), format!("tapir-init {}\n", tapir_version::LONG));
@@ -189,7 +192,8 @@ fn other_signals_are_passed_on_and_end_nothing() {
     let script = "for s in HUP USR1 USR2; do trap \"echo heard $s\" $s; done; echo up; while :; do sleep 0.05; done";
     let mut running = Running::script(script);
     running.line("up");
-    for (signal, name) in [(Signal::SIGHUP, "HUP"), (Signal::SIGUSR1, "USR1"), (Signal::SIGUSR2, "USR2"), (Signal::SIGHUP, "HUP")] {
+    for (signal, name) in [(Signal::SIGHUP, "HUP"), (Signal::SIGUSR1, "USR1"), (Signal::SIGUSR2, "USR2"), (Signal::SIGHUP, "HUP")]
+    {
         running.signal(signal);
         running.line(&format!("heard {name}"));
     }
@@ -264,7 +268,9 @@ fn a_log_that_nobody_takes_ends_nothing() {
 
 #[test]
 fn kill_finds_the_worker_and_not_an_orphan() {
-    let running = Running::script("trap 'exit 5' USR1; sh -c 'sleep 5 >/dev/null 2>&1 & echo orphan $!'; echo up; while :; do sleep 0.05; done");
+    let running = Running::script(
+        "trap 'exit 5' USR1; sh -c 'sleep 5 >/dev/null 2>&1 & echo orphan $!'; echo up; while :; do sleep 0.05; done",
+    );
     let orphan = running.line("orphan ").split_off("orphan ".len());
     running.line("up");
     let supervisor = running.id().to_string();

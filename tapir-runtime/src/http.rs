@@ -189,4 +189,3 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Resp
 
 /// Bodies are short strings that are there as a whole.
 type Body = String;
-

@@ -112,7 +112,8 @@ pub fn spawn_with_capacity(settings: watch::Receiver<Option<MqttSettings>>, shut
     let (link_sender, link) = watch::channel(None);
     let publisher = MqttPublisher::new(link, state.clone());
     let metrics = MqttMetrics::default();
-    let outlets = connection::Outlets { incoming: incoming_sender, state: state_sender, link: link_sender, metrics: metrics.clone() };
-    let task = tokio::spawn(task::run(settings, outlets, shutdown));
+    let outlets =
+        connection::Outlets { incoming: incoming_sender, state: state_sender, link: link_sender, metrics: metrics.clone() };
+    let task = tokio::spawn(task::run(settings, std::sync::Arc::new(outlets), shutdown));
     MqttHandle { incoming, state, publisher, metrics, task }
 }

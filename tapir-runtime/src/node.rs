@@ -158,7 +158,8 @@ fn client_config(chain: &str, key: &str, anchors: &str) -> Result<ClientConfig, 
 }
 
 fn certificates(pem: &str, file: &'static str) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
-    let found = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(|error| unusable(file, error))?;
+    let found =
+        CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(|error| unusable(file, error))?;
     if found.is_empty() { Err(unusable(file, "no certificate in it")) } else { Ok(found) }
 }
 

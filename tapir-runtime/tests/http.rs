@@ -55,7 +55,13 @@ struct Server {
 
 fn limits() -> HttpLimits {
     let back_off = BackOff { min: Duration::from_millis(10), max: Duration::from_millis(50) };
-    HttpLimits { header_time: Duration::from_millis(300), connection_time: Duration::from_secs(2), connections: 4, back_off, ..HttpLimits::default() }
+    HttpLimits {
+        header_time: Duration::from_millis(300),
+        connection_time: Duration::from_secs(2),
+        connections: 4,
+        back_off,
+        ..HttpLimits::default()
+    }
 }
 
 async fn start(listen: &str) -> Server {
@@ -98,7 +104,10 @@ async fn the_four_paths() {
     server.probe.ready.store(true, Ordering::SeqCst);
     assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
     let status = get(address, "/status").await;
-    assert!(status.contains("content-type: application/json") && status.ends_with(r#"{"format":1,"component":"edm"}"#), "{status}");
+    assert!(
+        status.contains("content-type: application/json") && status.ends_with(r#"{"format":1,"component":"edm"}"#),
+        "{status}"
+    );
     let metrics = get(address, "/metrics").await;
     assert!(metrics.contains("content-type: application/openmetrics-text"), "{metrics}");
     assert!(metrics.contains("tapir_edm_frames_total 3\n") && metrics.contains("tapir_edm_build_info{version=\""), "{metrics}");

@@ -16,7 +16,10 @@ fn lines_are_json_and_the_first_tells_the_version() {
     }
     let records = |level: Option<&str>| {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "lines_are_json_and_the_first_tells_the_version", "--nocapture"]).env(CHILD, "1").env_remove("RUST_LOG");
+        command
+            .args(["--exact", "lines_are_json_and_the_first_tells_the_version", "--nocapture"])
+            .env(CHILD, "1")
+            .env_remove("RUST_LOG");
         match level {
             Some(level) => command.env("TAPIR_LOG", level),
             None => command.env_remove("TAPIR_LOG"),
@@ -30,7 +33,10 @@ fn lines_are_json_and_the_first_tells_the_version() {
     assert_eq!(plain.len(), 2, "{plain:?}");
     assert_eq!((&plain[0]["message"], &plain[0]["component"]), (&"starting".into(), &"tapir-edm".into()));
     assert_eq!((&plain[0]["version"], &plain[0]["commit"]), (&tapir_version::VERSION.into(), &tapir_version::COMMIT.into()));
-    assert_eq!((&plain[1]["message"], &plain[1]["frames"], &plain[1]["level"]), (&"frames taken".into(), &3.into(), &"INFO".into()));
+    assert_eq!(
+        (&plain[1]["message"], &plain[1]["frames"], &plain[1]["level"]),
+        (&"frames taken".into(), &3.into(), &"INFO".into())
+    );
     assert_eq!(records(Some("debug")).len(), 3);
     assert_eq!(records(Some("warn")).len(), 0);
     assert_eq!(records(Some("no=such=level")).len(), 2);

@@ -418,7 +418,9 @@ async fn nonsense_settings_are_a_state_and_not_the_end() {
     let mut without = scene.settings("node-a.test");
     without.tls = None;
     client.settings.send_replace(Some(without));
-    soon("error", client.handle.state.wait_for(|state| state.error.as_ref().is_some_and(|error| error.contains("TLS")))).await.unwrap();
+    soon("error", client.handle.state.wait_for(|state| state.error.as_ref().is_some_and(|error| error.contains("TLS"))))
+        .await
+        .unwrap();
     client.settings.send_replace(Some(scene.settings("node-a.test")));
     client.connected().await;
 }

@@ -5,6 +5,7 @@ mod support;
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use support::{Authority, write_node};
 use tapir_runtime::node::{MaterialError, NodeMaterial};
@@ -44,8 +45,11 @@ fn keys_are_optional_and_an_empty_file_is_a_missing_one() {
     let material = with(|folder| std::fs::write(folder.join("datakey.jwk"), "\n").unwrap()).unwrap();
     assert!(material.data_key.is_none());
     let material = with(|folder| {
-        std::fs::write(folder.join("trusted-jwks.json"), r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"core","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#)
-            .unwrap();
+        std::fs::write(
+            folder.join("trusted-jwks.json"),
+            r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"core","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+        )
+        .unwrap();
     })
     .unwrap();
     assert_eq!(material.trusted_keys.unwrap().len(), 1);
@@ -120,16 +124,18 @@ fn a_swap_while_loading_never_mixes_two_moments() {
         std::fs::rename(&temporary, volume.path().join("..data")).unwrap();
     };
     swap("..1");
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let (swaps, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                swap("..2");
-                swap("..1");
+            while !done.load(Ordering::Relaxed) {
+                swap(if swaps.fetch_add(1, Ordering::Relaxed) % 2 == 0 { "..2" } else { "..1" });
             }
         });
-        let results: Vec<_> = (0..500).map(|_| NodeMaterial::load(volume.path())).collect();
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut results = Vec::new();
+        while results.len() < 500 || swaps.load(Ordering::Relaxed) < 5000 {
+            results.push(NodeMaterial::load(volume.path()));
+        }
+        done.store(true, Ordering::Relaxed);
         for result in results {
             result.unwrap();
         }

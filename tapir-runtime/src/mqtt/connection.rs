@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -51,10 +52,22 @@ pub(super) enum Failure {
     SubscriptionTimeout,
     #[error("the broker closed the connection: {0}")]
     Closed(String),
+    #[error("the client library failed: {0}")]
+    Library(String),
 }
 
 /// Connects, subscribes, and keeps the connection until it fails or `stop` is cancelled. Then it is ended in order.
-pub(super) async fn run(settings: &MqttSettings, outlets: &Outlets, stop: &CancellationToken) -> Result<(), Failure> {
+///
+/// In a task of its own: should the client library panic over something that a broker sent, that is one more failed connection.
+pub(super) async fn run(settings: &MqttSettings, outlets: &Arc<Outlets>, stop: &CancellationToken) -> Result<(), Failure> {
+    let (settings, shared, stop) = (settings.clone(), Arc::clone(outlets), stop.clone());
+    let connection = tokio::spawn(async move { run_here(&settings, &shared, &stop).await });
+    let outcome = connection.await.unwrap_or_else(|error| Err(Failure::Library(error.to_string())));
+    outlets.link.send_replace(None);
+    outcome
+}
+
+async fn run_here(settings: &MqttSettings, outlets: &Outlets, stop: &CancellationToken) -> Result<(), Failure> {
     let (client, mut event_loop) = AsyncClient::builder(options(settings)?).capacity(REQUEST_CAPACITY).build();
     let (accepted, acceptance) = oneshot::channel();
     let ended = CancellationToken::new();
@@ -62,7 +75,7 @@ pub(super) async fn run(settings: &MqttSettings, outlets: &Outlets, stop: &Cance
 
     // Polling is never cancelled while the connection is wanted, because the library does not promise to survive that.
     let mut driving = std::pin::pin!(drive(&mut event_loop, outlets, accepted));
-    let outcome = tokio::select! {
+    tokio::select! {
         biased;
         failure = &mut driving => Err(failure),
         outcome = serve(settings, outlets, &client, acceptance, &ended, stop) => match outcome {
@@ -76,9 +89,7 @@ pub(super) async fn run(settings: &MqttSettings, outlets: &Outlets, stop: &Cance
             }
             Err(failure) => Err(failure),
         },
-    };
-    outlets.link.send_replace(None);
-    outcome
+    }
 }
 
 /// What happens beside the packets: wait for CONNACK, subscribe, announce, wait for `stop`. Tells whether there was a connection.
@@ -135,7 +146,9 @@ async fn drive(event_loop: &mut EventLoop, outlets: &Outlets, accepted: oneshot:
                 let topic = String::from_utf8_lossy(&publish.topic).into_owned();
                 deliver(Incoming { topic, payload: publish.payload.clone() }, outlets);
             }
-            Ok(Event::Incoming(Packet::Disconnect(disconnect))) => return Failure::Closed(format!("{:?}", disconnect.reason_code)),
+            Ok(Event::Incoming(Packet::Disconnect(disconnect))) => {
+                return Failure::Closed(format!("{:?}", disconnect.reason_code));
+            }
             Ok(Event::Outgoing(Outgoing::Disconnect)) => return Failure::Closed("at our own wish".to_owned()),
             Ok(_) => {}
             Err(error) => return Failure::Connection(Box::new(error)),
@@ -239,4 +252,3 @@ impl From<Qos> for rumqttc::QoS {
         }
     }
 }
-

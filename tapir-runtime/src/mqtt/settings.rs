@@ -45,7 +45,12 @@ pub struct MqttSettings {
 impl MqttSettings {
     /// Settings with the defaults of this product: keep-alive 30 s, clean start, no session kept, 256 KiB packets.
     #[must_use]
-    pub fn new(url: impl Into<String>, client_id: impl Into<String>, tls: Option<Arc<rustls::ClientConfig>>, generation: u64) -> Self {
+    pub fn new(
+        url: impl Into<String>,
+        client_id: impl Into<String>,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        generation: u64,
+    ) -> Self {
         Self {
             url: url.into(),
             client_id: client_id.into(),

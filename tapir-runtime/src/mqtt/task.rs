@@ -1,5 +1,7 @@
 //! Connection after connection, until shutdown.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -10,7 +12,7 @@ use super::{ConnectionState, MqttSettings};
 use crate::shutdown::Shutdown;
 
 /// Ends only at shutdown; if nobody can change the settings any more, the last ones stay.
-pub(super) async fn run(mut settings: watch::Receiver<Option<MqttSettings>>, outlets: Outlets, shutdown: Shutdown) {
+pub(super) async fn run(mut settings: watch::Receiver<Option<MqttSettings>>, outlets: Arc<Outlets>, shutdown: Shutdown) {
     while !shutdown.is_triggered() {
         let current = settings.borrow_and_update().clone();
         let changed = different(&mut settings, &current);
@@ -40,7 +42,7 @@ pub(super) async fn run(mut settings: watch::Receiver<Option<MqttSettings>>, out
 }
 
 /// One settings' life: connect again and again until `stop`.
-async fn keep(settings: &MqttSettings, outlets: &Outlets, stop: &CancellationToken) {
+async fn keep(settings: &MqttSettings, outlets: &Arc<Outlets>, stop: &CancellationToken) {
     let mut pauses = settings.back_off.start();
     while !stop.is_cancelled() {
         let started = Instant::now();
