@@ -49,12 +49,15 @@ fn unbound_does_what_the_policy_says_and_hears_of_changes_at_once() {
     // unbound asks by itself once a minute only, so what is quicker came by NOTIFY.
     let changed = Instant::now();
     let policy = "sources:\n- {name: deny, list: Deny, match: Subtree, inline: {names: [evil.lab]}}\n\
-                  - {name: allow, list: Allow, inline: {names: [ok.evil.lab]}}\ndeny: {action: NODATA}\n";
+                  - {name: allow, list: Allow, inline: {names: [ok.evil.lab, x.a.evil.lab]}}\ndeny: {action: NODATA}\n";
     pop.configure("two", policy);
     let empty = |answer: &String| rcode(answer) == "NOERROR" && answer.contains("ANSWER: 0");
     wait_for("www.evil.lab without data", || dig(port, &["www.evil.lab", "A"]), empty);
     assert!(empty(&dig(port, &["evil.lab", "A"])));
     assert!(dig(port, &["ok.evil.lab", "A"]).contains("192.0.2.1"), "an allowed name is not touched");
+    assert!(dig(port, &["x.a.evil.lab", "A"]).contains("192.0.2.1"));
+    assert!(empty(&dig(port, &["a.evil.lab", "A"])), "a name between an allowed one and the wildcard");
+    assert!(empty(&dig(port, &["y.a.evil.lab", "A"])), "a name beside an allowed one");
     assert!(changed.elapsed() < Duration::from_secs(20), "{:?}", changed.elapsed());
 
     // Killed and started anew with the same files: the same zone is the same serial.
