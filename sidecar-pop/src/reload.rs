@@ -131,7 +131,14 @@ impl Loader {
             Err(error) => error,
         };
         telemetry.metrics.load("config", "refused");
-        tracing::error!(error, "configuration refused, the last good one stays in force");
+        if self.file.exists() {
+            tracing::error!(error, "configuration refused, the last good one stays in force");
+        } else {
+            tracing::warn!(
+                error,
+                "no configuration there; what was in force stays, before the first one everything is answered SERVFAIL"
+            );
+        }
         telemetry.config_read(Some(error));
         if self.setup.borrow().is_none()
             && let Ok((setup, _)) = self.read_config(&self.last_good)
@@ -218,7 +225,7 @@ impl Loader {
             }
             Err(error) => {
                 telemetry.metrics.load("identity", "refused");
-                tracing::warn!(%error, "identity cannot be used, the last good one stays in force");
+                tracing::warn!(%error, "identity missing or unusable; the last good one stays, before the first one there is no connection to Core");
                 telemetry.identity_read(None, Some(error.to_string()));
             }
         }
