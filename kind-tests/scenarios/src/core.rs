@@ -27,7 +27,11 @@ pub fn create_node(name: &str) -> Result<String> {
 /// # Errors
 /// When it cannot be asked.
 pub fn dump() -> Result<Vec<Value>> {
-    control(&["dump"])?.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).context("a line of the dump")).collect()
+    control(&["dump"])?
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| serde_json::from_str(line).context("a line of the dump"))
+        .collect()
 }
 
 /// Makes the dev Core misbehave (`offline`, `nonsense`, `refuse`, `lose-answer`) or behave again (`none`).

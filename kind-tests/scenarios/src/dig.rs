@@ -27,7 +27,8 @@ pub enum Answer {
 pub fn dig(server: &str, name: &str) -> Result<Answer> {
     let at = format!("@{server}");
     let (namespace, pod) = TOOLS;
-    let mut command = vec!["--namespace", namespace, "exec", pod, "--", "dig", "+tries=1", "+time=2", "+noall", "+answer", "+comments"];
+    let mut command =
+        vec!["--namespace", namespace, "exec", pod, "--", "dig", "+tries=1", "+time=2", "+noall", "+answer", "+comments"];
     command.extend(at.split(' '));
     command.extend([name, "A"]);
     match cluster().kubectl(&command) {

@@ -47,12 +47,21 @@ fn collect(scenario: &str, namespaces: &[String]) {
     for namespace in namespaces.iter().map(String::as_str).chain(COMMON) {
         keep(format!("{namespace}.pods.txt"), &["--namespace", namespace, "describe", "pods"]);
         keep(format!("{namespace}.events.txt"), &["--namespace", namespace, "get", "events", "--sort-by=.lastTimestamp"]);
-        keep(format!("{namespace}.objects.yaml"), &["--namespace", namespace, "get", "tapiredges,tapirpolicies,configmaps,deployments,endpointslices", "--output=yaml"]);
+        keep(
+            format!("{namespace}.objects.yaml"),
+            &["--namespace", namespace, "get", "tapiredges,tapirpolicies,configmaps,deployments,endpointslices", "--output=yaml"],
+        );
         for pod in items(cluster.get(namespace, &["pods"]).ok().flatten()) {
             let pod_name = name(&pod);
             for container in all_containers(&pod) {
-                keep(format!("{namespace}.{pod_name}.{container}.log"), &["--namespace", namespace, "logs", &pod_name, "--container", &container, "--tail=2000"]);
-                keep(format!("{namespace}.{pod_name}.{container}.previous.log"), &["--namespace", namespace, "logs", &pod_name, "--container", &container, "--previous", "--tail=500"]);
+                keep(
+                    format!("{namespace}.{pod_name}.{container}.log"),
+                    &["--namespace", namespace, "logs", &pod_name, "--container", &container, "--tail=2000"],
+                );
+                keep(
+                    format!("{namespace}.{pod_name}.{container}.previous.log"),
+                    &["--namespace", namespace, "logs", &pod_name, "--container", &container, "--previous", "--tail=500"],
+                );
             }
         }
     }
@@ -60,5 +69,9 @@ fn collect(scenario: &str, namespaces: &[String]) {
 }
 
 fn all_containers(pod: &Value) -> Vec<String> {
-    ["initContainers", "containers"].iter().flat_map(|kind| pod["spec"][kind].as_array().into_iter().flatten()).map(|container| text(&container["name"])).collect()
+    ["initContainers", "containers"]
+        .iter()
+        .flat_map(|kind| pod["spec"][kind].as_array().into_iter().flatten())
+        .map(|container| text(&container["name"]))
+        .collect()
 }

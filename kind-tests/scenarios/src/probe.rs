@@ -39,8 +39,11 @@ impl Probe {
         cluster.kubectl(&["--namespace", namespace, "wait", "--for=condition=Ready", "pod/probe", "--timeout=60s"])?;
         let log = cluster.artifacts.join(format!("{namespace}.probe.jsonl"));
         let stream = cluster.kubectl_in_background(&["--namespace", namespace, "logs", "--follow", "probe"], &log)?;
-        let mut probe = Self { namespace: namespace.to_owned(), service: service.to_owned(), log, _stream: stream, endpoints: Vec::new() };
-        wait::until_true("the probe's first answers", Duration::from_secs(30), || Ok(probe.last()?["decided"].as_u64().unwrap_or(0) >= 20))?;
+        let mut probe =
+            Self { namespace: namespace.to_owned(), service: service.to_owned(), log, _stream: stream, endpoints: Vec::new() };
+        wait::until_true("the probe's first answers", Duration::from_secs(30), || {
+            Ok(probe.last()?["decided"].as_u64().unwrap_or(0) >= 20)
+        })?;
         probe.endpoints = probe.ready_endpoints()?;
         probe.verdict("before the disturbance")?;
         Ok(probe)

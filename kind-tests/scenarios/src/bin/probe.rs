@@ -44,7 +44,8 @@ fn main() -> ExitCode {
             count.fetch_add(1, Ordering::Relaxed);
         });
         if sent.is_multiple_of(PER_SECOND) {
-            let [answered, silent, wrong] = [&counts.answered, &counts.silent, &counts.wrong].map(|count| count.load(Ordering::Relaxed));
+            let [answered, silent, wrong] =
+                [&counts.answered, &counts.silent, &counts.wrong].map(|count| count.load(Ordering::Relaxed));
             let decided = answered + silent + wrong;
             let line = format!(r#"{{"sent":{sent},"decided":{decided},"silent":{silent},"wrong":{wrong}}}"#);
             if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {

@@ -32,10 +32,12 @@ fn resolves(scene: &Scene, pod: &Value) -> Result<Value> {
         if address.is_empty() {
             return Ok(None);
         }
-        let server = match pod["spec"]["containers"][0]["env"].as_array().and_then(|env| env.iter().find(|entry| entry["name"] == "PORT")) {
-            Some(port) => format!("{address} -p {}", text(&port["value"])),
-            None => address,
-        };
+        let server =
+            match pod["spec"]["containers"][0]["env"].as_array().and_then(|env| env.iter().find(|entry| entry["name"] == "PORT"))
+            {
+                Some(port) => format!("{address} -p {}", text(&port["value"])),
+                None => address,
+            };
         Ok(matches!(dig(&server, ASKED)?, Answer::Records(_)).then_some(now))
     })
 }
@@ -57,7 +59,10 @@ fn collisions_of_names_and_paths_are_admitted_without_sidecars() -> Result<()> {
 
     let mut same_path = resolver_pod(&scene, "same-path")?;
     same_path["spec"]["volumes"].as_array_mut().context("volumes")?.push(json!({"name": "mine", "emptyDir": {}}));
-    same_path["spec"]["containers"][0]["volumeMounts"].as_array_mut().context("mounts")?.push(json!({"name": "mine", "mountPath": "/run/tapir"}));
+    same_path["spec"]["containers"][0]["volumeMounts"]
+        .as_array_mut()
+        .context("mounts")?
+        .push(json!({"name": "mine", "mountPath": "/run/tapir"}));
 
     for pod in [same_container, same_volume, same_path] {
         let admitted = resolves(&scene, &pod)?;
@@ -75,7 +80,13 @@ fn host_network_is_injected_and_resolves() -> Result<()> {
     // Unsafe together with the host's network, and port 53 of the node is not ours to take.
     pod["spec"]["securityContext"]["sysctls"] = Value::Null;
     let configuration = cluster().get(&scene.namespace, &["configmaps"])?.context("ConfigMaps")?;
-    let configuration = configuration["items"].as_array().into_iter().flatten().find(|map| map["data"]["unbound.conf"].is_string()).context("unbound.conf")?.clone();
+    let configuration = configuration["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|map| map["data"]["unbound.conf"].is_string())
+        .context("unbound.conf")?
+        .clone();
     let moved = text(&configuration["data"]["unbound.conf"]).replace("server:", "server:\n  port: 5300");
     let mut data = configuration["data"].clone();
     data["unbound.conf"] = json!(moved);
@@ -152,7 +163,12 @@ fn no_api_token_is_visible_in_injected_containers() -> Result<()> {
     let volumes = admitted["spec"]["volumes"].as_array().context("volumes")?;
     let mut resolver_has_a_token = false;
     for container in admitted["spec"]["containers"].as_array().into_iter().flatten() {
-        let mount = container["volumeMounts"].as_array().into_iter().flatten().find(|mount| mount["mountPath"] == TOKEN_FOLDER).context("something is mounted there")?;
+        let mount = container["volumeMounts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|mount| mount["mountPath"] == TOKEN_FOLDER)
+            .context("something is mounted there")?;
         let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).context("its volume")?;
         let projected = volume["projected"].is_object();
         if text(&container["name"]).starts_with("tapir-") {

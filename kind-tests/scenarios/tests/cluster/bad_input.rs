@@ -55,9 +55,23 @@ fn credentials_that_were_used_up_elsewhere_are_refused_for_good() -> Result<()> 
 fn a_missing_policy_is_named_and_heals() -> Result<()> {
     let _guard = crate::shared();
     let scene = Scene::ready("nopolicy")?;
-    scene.kubectl(&["patch", "tapiredge", EDGE, "--type=merge", "--patch", r#"{"spec":{"pop":{"policyRef":{"name":"not-there"}}}}"#])?;
+    scene.kubectl(&[
+        "patch",
+        "tapiredge",
+        EDGE,
+        "--type=merge",
+        "--patch",
+        r#"{"spec":{"pop":{"policyRef":{"name":"not-there"}}}}"#,
+    ])?;
     scene.wait_condition("PolicyAccepted", "False", Some("PolicyMissing"))?;
-    scene.kubectl(&["patch", "tapiredge", EDGE, "--type=merge", "--patch", r#"{"spec":{"pop":{"policyRef":{"name":"default"}}}}"#])?;
+    scene.kubectl(&[
+        "patch",
+        "tapiredge",
+        EDGE,
+        "--type=merge",
+        "--patch",
+        r#"{"spec":{"pop":{"policyRef":{"name":"default"}}}}"#,
+    ])?;
     let mended = Instant::now();
     scene.wait_condition("PolicyAccepted", "True", None)?;
     assert!(mended.elapsed() < HEALS_WITHIN, "healing took {:?}", mended.elapsed());
@@ -83,7 +97,8 @@ fn two_edges_with_the_same_credentials_make_one_node() -> Result<()> {
     scene.apply_json(&twin)?;
     tapir_scenarios::wait::until_true("the second edge is told of the first", Duration::from_secs(60), || {
         let edge = cluster().get(&scene.namespace, &["tapiredge", "twin"])?.unwrap_or_default();
-        Ok(tapir_scenarios::objects::condition(&edge, "Enrolled").is_some_and(|(status, reason)| status == "False" && reason == "CredentialsShared"))
+        Ok(tapir_scenarios::objects::condition(&edge, "Enrolled")
+            .is_some_and(|(status, reason)| status == "False" && reason == "CredentialsShared"))
     })?;
     scene.wait_condition("Enrolled", "True", None)?;
     Ok(())

@@ -24,11 +24,16 @@ fn a_second_reconcile_of_a_converged_edge_issues_no_write() -> Result<()> {
     assert!(!before.is_empty(), "the audit log shows the writes of the first reconcile");
     // A label of the user's on the edge makes the operator look again.
     scene.kubectl(&["label", "tapiredge", EDGE, "scenario=look-again"])?;
-    let reconciles = |text: &str| text.lines().filter(|line| line.starts_with("tapir_operator_reconciles_total")).map(str::to_owned).collect::<Vec<_>>();
-    let metrics = || cluster().kubectl(&["get", "--raw", "/api/v1/namespaces/tapir-system/services/tapir-operator:http/proxy/metrics"]);
+    let reconciles = |text: &str| {
+        text.lines().filter(|line| line.starts_with("tapir_operator_reconciles_total")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let metrics =
+        || cluster().kubectl(&["get", "--raw", "/api/v1/namespaces/tapir-system/services/tapir-operator:http/proxy/metrics"]);
     let start = reconciles(&metrics()?);
     scene.kubectl(&["label", "tapiredge", EDGE, "scenario=and-again", "--overwrite"])?;
-    wait::until_true("another reconcile in the operator's metrics", Duration::from_secs(30), || Ok(reconciles(&metrics()?) != start))?;
+    wait::until_true("another reconcile in the operator's metrics", Duration::from_secs(30), || {
+        Ok(reconciles(&metrics()?) != start)
+    })?;
     std::thread::sleep(Duration::from_secs(2));
     let after = writes_of_operator(&scene.namespace)?;
     assert_eq!(after.len(), before.len(), "new writes: {:#?}", &after[before.len().min(after.len())..]);
@@ -45,5 +50,7 @@ fn writes_of_operator(namespace: &str) -> Result<Vec<String>> {
             && event["objectRef"]["namespace"] == namespace
             && matches!(event["verb"].as_str(), Some("create" | "update" | "patch" | "delete"))
     });
-    Ok(writes.map(|event| format!("{} {} {}", event["verb"], event["objectRef"]["resource"], event["objectRef"]["name"])).collect())
+    Ok(writes
+        .map(|event| format!("{} {} {}", event["verb"], event["objectRef"]["resource"], event["objectRef"]["name"]))
+        .collect())
 }

@@ -58,7 +58,9 @@ fn ends_enrolled_after_a_crash(point: &str) -> Result<()> {
     scene.wait_ready()?;
     let identity = cluster().get(&scene.namespace, &["secret", "demo-identity"])?.unwrap_or_default();
     assert_eq!(Some(identity["data"]["datakey.jwk"].clone()), held, "the key that was on record before the crash is the node's");
-    wait::until_true("the pending Secret goes", Duration::from_secs(30), || Ok(cluster().get(&scene.namespace, &["secret", "demo-pending"])?.is_none()))?;
+    wait::until_true("the pending Secret goes", Duration::from_secs(30), || {
+        Ok(cluster().get(&scene.namespace, &["secret", "demo-pending"])?.is_none())
+    })?;
     let secrets = items(cluster().get(&scene.namespace, &["secrets"])?);
     assert_eq!(secrets.iter().filter(|secret| name(secret).contains("identity")).count(), 1, "one identity");
     Ok(())

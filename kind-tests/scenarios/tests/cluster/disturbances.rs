@@ -13,7 +13,13 @@ const ASKED: &str = "www.example.se";
 const WORKERS: [&str; 2] = ["tapir-edm", "tapir-pop"];
 
 fn scale(namespace: &str, deployment: &str, replicas: u32) -> Result<()> {
-    cluster().kubectl(&["--namespace", namespace, "scale", &format!("deployment/{deployment}"), &format!("--replicas={replicas}")])?;
+    cluster().kubectl(&[
+        "--namespace",
+        namespace,
+        "scale",
+        &format!("deployment/{deployment}"),
+        &format!("--replicas={replicas}"),
+    ])?;
     let selector = "--output=jsonpath={.status.replicas}";
     wait::until_true("the scaled Deployment", Duration::from_secs(60), || {
         let now = cluster().kubectl(&["--namespace", namespace, "get", "deployment", deployment, selector])?;
@@ -34,7 +40,8 @@ impl ScaledDown {
 impl Drop for ScaledDown {
     fn drop(&mut self) {
         let _ = scale(self.0, self.1, 1);
-        let _ = cluster().kubectl(&["--namespace", self.0, "rollout", "status", &format!("deployment/{}", self.1), "--timeout=90s"]);
+        let _ =
+            cluster().kubectl(&["--namespace", self.0, "rollout", "status", &format!("deployment/{}", self.1), "--timeout=90s"]);
     }
 }
 
@@ -93,9 +100,16 @@ fn kill_workers_for(scene: &Scene, duration: Duration) -> Result<u32> {
             let kills: Vec<_> = pods
                 .iter()
                 .flat_map(|pod| WORKERS.map(|container| (pod, container)))
-                .map(|(pod, container)| threads.spawn(move || scene.kubectl(&["exec", pod, "--container", container, "--", "/usr/bin/tapir-init", "kill", "KILL"]).is_ok()))
+                .map(|(pod, container)| {
+                    threads.spawn(move || {
+                        scene
+                            .kubectl(&["exec", pod, "--container", container, "--", "/usr/bin/tapir-init", "kill", "KILL"])
+                            .is_ok()
+                    })
+                })
                 .collect();
-            killed += u32::try_from(kills.into_iter().filter_map(|kill| kill.join().ok()).filter(|killed| *killed).count()).unwrap_or(0);
+            killed += u32::try_from(kills.into_iter().filter_map(|kill| kill.join().ok()).filter(|killed| *killed).count())
+                .unwrap_or(0);
         });
         std::thread::sleep(Duration::from_secs(1).saturating_sub(round.elapsed()));
     }
@@ -129,11 +143,17 @@ fn a_deleted_identity_is_back_the_same_within_seconds() -> Result<()> {
     let deleted = Instant::now();
     scene.kubectl(&["delete", "secret", "demo-identity", "--wait=false"])?;
     wait::until_true("the identity is back", Duration::from_secs(20), || {
-        Ok(identity()?.is_some_and(|now| now["metadata"]["uid"] != before["metadata"]["uid"] && now["metadata"]["deletionTimestamp"].is_null() && now["data"] == before["data"]))
+        Ok(identity()?.is_some_and(|now| {
+            now["metadata"]["uid"] != before["metadata"]["uid"]
+                && now["metadata"]["deletionTimestamp"].is_null()
+                && now["data"] == before["data"]
+        }))
     })?;
     assert!(deleted.elapsed() < Duration::from_secs(10), "it took {:?}", deleted.elapsed());
     scene.wait_condition("Enrolled", "True", None)?;
-    wait::until_true("the rescue copy goes", Duration::from_secs(20), || Ok(cluster().get(&scene.namespace, &["secret", "demo-identity-rescue"])?.is_none()))?;
+    wait::until_true("the rescue copy goes", Duration::from_secs(20), || {
+        Ok(cluster().get(&scene.namespace, &["secret", "demo-identity-rescue"])?.is_none())
+    })?;
     probe.assert_endpoints_stay()?;
     probe.verdict("while the identity was deleted")
 }
@@ -168,18 +188,25 @@ fn a_sidecar_image_that_cannot_be_pulled_does_not_keep_a_new_pods_resolver_from_
         let mut arguments = operator.to_vec();
         arguments.push(&assignment);
         cluster().kubectl(&arguments)?;
-        cluster().kubectl(&["--namespace", "tapir-system", "rollout", "status", "deployment/tapir-operator", "--timeout=90s"]).map(|_| ())
+        cluster()
+            .kubectl(&["--namespace", "tapir-system", "rollout", "status", "deployment/tapir-operator", "--timeout=90s"])
+            .map(|_| ())
     };
     set("tapir.local/not-there:0")?;
     let outcome = (|| -> Result<()> {
-        wait::until_true("the new image in what is injected", Duration::from_secs(60), || Ok(scene.edge()?["status"]["injection"].to_string().contains("not-there")))?;
+        wait::until_true("the new image in what is injected", Duration::from_secs(60), || {
+            Ok(scene.edge()?["status"]["injection"].to_string().contains("not-there"))
+        })?;
         scene.kubectl(&["scale", "deployment/unbound", "--replicas=3"])?;
         scene.wait_condition("Injected", "False", Some("ImagePullFailed"))?;
         let pods = scene.pods()?;
         let waiting = pods.iter().find(|pod| !is_ready(pod)).context("the Pod whose sidecar cannot be pulled")?;
         let address = waiting["status"]["podIP"].as_str().unwrap_or_default().to_owned();
         let answer = tapir_scenarios::dig::dig(&address, ASKED)?;
-        assert!(matches!(answer, tapir_scenarios::dig::Answer::Records(_)), "its resolver answers in the Pod all the same: {answer:?}");
+        assert!(
+            matches!(answer, tapir_scenarios::dig::Answer::Records(_)),
+            "its resolver answers in the Pod all the same: {answer:?}"
+        );
         probe.assert_endpoints_stay()?;
         probe.verdict("while a sidecar image could not be pulled")
     })();
@@ -192,11 +219,14 @@ fn pods_that_were_never_injected_are_evicted_one_by_one_beside_another_ready_one
     let _guard = crate::shared();
     let scene = Scene::new("evict")?;
     let manifest = cluster().kubectl(&["kustomize", &cluster().repo.join("kind-tests/demo").to_string_lossy()])?;
-    let manifest = manifest.replace("tapir.local/unbound:dev", &cluster().image("unbound")?).replace("replicas: 2", "replicas: 3");
+    let manifest =
+        manifest.replace("tapir.local/unbound:dev", &cluster().image("unbound")?).replace("replicas: 2", "replicas: 3");
     let without_edge: String =
         manifest.split("\n---\n").filter(|document| !document.contains("kind: TapirEdge")).collect::<Vec<_>>().join("\n---\n");
     cluster().apply(&scene.namespace, &without_edge)?;
-    wait::until_true("three resolvers", Duration::from_secs(90), || Ok(scene.pods()?.iter().filter(|pod| is_ready(pod)).count() == 3))?;
+    wait::until_true("three resolvers", Duration::from_secs(90), || {
+        Ok(scene.pods()?.iter().filter(|pod| is_ready(pod)).count() == 3)
+    })?;
     assert!(scene.pods()?.iter().all(|pod| !is_injected(pod)));
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
     scene.credentials()?;

@@ -23,7 +23,9 @@ fn a_query_comes_back_from_core_as_a_changed_answer_within_ten_seconds() -> Resu
     let (server, name) = (scene.service_address()?, unique("loop"));
     let asked = Instant::now();
     assert!(matches!(dig(&server, &name)?, Answer::Records(_)), "the name exists in the test Internet");
-    wait::until_true("the policy's answer", Duration::from_secs(10), || Ok(dig(&server, &name)? == Answer::Status("NXDOMAIN".into())))?;
+    wait::until_true("the policy's answer", Duration::from_secs(10), || {
+        Ok(dig(&server, &name)? == Answer::Status("NXDOMAIN".into()))
+    })?;
     assert!(asked.elapsed() < Duration::from_secs(10), "the loop took {:?}", asked.elapsed());
     Ok(())
 }
@@ -38,7 +40,9 @@ fn an_allow_listed_looptest_name_is_never_blocked() -> Result<()> {
     assert!(matches!(dig(&server, allowed)?, Answer::Records(_)));
     assert!(matches!(dig(&server, &control)?, Answer::Records(_)));
     // Both went to Core in this order; when the second is blocked the first one's observation was here as well.
-    wait::until_true("the control name is blocked", Duration::from_secs(20), || Ok(dig(&server, &control)? == Answer::Status("NXDOMAIN".into())))?;
+    wait::until_true("the control name is blocked", Duration::from_secs(20), || {
+        Ok(dig(&server, &control)? == Answer::Status("NXDOMAIN".into()))
+    })?;
     let observed = core::dump()?.iter().any(|entry| entry.to_string().contains("allowed.from-edge.looptest"));
     assert!(observed || !core::dump()?.is_empty(), "Core recorded what the edge sent");
     for _ in 0..10 {
@@ -52,7 +56,9 @@ fn a_denied_name_is_blocked_before_any_observation_came() -> Result<()> {
     let _guard = crate::shared();
     let scene = Scene::ready("deny")?;
     let server = scene.service_address()?;
-    wait::until_true("the denied name is blocked", Duration::from_secs(20), || Ok(dig(&server, "denied.example.se")? == Answer::Status("NXDOMAIN".into())))?;
+    wait::until_true("the denied name is blocked", Duration::from_secs(20), || {
+        Ok(dig(&server, "denied.example.se")? == Answer::Status("NXDOMAIN".into()))
+    })?;
     assert!(matches!(dig(&server, "www.example.se")?, Answer::Records(_)), "other names are answered");
     Ok(())
 }
@@ -83,7 +89,8 @@ fn a_lone_pod_that_was_never_injected_is_reported_and_left_alone() -> Result<()>
     let _guard = crate::shared();
     let scene = Scene::new("lone")?;
     let manifest = cluster().kubectl(&["kustomize", &cluster().repo.join("kind-tests/demo").to_string_lossy()])?;
-    let manifest = manifest.replace("tapir.local/unbound:dev", &cluster().image("unbound")?).replace("replicas: 2", "replicas: 1");
+    let manifest =
+        manifest.replace("tapir.local/unbound:dev", &cluster().image("unbound")?).replace("replicas: 2", "replicas: 1");
     let without_edge: String =
         manifest.split("\n---\n").filter(|document| !document.contains("kind: TapirEdge")).collect::<Vec<_>>().join("\n---\n");
     cluster().apply(&scene.namespace, &without_edge)?;
