@@ -3,11 +3,12 @@
 //! Clocks of two machines are never compared. A candidate waits until it has itself seen the same record for as long
 //! as the holder asked for; a holder counts its own term from the moment *before* it sent the write that was accepted.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
 
 /// How long others wait after the last renewal that they saw. Twice the time limit of a call to Core, so that a call can
 /// always start within a fresh term and end before anybody else begins.

@@ -4,14 +4,14 @@
 
 mod lease;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::runtime::reflector::Lookup as _;
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub use lease::{LOOK_EVERY, MARGIN, Observer, RENEW_EVERY, Step, TERM, held_by, released};
@@ -113,7 +113,7 @@ impl Held {
             let until = *self.until.borrow();
             let renewal = tokio::select! {
                 renewal = self.renew() => renewal,
-                () = sleep_until(until.into()) => return End::Lost,
+                () = sleep_until(until) => return End::Lost,
             };
             match renewal {
                 Ok(()) => {}

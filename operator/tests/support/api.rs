@@ -1,0 +1,203 @@
+//! An API server in memory: objects as JSON, versions, preconditions, finalizers, merge patches. It can lose a write before or after it
+//! took effect, which is all that a crash or a broken connection looks like from outside.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+/// What happens to one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It never arrives.
+    BeforeEffect,
+    /// It takes effect and its answer is lost.
+    AfterEffect,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Value>,
+    version: u64,
+    writes: Vec<String>,
+    lose: Option<(usize, Loss)>,
+    /// Somebody else's write, slipped in before the write of that number.
+    intrude: Option<(usize, String, Value)>,
+    refuse_writes: bool,
+}
+
+/// The server; clones share it.
+#[derive(Clone, Default)]
+pub struct Server(Arc<Mutex<State>>);
+
+impl Server {
+    pub fn client(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await.unwrap();
+                let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+                let (status, answer) = server.answer(&parts.method, parts.uri.path(), &body);
+                Ok::<_, Infallible>(Response::builder().status(status).body(Body::from(serde_json::to_vec(&answer).unwrap())).unwrap())
+            }
+        });
+        Client::new(service, "dns")
+    }
+
+    pub fn put(&self, path: &str, object: Value) {
+        let mut state = self.0.lock().unwrap();
+        state.store(path, object);
+    }
+
+    pub fn get(&self, path: &str) -> Option<Value> {
+        self.0.lock().unwrap().objects.get(path).cloned()
+    }
+
+    /// Removes an object as if it had never had a finalizer.
+    pub fn destroy(&self, path: &str) {
+        self.0.lock().unwrap().objects.remove(path);
+    }
+
+    pub fn writes(&self) -> Vec<String> {
+        self.0.lock().unwrap().writes.clone()
+    }
+
+    pub fn forget_writes(&self) {
+        self.0.lock().unwrap().writes.clear();
+    }
+
+    /// Loses the write of this number, counted from now.
+    pub fn lose(&self, number: usize, loss: Loss) {
+        let mut state = self.0.lock().unwrap();
+        state.lose = Some((state.writes.len() + number, loss));
+    }
+
+    /// No write takes effect from now on.
+    pub fn refuse_writes(&self) {
+        self.0.lock().unwrap().refuse_writes = true;
+    }
+
+    pub fn intrude(&self, number: usize, path: &str, object: Value) {
+        let mut state = self.0.lock().unwrap();
+        state.intrude = Some((state.writes.len() + number, path.to_owned(), object));
+    }
+
+    /// Somebody deletes an object.
+    pub fn delete(&self, path: &str) {
+        self.0.lock().unwrap().delete(path, &Value::Null);
+    }
+
+    fn answer(&self, method: &Method, path: &str, body: &Value) -> (u16, Value) {
+        let mut state = self.0.lock().unwrap();
+        if method == Method::GET {
+            return state.objects.get(path).map_or_else(not_found, |object| (200, object.clone()));
+        }
+        let number = state.writes.len();
+        state.writes.push(format!("{method} {path}"));
+        if let Some((at, path, object)) = state.intrude.clone()
+            && at == number
+        {
+            state.intrude = None;
+            state.store(&path, object);
+        }
+        let loss = state.lose.filter(|(at, _)| *at == number).map(|(_, loss)| loss);
+        if loss == Some(Loss::BeforeEffect) || state.refuse_writes {
+            return failure(500, "InternalError");
+        }
+        let answer = match method.as_str() {
+            "POST" => state.create(path, body),
+            "PUT" => state.replace(path, body),
+            "PATCH" => state.patch(path, body),
+            "DELETE" => state.delete(path, body),
+            other => panic!("unexpected {other}"),
+        };
+        if loss == Some(Loss::AfterEffect) { failure(500, "InternalError") } else { answer }
+    }
+}
+
+impl State {
+    fn store(&mut self, path: &str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = format!("uid-{}", self.version).into();
+        }
+        self.objects.insert(path.to_owned(), object.clone());
+        object
+    }
+
+    fn create(&mut self, path: &str, body: &Value) -> (u16, Value) {
+        assert!(body["metadata"]["resourceVersion"].is_null(), "a new object carries a version");
+        let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
+        if self.objects.contains_key(&path) { failure(409, "AlreadyExists") } else { (201, self.store(&path, body.clone())) }
+    }
+
+    fn replace(&mut self, path: &str, body: &Value) -> (u16, Value) {
+        let Some(found) = self.objects.get(path) else { return not_found() };
+        assert!(body["metadata"]["resourceVersion"].is_string(), "a replacement without a version: {path}");
+        if found["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] {
+            return failure(409, "Conflict");
+        }
+        let stored = self.store(path, body.clone());
+        self.end(path, &stored);
+        (200, stored)
+    }
+
+    fn patch(&mut self, path: &str, body: &Value) -> (u16, Value) {
+        let Some(found) = self.objects.get(path) else { return not_found() };
+        let mut changed = found.clone();
+        if body["metadata"]["uid"].is_string() && body["metadata"]["uid"] != changed["metadata"]["uid"] {
+            return failure(409, "Conflict");
+        }
+        merge(&mut changed, body);
+        (200, self.store(path, changed))
+    }
+
+    fn delete(&mut self, path: &str, options: &Value) -> (u16, Value) {
+        let Some(found) = self.objects.get(path) else { return not_found() };
+        let wanted = &options["preconditions"]["resourceVersion"];
+        if wanted.is_string() && *wanted != found["metadata"]["resourceVersion"] {
+            return failure(409, "Conflict");
+        }
+        let mut object = found.clone();
+        object["metadata"]["deletionTimestamp"] = "2026-11-21T00:00:00Z".into();
+        let stored = self.store(path, object);
+        self.end(path, &stored);
+        (200, stored)
+    }
+
+    /// An object that was deleted goes with its last finalizer.
+    fn end(&mut self, path: &str, object: &Value) {
+        let held = object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
+        if object["metadata"]["deletionTimestamp"].is_string() && !held {
+            self.objects.remove(path);
+        }
+    }
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(members) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (name, value) in members {
+        merge(&mut target[name.as_str()], value);
+    }
+}
+
+fn not_found() -> (u16, Value) {
+    failure(404, "NotFound")
+}
+
+fn failure(code: u16, reason: &str) -> (u16, Value) {
+    (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason}))
+}
