@@ -94,6 +94,9 @@ pub enum Match {
 #[x_kube(validation = (
     "has(self.core) != has(self.inline)",
     "a source needs exactly one of core and inline: give core: {} for observations of DNS TAPIR Core, or inline.names"
+), validation = (
+    "!has(self.core) || self.list == 'Doubt'",
+    "a source with core must have list: Doubt: observations are no verdicts, the rules of spec.doubt decide on them"
 ))]
 pub struct Source {
     /// Unique name, shown where the source decided.

@@ -124,7 +124,7 @@ pub struct InlineSource {
 /// What the resolver does with a matching name. The order is that of restriction, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Action {
-    /// Answered as usual, but logged (`rpz-passthru.`).
+    /// Answered as usual: nothing is published for the name, so that a rule with this action exempts nobody from a stricter one.
     #[serde(rename = "PASSTHRU")]
     Passthru,
     /// Answered over TCP only (`rpz-tcp-only.`).
