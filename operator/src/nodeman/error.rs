@@ -168,4 +168,29 @@ mod tests {
         let NodemanError::Refused { detail, .. } = from_answer(400, long.as_bytes()) else { panic!("not refused") };
         assert!(detail.chars().count() <= LONGEST_DETAIL + 1 && detail.starts_with("a[31m"));
     }
+
+    /// Recorded answers of a real nodeman: each is understood, and none is taken for something that would burn an identity.
+    #[test]
+    fn recorded_refusals_are_understood() {
+        let text = include_str!("../../../tapir-wire/vectors/core/errors/nodeman.json");
+        let recorded: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+        assert!(!recorded.is_empty());
+        for exchange in recorded {
+            let case = exchange["case"].as_str().unwrap();
+            let status = u16::try_from(exchange["status"].as_u64().unwrap()).unwrap();
+            let expected = match case {
+                "enrol: no such node" | "renew: node deleted" => Refusal::UnknownNode,
+                "enrol: wrong enrolment key" => Refusal::InvalidEnrolmentSignature,
+                "enrol: data key signature missing" | "renew: wrong key" => Refusal::InvalidDataSignature,
+                "enrol: timestamp 301 s old" => Refusal::BadRequest,
+                "enrol: lifetime over the CA's maximum" => Refusal::LifetimeRefused,
+                "renew: node not enrolled yet" => Refusal::NotActivated,
+                "enrol: second time" => Refusal::AlreadyEnrolled,
+                "enrol: body is no JWS" | "enrol: CSR for another name" => Refusal::Temporary,
+                _ => Refusal::Other,
+            };
+            let error = from_answer(status, exchange["body"].as_str().unwrap().as_bytes());
+            assert_eq!(error.refusal(), Some(expected), "{case}: {error}");
+        }
+    }
 }

@@ -1,0 +1,250 @@
+//! Whole reconciles of an edge against an API server in memory: what converges, what is said about bad input, and that silence follows.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, dead_code)]
+
+mod support;
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use kube::core::DeserializeGuard;
+use kube::runtime::events::Recorder;
+use serde_json::{Value, json};
+use support::api::Server;
+use support::nodeman::Nodeman;
+use tapir_operator::edge::{Attempts, Context, EdgeError, Evictions, reconcile};
+use tapir_operator::identity::keeper::Keeper;
+use tapir_operator::leader::Leadership;
+use tapir_operator::settings::{Scope, Settings};
+use tapir_operator::sidecars::Board;
+use tapir_operator::telemetry::metrics::Metrics;
+
+const NODE: &str = "a.edge.test";
+const EDGE: &str = "/apis/dnstapir.se/v1alpha1/namespaces/dns/tapiredges/stockholm";
+const CREDENTIALS: &str = "/api/v1/namespaces/dns/secrets/enrol";
+const POLICY: &str = "/apis/dnstapir.se/v1alpha1/namespaces/dns/tapirpolicies/default";
+const BUNDLE: &str = "/api/v1/namespaces/dns/configmaps/core-ca";
+const NAMESPACE: &str = "/api/v1/namespaces/dns";
+const BINDING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings/dnstapir.dns.stockholm";
+const SETTLED_WITHIN: usize = 8;
+
+struct Scene {
+    server: Server,
+    nodeman: Nodeman,
+    context: Arc<Context>,
+}
+
+impl Scene {
+    /// An edge that lacks nothing but Pods.
+    async fn new() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let (server, nodeman) = (Server::default(), Nodeman::start(NODE).await);
+        server.put(NAMESPACE, json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "dns"}}));
+        server.put(EDGE, edge("stockholm", "2026-11-21T00:00:00Z"));
+        server.put(CREDENTIALS, secret(&nodeman.credentials(NODE)));
+        server.put(POLICY, json!({"kind": "TapirPolicy", "apiVersion": "dnstapir.se/v1alpha1", "metadata": {"name": "default", "namespace": "dns"},
+            "spec": {"sources": [{"name": "core", "list": "Doubt", "core": {}}]}}));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let ca = rcgen::CertificateParams::new(vec!["ca.test".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+        server.put(BUNDLE, json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "core-ca", "namespace": "dns"}, "data": {"ca.crt": ca}}));
+        let (client, metrics) = (server.client(), Metrics::default());
+        let settings = Settings {
+            edm_image: "registry.test/edm:1".into(),
+            pop_image: "registry.test/pop:1".into(),
+            scope: Scope::Namespaces(vec!["dns".into()]),
+            pod_name: "operator-0".into(),
+            pod_namespace: "tapir".into(),
+            admission_policy_name: "policy".into(),
+            http_listen: "[::]:8080".parse().unwrap(),
+        };
+        let context = Context {
+            keeper: Keeper { client: client.clone(), leadership: Leadership::for_tests(), metrics: metrics.clone() },
+            recorder: Recorder::new(client.clone(), "test".into()),
+            settings: Arc::new(settings),
+            board: Board::default(),
+            evictions: Evictions::default(),
+            attempts: Attempts::default(),
+            metrics,
+            client,
+        };
+        Self { server, nodeman, context: Arc::new(context) }
+    }
+
+    async fn once(&self, path: &str) -> Result<(), EdgeError> {
+        let Some(edge) = self.server.get(path) else { return Ok(()) };
+        let edge: DeserializeGuard<_> = serde_json::from_value(edge).unwrap();
+        reconcile(Arc::new(edge), Arc::clone(&self.context)).await.map(drop)
+    }
+
+    /// Reconciles until a round writes nothing.
+    async fn settle(&self, path: &str) {
+        for _ in 0..SETTLED_WITHIN {
+            self.server.forget_writes();
+            self.once(path).await.unwrap();
+            if self.server.writes().is_empty() {
+                return;
+            }
+        }
+        panic!("still writing: {:?}", self.server.writes());
+    }
+
+    fn reason(&self, path: &str, kind: &str) -> (String, String) {
+        let edge = self.server.get(path).unwrap();
+        let conditions = edge["status"]["conditions"].as_array().unwrap().clone();
+        let condition = conditions.iter().find(|condition| condition["type"] == kind).unwrap();
+        (condition["status"].as_str().unwrap().to_owned(), condition["reason"].as_str().unwrap().to_owned())
+    }
+
+    /// The condition while something is wrong, then its healing.
+    async fn check_bad(&self, kind: &str, reason: &str, heal: impl FnOnce(&Self)) {
+        self.settle(EDGE).await;
+        assert_eq!(self.reason(EDGE, kind), ("False".to_owned(), reason.to_owned()));
+        assert_eq!(self.reason(EDGE, "Ready").0, "False");
+        heal(self);
+        self.settle(EDGE).await;
+        assert_eq!(self.reason(EDGE, kind).0, "True", "{kind} after {reason}");
+    }
+}
+
+fn edge(name: &str, created: &str) -> Value {
+    json!({"kind": "TapirEdge", "apiVersion": "dnstapir.se/v1alpha1",
+        "metadata": {"name": name, "namespace": "dns", "generation": 1, "creationTimestamp": created},
+        "spec": {"enrollment": {"credentialsSecretRef": {"name": "enrol"}}, "core": {"caBundle": {"configMapRef": {"name": "core-ca"}}},
+            "resolver": {"container": "unbound"}, "pop": {"policyRef": {"name": "default"}}}})
+}
+
+fn secret(text: &str) -> Value {
+    json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "enrol", "namespace": "dns"}, "data": {"credentials.json": BASE64_STANDARD.encode(text)}})
+}
+
+fn pod(name: &str, container: &str) -> (String, Value) {
+    let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "namespace": "dns", "labels": {"dnstapir.se/edge": "stockholm"},
+        "creationTimestamp": "2026-11-21T00:00:00Z"}, "spec": {"containers": [{"name": container}]}});
+    (format!("/api/v1/namespaces/dns/pods/{name}"), pod)
+}
+
+#[tokio::test]
+async fn a_new_edge_converges_and_then_writes_nothing() {
+    let scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(EDGE, "Enrolled").0, "True");
+    assert_eq!(scene.reason(EDGE, "CertificateValid").0, "True");
+    assert_eq!(scene.reason(EDGE, "PolicyAccepted").0, "True");
+    assert_eq!(scene.reason(EDGE, "Injected"), ("False".to_owned(), "NoPods".to_owned()));
+    assert!(scene.server.get(BINDING).is_some());
+    let edge = scene.server.get(EDGE).unwrap();
+    assert_eq!((&edge["status"]["node"]["name"], &edge["status"]["observedGeneration"]), (&json!(NODE), &json!(1)));
+    scene.once(EDGE).await.unwrap();
+    assert_eq!(scene.server.writes(), [""; 0]);
+    assert_eq!(scene.nodeman.answers(), ["enroll 200"]);
+}
+
+#[tokio::test]
+async fn the_binding_waits_for_the_injection() {
+    let scene = Scene::new().await;
+    scene.once(EDGE).await.unwrap();
+    scene.once(EDGE).await.unwrap();
+    assert!(scene.server.get(EDGE).unwrap()["status"]["injection"].is_object() && scene.server.get(BINDING).is_none());
+    scene.once(EDGE).await.unwrap();
+    assert!(scene.server.get(BINDING).is_some());
+}
+
+#[tokio::test]
+async fn missing_credentials_heal() {
+    let scene = Scene::new().await;
+    scene.server.destroy(CREDENTIALS);
+    let text = scene.nodeman.credentials(NODE);
+    scene.check_bad("Enrolled", "CredentialsMissing", |scene| scene.server.put(CREDENTIALS, secret(&text))).await;
+}
+
+#[tokio::test]
+async fn malformed_credentials_heal() {
+    let scene = Scene::new().await;
+    scene.server.put(CREDENTIALS, secret("certainly no JSON"));
+    let text = scene.nodeman.credentials(NODE);
+    scene.check_bad("Enrolled", "CredentialsInvalid", |scene| scene.server.put(CREDENTIALS, secret(&text))).await;
+}
+
+#[tokio::test]
+async fn a_missing_policy_heals() {
+    let scene = Scene::new().await;
+    let policy = scene.server.get(POLICY).unwrap();
+    scene.server.destroy(POLICY);
+    scene.check_bad("PolicyAccepted", "PolicyMissing", |scene| scene.server.put(POLICY, policy)).await;
+}
+
+#[tokio::test]
+async fn a_missing_bundle_heals() {
+    let scene = Scene::new().await;
+    let bundle = scene.server.get(BUNDLE).unwrap();
+    scene.server.destroy(BUNDLE);
+    scene.check_bad("Enrolled", "CaBundleInvalid", |scene| scene.server.put(BUNDLE, bundle)).await;
+}
+
+#[tokio::test]
+async fn a_pod_without_the_resolver_s_container_is_named() {
+    let scene = Scene::new().await;
+    let (path, pod) = pod("p", "named");
+    scene.server.put(&path, pod);
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(EDGE, "Injected"), ("False".to_owned(), "ResolverContainerMissing".to_owned()));
+}
+
+#[tokio::test]
+async fn core_is_asked_again_only_after_a_pause_whatever_happens_meanwhile() {
+    for (fault, reason) in [((503, "busy"), "NodemanUnreachable"), ((200, "<html>"), "NodemanNonsense"), ((404, r#"{"detail":"Not Found"}"#), "NodemanRefused")] {
+        let scene = Scene::new().await;
+        scene.nodeman.fault(Some(fault));
+        for _ in 0..20 {
+            scene.once(EDGE).await.unwrap();
+        }
+        assert_eq!(scene.reason(EDGE, "Enrolled"), ("False".to_owned(), reason.to_owned()));
+        assert_eq!(scene.nodeman.answers().len(), 1, "{reason}: a busy loop");
+    }
+}
+
+#[tokio::test]
+async fn of_two_edges_with_the_same_credentials_the_older_one_is_the_node() {
+    const SECOND: &str = "/apis/dnstapir.se/v1alpha1/namespaces/dns/tapiredges/another";
+    let scene = Scene::new().await;
+    scene.server.put(SECOND, edge("another", "2026-11-21T00:00:01Z"));
+    // The younger one comes to its reconcile first.
+    scene.settle(SECOND).await;
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(SECOND, "Enrolled").1, "CredentialsShared");
+    assert_eq!(scene.reason(EDGE, "Enrolled").1, "Enrolled");
+    assert_eq!(scene.nodeman.answers(), ["enroll 200"]);
+}
+
+#[tokio::test]
+async fn deleting_an_edge_disables_its_sidecars_and_keeps_its_identity() {
+    let scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    let identity = scene.server.get("/api/v1/namespaces/dns/secrets/stockholm-identity").unwrap()["data"].clone();
+    scene.server.delete(EDGE);
+    scene.once(EDGE).await.unwrap();
+    let edge = scene.server.get(EDGE);
+    // A merge patch that empties the finalizers ends the object; this server leaves that to the next look.
+    assert!(edge.is_none_or(|edge| edge["metadata"]["finalizers"] == json!([])));
+    assert!(scene.server.get(BINDING).is_none());
+    let map = scene.server.get("/api/v1/namespaces/dns/configmaps/stockholm-edm").unwrap();
+    assert!(map["data"]["edm.toml"].as_str().unwrap().contains("disabled = true"), "{map}");
+    assert_eq!(map["metadata"]["labels"]["dnstapir.se/offboarded"], "true");
+    assert_eq!(scene.server.get("/api/v1/namespaces/dns/secrets/stockholm-identity").unwrap()["data"], identity);
+}
+
+#[tokio::test]
+async fn nothing_secret_leaves_the_secrets() {
+    let scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    let identity = scene.server.get("/api/v1/namespaces/dns/secrets/stockholm-identity").unwrap();
+    let decode = |member: &str| String::from_utf8(BASE64_STANDARD.decode(identity["data"][member].as_str().unwrap()).unwrap()).unwrap();
+    let private = serde_json::from_str::<Value>(&decode("datakey.jwk")).unwrap()["d"].as_str().unwrap().to_owned();
+    let tls = decode("tls.key").lines().nth(1).unwrap().to_owned();
+    let everything = scene.server.dump_without("/secrets/") + &scene.context.metrics.render();
+    assert!(everything.contains(NODE));
+    for secret in [private, tls, decode("cryptopan.key")] {
+        assert!(!everything.contains(&secret));
+    }
+}
