@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,24 +49,24 @@ pub(crate) fn up(name: &ClusterName) -> Result<()> {
     let images = images::build(&["coredns", "pause"])?;
 
     let step = Step::begin(format!("start cluster {}", name.as_str()));
-    start(name, &layout, &tools, &images)?;
-    wait_for("API server", Duration::from_secs(120), || ask(&layout, &tools, &["get", "--raw", "/readyz"]))?;
+    let mut node = start(name, &layout, &tools, &images)?;
+    wait_for("API server", Duration::from_secs(120), || ask(&mut node, &layout, &tools, &["get", "--raw", "/readyz"]))?;
     for image in &images {
         import(name, &image.written.reference, &image.archive)?;
     }
     addons::apply(&mut kubectl_command(&layout, &tools), &images)?;
     wait_for("node Ready", Duration::from_secs(120), || {
-        ask(&layout, &tools, &["wait", "--for=condition=Ready", "node", "--all", "--timeout=2s"])
+        ask(&mut node, &layout, &tools, &["wait", "--for=condition=Ready", "node", "--all", "--timeout=2s"])
     })?;
     wait_for("cluster DNS", Duration::from_secs(120), || {
-        ask(&layout, &tools, &["--namespace=kube-system", "rollout", "status", "deployment/coredns", "--timeout=2s"])
+        ask(&mut node, &layout, &tools, &["--namespace=kube-system", "rollout", "status", "deployment/coredns", "--timeout=2s"])
     })?;
     fs::write(layout.finished(), "").context("noting that the cluster is up")?;
     step.end();
     Ok(())
 }
 
-fn start(name: &ClusterName, layout: &Layout, tools: &NodeTools, images: &[Image]) -> Result<()> {
+fn start(name: &ClusterName, layout: &Layout, tools: &NodeTools, images: &[Image]) -> Result<Child> {
     fs::create_dir_all(layout.logs()).with_context(|| format!("creating {}", layout.logs().display()))?;
     let temporary = layout.folder.join("tmp");
     fs::create_dir_all(&temporary).context("creating the folder for temporary files")?;
@@ -93,7 +93,7 @@ fn start(name: &ClusterName, layout: &Layout, tools: &NodeTools, images: &[Image
 }
 
 /// Pid 1 of the node is this very program under another subcommand, so there is nothing more to build or to find.
-fn spawn(layout: &Layout, listener: TcpListener) -> Result<()> {
+fn spawn(layout: &Layout, listener: TcpListener) -> Result<Child> {
     let log = File::create(layout.logs().join("node.log")).context("creating the node's log")?;
     // A copy, because a build may replace the original while the node runs.
     let program = layout.folder.join("node");
@@ -108,8 +108,7 @@ fn spawn(layout: &Layout, listener: TcpListener) -> Result<()> {
         .stdin(Stdio::from(OwnedFd::from(listener)))
         .stdout(log.try_clone().context("sharing the node's log")?)
         .stderr(log);
-    command.spawn().context("starting the node with setsid and unshare")?;
-    Ok(())
+    command.spawn().context("starting the node with setsid and unshare")
 }
 
 pub(crate) fn down(name: &ClusterName) -> Result<()> {
@@ -124,16 +123,16 @@ pub(crate) fn down(name: &ClusterName) -> Result<()> {
     // First, so that whatever is interrupted from here on is no longer taken for a cluster that is up.
     super::remove_if_there(&layout.finished())?;
     let limit = Instant::now() + Duration::from_secs(60);
-    loop {
+    // A process that is just being replaced by the program that it starts shows no command line: once is not enough to be sure.
+    let mut nobody = 0;
+    while nobody < 3 {
         let processes = find::processes(&layout.folder);
-        if processes.is_empty() {
-            break;
-        }
+        nobody = if processes.is_empty() { nobody + 1 } else { 0 };
         if Instant::now() > limit {
             bail!("processes {processes:?} of the node do not end");
         }
         processes.kill();
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(20));
     }
     groups.remove()?;
     match fs::remove_dir_all(&layout.folder) {
@@ -211,8 +210,8 @@ fn kubectl_command(layout: &Layout, tools: &NodeTools) -> Command {
 }
 
 /// Asks by `kubectl`, as long as there is somebody to ask: a node whose pid 1 is gone will never become ready; its log says why.
-fn ask(layout: &Layout, tools: &NodeTools, arguments: &[&str]) -> Result<Result<String, String>> {
-    if find::processes(&layout.folder).is_empty() {
+fn ask(node: &mut Child, layout: &Layout, tools: &NodeTools, arguments: &[&str]) -> Result<Result<String, String>> {
+    if node.try_wait().context("looking after the node")?.is_some() {
         let log = layout.logs().join("node.log");
         bail!("the node has ended; its log:\n{}", crate::progress::tail(&log, 20));
     }
