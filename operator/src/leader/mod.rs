@@ -106,11 +106,13 @@ impl Held {
     /// Renews until `stop` (then the lease is released) or until the term ends without a renewal.
     pub async fn keep(mut self, stop: CancellationToken) -> End {
         loop {
+            let until = *self.until.borrow();
             tokio::select! {
                 () = stop.cancelled() => return self.release().await,
+                // Also between two tries: the pause after a failed one may reach beyond the term.
+                () = sleep_until(until) => return End::Lost,
                 () = sleep(jittered(RENEW_EVERY)) => {}
             }
-            let until = *self.until.borrow();
             let renewal = tokio::select! {
                 renewal = self.renew() => renewal,
                 () = sleep_until(until) => return End::Lost,

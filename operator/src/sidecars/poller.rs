@@ -1,5 +1,6 @@
 //! Asks the sidecars, bounded in number, time and size, and spread in time.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -72,14 +73,13 @@ impl Question {
 impl Poller {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut eagerness = std::collections::HashMap::<EdgeKey, Duration>::new();
+        let mut eagerness = HashMap::<EdgeKey, Duration>::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(TICK) => {}
             }
-            for (edge, targets) in self.board.due(Instant::now()) {
-                let answers = self.round(targets).await;
+            for (edge, answers) in self.round(self.board.due(Instant::now())).await {
                 let taken = self.board.took(&edge, answers);
                 let pause = if taken.as_hoped {
                     eagerness.remove(&edge);
@@ -102,14 +102,22 @@ impl Poller {
         }
     }
 
-    async fn round(&self, targets: Vec<Target>) -> Vec<(Target, Option<Heard>)> {
-        let asked = targets.into_iter().map(async |target| {
+    /// Asks the sidecars of all edges that are due, side by side, so that the silent ones of one edge do not delay the others.
+    async fn round(&self, due: Vec<(EdgeKey, Vec<Target>)>) -> HashMap<EdgeKey, Vec<(Target, Option<Heard>)>> {
+        let asked = due.into_iter().flat_map(|(edge, targets)| targets.into_iter().map(move |target| (edge.clone(), target)));
+        let asked = asked.map(async |(edge, target)| {
             let answer = self.question.ask(SocketAddr::new(target.address, target.component.port())).await;
             let outcome = answer.as_ref().err().copied().unwrap_or("success");
             self.metrics.polled(target.component.into(), outcome);
-            (target, answer.ok())
+            (edge, target, answer.ok())
         });
-        stream::iter(asked).buffer_unordered(CONCURRENCY).collect().await
+        let answers = stream::iter(asked).buffer_unordered(CONCURRENCY);
+        answers
+            .fold(HashMap::<_, Vec<_>>::new(), async |mut heard, (edge, target, answer)| {
+                heard.entry(edge).or_default().push((target, answer));
+                heard
+            })
+            .await
     }
 }
 
