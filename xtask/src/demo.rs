@@ -79,20 +79,20 @@ fn chapter(number: u8, title: &str) {
 
 fn apply_users_part(environment: &Environment<'_>) -> Result<String> {
     let get = |arguments: &[&str]| output(environment.cluster().kubectl().args(["--namespace", NAMESPACE]).args(arguments));
-    // Credentials work once: a demo that is shown again goes on with the node that it has.
-    let secret =
+    // Credentials work once: a demo that is shown again goes on with the node that it has, if Core still knows it.
+    let known =
         get(&["get", "secret", "demo-enrollment", "--ignore-not-found", "--output=jsonpath={.metadata.annotations.demo/node}"])?;
-    let node = if secret.is_empty() { format!("demo-{}.edge.tapir.test", unique()) } else { secret };
-    if get(&["get", "secret", "demo-enrollment", "--ignore-not-found", "--output=name"])?.is_empty() {
-        say(&format!("Core's administrator makes node {node}; what he hands out goes into Secret demo-enrollment."));
-        let credentials = environment.create_node(&node)?;
-        let secret = serde_json::json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "demo-enrollment", "annotations": {"demo/node": node}},
-            "stringData": {"credentials.json": credentials},
-        });
-        environment.apply(Some(NAMESPACE), &secret.to_string())?;
-    }
+    let node = match known.as_str() {
+        "" => enrol(environment)?,
+        node if environment.knows_node(node) => node.to_owned(),
+        node => {
+            say(&format!("Core was replaced and has forgotten {node} (it keeps everything in memory): the edge is made anew."));
+            let patch = r#"{"spec":{"deletionPolicy":"Delete"}}"#;
+            get(&["patch", "tapiredge", EDGE, "--type=merge", "--patch", patch])?;
+            get(&["delete", "tapiredge", EDGE, "--timeout=60s"])?;
+            enrol(environment)?
+        }
+    };
     let authority = output(environment.cluster().kubectl().args([
         "--namespace",
         "tapir-core",
@@ -123,6 +123,19 @@ fn apply_users_part(environment: &Environment<'_>) -> Result<String> {
         ],
     )?;
     say(&get(&["get", "tapiredges,tapirpolicies,pods"])?);
+    Ok(node)
+}
+
+fn enrol(environment: &Environment<'_>) -> Result<String> {
+    let node = format!("demo-{}.edge.tapir.test", unique());
+    say(&format!("Core's administrator makes node {node}; what he hands out goes into Secret demo-enrollment."));
+    let credentials = environment.create_node(&node)?;
+    let secret = serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "demo-enrollment", "annotations": {"demo/node": node}},
+        "stringData": {"credentials.json": credentials},
+    });
+    environment.apply(Some(NAMESPACE), &secret.to_string())?;
     Ok(node)
 }
 

@@ -191,17 +191,18 @@ impl<'a> Environment<'a> {
 
     /// Makes a node in Core as its administrator does; gives the enrolment credentials.
     pub fn create_node(&self, name: &str) -> Result<String> {
-        output(self.cluster.kubectl().args([
-            "--namespace",
-            CORE,
-            "exec",
-            "deployment/core",
-            "--",
-            "/usr/bin/core-dev",
-            "node",
-            "create",
-            name,
-        ]))
+        self.core_dev(&["node", "create", name])
+    }
+
+    /// Core keeps its nodes in memory: a new Pod of it knows none.
+    pub fn knows_node(&self, name: &str) -> bool {
+        self.core_dev(&["node", "show", name]).is_ok()
+    }
+
+    fn core_dev(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.cluster.kubectl();
+        command.args(["--namespace", CORE, "exec", "deployment/core", "--", "/usr/bin/core-dev"]).args(arguments);
+        output(&mut command)
     }
 
     pub fn cluster(&self) -> &Cluster {
