@@ -150,10 +150,7 @@ impl<'a> Environment<'a> {
 
     fn wait_for_deployments(&self, namespace: &str) -> Result<()> {
         let what = format!("everything in {namespace}");
-        self.wait_for(
-            &what,
-            &["--namespace", namespace, "wait", "--for=condition=Available", "--timeout=2s", "deployment", "--all"],
-        )
+        self.wait_for(&what, &["--namespace", namespace, "rollout", "status", "deployment", "--timeout=2s"])
     }
 
     /// Waits for what `kubectl wait` with these arguments waits for; the API server may be asked again and again.
