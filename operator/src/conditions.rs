@@ -40,7 +40,12 @@ impl Draft {
 
 /// The new list, and what changed in status or reason.
 #[must_use]
-pub fn merge(old: &[Condition], drafts: Vec<Draft>, generation: Option<i64>, now: Timestamp) -> (Vec<Condition>, Vec<Transition>) {
+pub fn merge(
+    old: &[Condition],
+    drafts: Vec<Draft>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> (Vec<Condition>, Vec<Transition>) {
     let mut transitions = Vec::new();
     let merged = drafts
         .into_iter()

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
-use kube::ResourceExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{FINALIZER_IDENTITY, LABEL_EDGE, TapirEdge};
@@ -60,7 +60,8 @@ async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<Cont
         None => {}
     }
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
-    let found = pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={edge}"))).await.map_err(LeftoverError::ListPods)?;
+    let found =
+        pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={edge}"))).await.map_err(LeftoverError::ListPods)?;
     let injected = |pod: &Pod| classify(pod, "", None).is_some_and(|view| view.injection == Injection::Injected);
     if found.items.iter().any(injected) {
         return Ok(Action::requeue(RECOUNT));
@@ -84,7 +85,9 @@ async fn identity(secret: Arc<PartialObjectMeta<Secret>>, context: Arc<Context>)
     }
     let secrets = Secrets::new(&context.client, &namespace, &edge);
     let found = secrets.read().await.map_err(LeftoverError::ReleaseIdentity)?;
-    let Some(identity) = found.identity.filter(|identity| identity.uid() == secret.uid()) else { return Ok(Action::await_change()) };
+    let Some(identity) = found.identity.filter(|identity| identity.uid() == secret.uid()) else {
+        return Ok(Action::await_change());
+    };
     match secrets.release(&identity).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(Action::requeue(Duration::from_secs(1))),
         other => other.map_err(LeftoverError::ReleaseIdentity)?,
@@ -97,7 +100,11 @@ fn place(metadata: &kube::api::ObjectMeta) -> Option<(String, String)> {
     Some((metadata.namespace.clone()?, metadata.labels.as_ref()?.get(LABEL_EDGE)?.clone()))
 }
 
-async fn find_edge(context: &Context, namespace: &str, edge: &str) -> Result<Option<PartialObjectMeta<TapirEdge>>, LeftoverError> {
+async fn find_edge(
+    context: &Context,
+    namespace: &str,
+    edge: &str,
+) -> Result<Option<PartialObjectMeta<TapirEdge>>, LeftoverError> {
     let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), namespace);
     api.get_metadata_opt(edge).await.map_err(LeftoverError::FindEdge)
 }

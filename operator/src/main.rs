@@ -25,7 +25,8 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     telemetry::logging::init();
     let settings = Settings::try_from(arguments.run)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")?;
     match runtime.block_on(operator::run(settings))? {
         operator::End::Stopped => Ok(ExitCode::SUCCESS),
         operator::End::LeaseLost => Ok(ExitCode::from(LEASE_LOST)),

@@ -55,7 +55,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<End> {
     tokio::spawn(http::serve(listener, readiness.clone(), metrics.clone(), stop.clone()));
 
     let config = Config::infer().await.context("finding the API server")?;
-    let client = ClientBuilder::try_from(config).context("preparing the client")?.with_layer(&CountWrites(metrics.clone())).build();
+    let client =
+        ClientBuilder::try_from(config).context("preparing the client")?.with_layer(&CountWrites(metrics.clone())).build();
     let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.pod_namespace);
     let held = tokio::select! {
         held = leader::campaign(leases, &settings.pod_name, || readiness.reached(LEASE_SEEN)) => held,

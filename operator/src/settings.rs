@@ -81,7 +81,8 @@ impl TryFrom<RunArguments> for Settings {
 
     fn try_from(arguments: RunArguments) -> Result<Self, MissingSetting> {
         // Destructured whole, so that a new argument cannot be forgotten here.
-        let RunArguments { edm_image, pop_image, watch_namespaces, pod_name, pod_namespace, admission_policy_name, http_listen } = arguments;
+        let RunArguments { edm_image, pop_image, watch_namespaces, pod_name, pod_namespace, admission_policy_name, http_listen } =
+            arguments;
         Ok(Self {
             edm_image: required(edm_image, "EDM_IMAGE")?,
             pop_image: required(pop_image, "POP_IMAGE")?,

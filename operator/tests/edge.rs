@@ -193,7 +193,11 @@ async fn a_pod_without_the_resolver_s_container_is_named() {
 
 #[tokio::test]
 async fn core_is_asked_again_only_after_a_pause_whatever_happens_meanwhile() {
-    for (fault, reason) in [((503, "busy"), "NodemanUnreachable"), ((200, "<html>"), "NodemanNonsense"), ((404, r#"{"detail":"Not Found"}"#), "NodemanRefused")] {
+    for (fault, reason) in [
+        ((503, "busy"), "NodemanUnreachable"),
+        ((200, "<html>"), "NodemanNonsense"),
+        ((404, r#"{"detail":"Not Found"}"#), "NodemanRefused"),
+    ] {
         let scene = Scene::new().await;
         scene.nodeman.fault(Some(fault));
         for _ in 0..20 {
@@ -239,7 +243,8 @@ async fn nothing_secret_leaves_the_secrets() {
     let scene = Scene::new().await;
     scene.settle(EDGE).await;
     let identity = scene.server.get("/api/v1/namespaces/dns/secrets/stockholm-identity").unwrap();
-    let decode = |member: &str| String::from_utf8(BASE64_STANDARD.decode(identity["data"][member].as_str().unwrap()).unwrap()).unwrap();
+    let decode =
+        |member: &str| String::from_utf8(BASE64_STANDARD.decode(identity["data"][member].as_str().unwrap()).unwrap()).unwrap();
     let private = serde_json::from_str::<Value>(&decode("datakey.jwk")).unwrap()["d"].as_str().unwrap().to_owned();
     let tls = decode("tls.key").lines().nth(1).unwrap().to_owned();
     let everything = scene.server.dump_without("/secrets/") + &scene.context.metrics.render();

@@ -41,7 +41,12 @@ impl Attempts {
         let mut attempts = self.lock();
         let before = attempts.get(edge).filter(|attempt| attempt.inputs == inputs).map_or(0, |attempt| attempt.failures);
         let pause = jittered(FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(before)).min(longest));
-        let attempt = Attempt { inputs: inputs.to_owned(), failures: before.saturating_add(1), next: now + pause, verdict: verdict.clone() };
+        let attempt = Attempt {
+            inputs: inputs.to_owned(),
+            failures: before.saturating_add(1),
+            next: now + pause,
+            verdict: verdict.clone(),
+        };
         attempts.insert(edge.clone(), attempt);
         Some(pause)
     }

@@ -31,11 +31,17 @@ type Edge = DeserializeGuard<TapirEdge>;
 const CONCURRENCY: u16 = 8;
 
 /// Runs the controller of one scope until `stop`.
-pub async fn run(watched: Watched, context: Arc<Context>, news: broadcast::Receiver<EdgeKey>, readiness: Readiness, stop: CancellationToken) {
+pub async fn run(
+    watched: Watched,
+    context: Arc<Context>,
+    news: broadcast::Receiver<EdgeKey>,
+    readiness: Readiness,
+    stop: CancellationToken,
+) {
     let client = context.client.clone();
     let everything = watcher::Config::default();
-    let controller = Controller::new(watched.api::<Edge>(&client), everything.clone())
-        .with_config(Config::default().concurrency(CONCURRENCY));
+    let controller =
+        Controller::new(watched.api::<Edge>(&client), everything.clone()).with_config(Config::default().concurrency(CONCURRENCY));
     let store = controller.store();
     let with = |find: fn(&TapirEdge, &str) -> bool| {
         let store = store.clone();
@@ -116,12 +122,14 @@ fn is_shared(edge: &Edge) -> bool {
 
 /// Edges of this scope of which the poller heard something new.
 fn heard(news: broadcast::Receiver<EdgeKey>, store: Store<Edge>) -> impl Stream<Item = ObjectRef<Edge>> + Send {
-    stream::unfold(news, async |mut news| loop {
-        match news.recv().await {
-            Ok(edge) => return Some((edge, news)),
-            // The next reconcile looks at the whole board: a missed hint costs a little time only.
-            Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => return None,
+    stream::unfold(news, async |mut news| {
+        loop {
+            match news.recv().await {
+                Ok(edge) => return Some((edge, news)),
+                // The next reconcile looks at the whole board: a missed hint costs a little time only.
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
         }
     })
     .map(|edge| ObjectRef::new(&edge.name).within(&edge.namespace))

@@ -15,7 +15,8 @@ pub(super) fn targets(pods: &[Pod]) -> Vec<Target> {
 }
 
 fn of_pod(pod: &Pod) -> Vec<Target> {
-    let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).and_then(|address| address.parse::<IpAddr>().ok());
+    let address =
+        pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).and_then(|address| address.parse::<IpAddr>().ok());
     let (Some(address), Some(uid), Some(spec)) = (address, pod.uid(), &pod.spec) else { return Vec::new() };
     let runs = |name: &str| spec.containers.iter().any(|container| container.name == name);
     [("tapir-edm", Component::Edm), ("tapir-pop", Component::Pop)]
@@ -46,7 +47,11 @@ pub(super) fn core_connected(heard: &[(Target, Option<Heard>)]) -> Draft {
         return draft(Truth::Unknown, "NoPods", "no Pod runs the sidecars".to_owned());
     }
     match heard.iter().find(|(_, heard)| heard.is_none()) {
-        Some((target, _)) => draft(Truth::Unknown, "StatusUnknown", format!("{} has not answered; the operator asks port {}", name(target), target.component.port())),
+        Some((target, _)) => draft(
+            Truth::Unknown,
+            "StatusUnknown",
+            format!("{} has not answered; the operator asks port {}", name(target), target.component.port()),
+        ),
         None => draft(Truth::True, "Connected", "every sidecar is connected to Core".to_owned()),
     }
 }
@@ -56,7 +61,11 @@ pub(super) fn core_connected(heard: &[(Target, Option<Heard>)]) -> Draft {
 pub(super) fn refused_configuration(heard: &[(Target, Option<Heard>)], component: Component) -> Option<String> {
     heard.iter().filter(|(target, _)| target.component == component).find_map(|(target, heard)| {
         let error = heard.as_ref()?.config_error.as_ref()?;
-        Some(format!("{} of Pod {} refuses its configuration and keeps the last good one: {error}", <&str>::from(component).to_uppercase(), target.pod))
+        Some(format!(
+            "{} of Pod {} refuses its configuration and keeps the last good one: {error}",
+            <&str>::from(component).to_uppercase(),
+            target.pod
+        ))
     })
 }
 
@@ -98,7 +107,8 @@ mod tests {
     #[test]
     fn pods_without_address_or_sidecars_are_not_asked() {
         let pod = |spec: serde_json::Value, status: serde_json::Value| -> Pod {
-            serde_json::from_value(serde_json::json!({"metadata": {"name": "p", "uid": "u"}, "spec": spec, "status": status})).unwrap()
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "p", "uid": "u"}, "spec": spec, "status": status}))
+                .unwrap()
         };
         let both = serde_json::json!({"containers": [{"name": "unbound"}, {"name": "tapir-edm"}, {"name": "tapir-pop"}]});
         let plain = serde_json::json!({"containers": [{"name": "unbound"}]});

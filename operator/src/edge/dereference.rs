@@ -99,6 +99,8 @@ async fn policy(client: &Client, namespace: &str, name: &str) -> Result<Referent
 fn member<K, T>(kind: &str, name: &str, key: &str, object: Option<K>, take: impl FnOnce(K) -> Option<T>) -> Referent<T> {
     match object {
         None => Referent::Missing(format!("there is no {kind} {name} in this namespace")),
-        Some(object) => take(object).map_or_else(|| Referent::Missing(format!("{kind} {name} has no key {key}")), Referent::Found),
+        Some(object) => {
+            take(object).map_or_else(|| Referent::Missing(format!("{kind} {name} has no key {key}")), Referent::Found)
+        }
     }
 }

@@ -62,9 +62,11 @@ fn nodeman(error: &NodemanError) -> Verdict {
             "check name resolution, network policy and proxy between the operator and nodeman, and spec.core.caBundle if its certificate is not trusted; tried again by itself",
             SOON,
         ),
-        NodemanError::Nonsense(_) => {
-            ("NodemanNonsense", "check that nodeman_url in the credentials leads to Core's nodeman and to nothing before it; tried again by itself", SOON)
-        }
+        NodemanError::Nonsense(_) => (
+            "NodemanNonsense",
+            "check that nodeman_url in the credentials leads to Core's nodeman and to nothing before it; tried again by itself",
+            SOON,
+        ),
         NodemanError::Refused { refusal, .. } => {
             let retry = if refusal.is_permanent() { SELDOM } else { SOON };
             ("NodemanRefused", remedy(*refusal), retry)
@@ -76,10 +78,16 @@ fn nodeman(error: &NodemanError) -> Verdict {
 fn remedy(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::UnknownNode => "Core has no such node or removed it; ask the operator of Core for new credentials",
-        Refusal::InvalidEnrolmentSignature => "the key in the credentials is not the one at Core; compare with what Core's operator sent, or ask for new ones",
-        Refusal::InvalidDataSignature | Refusal::NoEnrolmentKey | Refusal::AlreadyEnrolled => "ask the operator of Core for credentials of a new node",
+        Refusal::InvalidEnrolmentSignature => {
+            "the key in the credentials is not the one at Core; compare with what Core's operator sent, or ask for new ones"
+        }
+        Refusal::InvalidDataSignature | Refusal::NoEnrolmentKey | Refusal::AlreadyEnrolled => {
+            "ask the operator of Core for credentials of a new node"
+        }
         Refusal::BadRequest => "most likely the clock of this cluster is more than five minutes slow; tried again by itself",
-        Refusal::LifetimeRefused | Refusal::NotActivated | Refusal::Other => "report this to the operator of Core; tried again by itself",
+        Refusal::LifetimeRefused | Refusal::NotActivated | Refusal::Other => {
+            "report this to the operator of Core; tried again by itself"
+        }
         Refusal::Temporary => "a failure at Core; tried again by itself",
     }
 }
@@ -89,11 +97,17 @@ fn remedy(refusal: Refusal) -> &'static str {
 pub(super) fn enrolled(outcome: &Result<Kept, Verdict>) -> Draft {
     let draft = |truth, reason: &str, message: String| Draft::new("Enrolled", truth, reason, message);
     match outcome {
-        Ok(Kept::Identity { node, ignored_credentials: None, .. }) => draft(Truth::True, "Enrolled", format!("enrolled as {node}")),
-        Ok(Kept::Identity { node, ignored_credentials: Some(other), .. }) => {
-            draft(Truth::True, "Enrolled", format!("enrolled as {node}; the credentials are now for {other}, which needs a TapirEdge of its own"))
+        Ok(Kept::Identity { node, ignored_credentials: None, .. }) => {
+            draft(Truth::True, "Enrolled", format!("enrolled as {node}"))
         }
-        Ok(Kept::Waiting) => draft(Truth::Unknown, "Restoring", "the identity Secret is being deleted and will be restored".to_owned()),
+        Ok(Kept::Identity { node, ignored_credentials: Some(other), .. }) => draft(
+            Truth::True,
+            "Enrolled",
+            format!("enrolled as {node}; the credentials are now for {other}, which needs a TapirEdge of its own"),
+        ),
+        Ok(Kept::Waiting) => {
+            draft(Truth::Unknown, "Restoring", "the identity Secret is being deleted and will be restored".to_owned())
+        }
         Ok(Kept::Leaving) => draft(Truth::False, "NamespaceTerminating", "the namespace is being deleted".to_owned()),
         Err(verdict) => draft(Truth::False, verdict.reason, verdict.message.clone()),
     }

@@ -97,10 +97,18 @@ async fn add_finalizer(client: &Client, namespace: &str, edge: &TapirEdge) -> Re
     let mut finalizers = edge.finalizers().to_vec();
     finalizers.push(FINALIZER_OFFBOARD.to_owned());
     let patch = serde_json::json!({"metadata": {"resourceVersion": edge.resource_version(), "finalizers": finalizers}});
-    api.patch_metadata(&edge.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await.map(drop).map_err(EdgeError::Offboard)
+    api.patch_metadata(&edge.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .map(drop)
+        .map_err(EdgeError::Offboard)
 }
 
-async fn keep_identity(context: &Context, key: &EdgeKey, edge: &TapirEdge, found: &Dereferenced) -> Result<IdentityRound, EdgeError> {
+async fn keep_identity(
+    context: &Context,
+    key: &EdgeKey,
+    edge: &TapirEdge,
+    found: &Dereferenced,
+) -> Result<IdentityRound, EdgeError> {
     let recorded = recorded(edge);
     let credentials = validate::credentials(found);
     let trust_anchors = validate::trust_anchors(found);

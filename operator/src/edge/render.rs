@@ -31,7 +31,13 @@ pub(super) struct Rendered {
 ///
 /// # Errors
 /// When the API server fails.
-pub(super) async fn render(client: &Client, settings: &Settings, namespace: &str, edge: &TapirEdge, found: &Dereferenced) -> Result<Rendered, EdgeError> {
+pub(super) async fn render(
+    client: &Client,
+    settings: &Settings,
+    namespace: &str,
+    edge: &TapirEdge,
+    found: &Dereferenced,
+) -> Result<Rendered, EdgeError> {
     let name = edge.name_any();
     let uid = edge.uid().unwrap_or_default();
     let input = build::Edge { namespace, name: &name, uid: &uid, spec: &edge.spec };
@@ -40,7 +46,10 @@ pub(super) async fn render(client: &Client, settings: &Settings, namespace: &str
 
     let edm = match &found.well_known_domains {
         Some(Referent::Missing(what)) => {
-            trouble = Some(("WellKnownDomainsMissing", format!("{what}: EDM goes on with what it has; create it or correct spec.edm.wellKnownDomains")));
+            trouble = Some((
+                "WellKnownDomainsMissing",
+                format!("{what}: EDM goes on with what it has; create it or correct spec.edm.wellKnownDomains"),
+            ));
             None
         }
         Some(Referent::Found(list)) => Some(build::edm_config(&input, Some(&list.0))),
@@ -64,16 +73,34 @@ pub(super) async fn render(client: &Client, settings: &Settings, namespace: &str
 }
 
 /// Condition `PolicyAccepted`, and POP's configuration if there is one to write.
-fn policy(edge: &TapirEdge, found: &Dereferenced, input: &build::Edge<'_>) -> (Draft, Option<Result<ConfigMap, build::ConfigBuildError>>) {
+fn policy(
+    edge: &TapirEdge,
+    found: &Dereferenced,
+    input: &build::Edge<'_>,
+) -> (Draft, Option<Result<ConfigMap, build::ConfigBuildError>>) {
     let draft = |truth, reason: &str, message: String| Draft::new("PolicyAccepted", truth, reason, message);
     match &found.policy {
-        None if edge.spec.pop.enabled => (draft(Truth::False, "PolicyMissing", "spec.pop.policyRef names no TapirPolicy".to_owned()), None),
-        None => (draft(Truth::True, "PopDisabled", "POP is switched off".to_owned()), Some(build::pop_config(input, None))),
-        Some(Referent::Missing(what)) => {
-            (draft(Truth::False, "PolicyMissing", format!("{what}: create it, or correct spec.pop.policyRef; POP goes on with the last good one")), None)
+        None if edge.spec.pop.enabled => {
+            (draft(Truth::False, "PolicyMissing", "spec.pop.policyRef names no TapirPolicy".to_owned()), None)
         }
+        None => (draft(Truth::True, "PopDisabled", "POP is switched off".to_owned()), Some(build::pop_config(input, None))),
+        Some(Referent::Missing(what)) => (
+            draft(
+                Truth::False,
+                "PolicyMissing",
+                format!("{what}: create it, or correct spec.pop.policyRef; POP goes on with the last good one"),
+            ),
+            None,
+        ),
         Some(Referent::Found(policy)) => match acceptable(&policy.spec) {
-            Err(why) => (draft(Truth::False, "PolicyInvalid", format!("TapirPolicy {}: {why}; POP goes on with the last good one", policy.name_any())), None),
+            Err(why) => (
+                draft(
+                    Truth::False,
+                    "PolicyInvalid",
+                    format!("TapirPolicy {}: {why}; POP goes on with the last good one", policy.name_any()),
+                ),
+                None,
+            ),
             Ok(()) => match build::pop_config(input, Some(&policy.spec)) {
                 Err(error) => (draft(Truth::False, "PolicyInvalid", chain(&error)), None),
                 built => (draft(Truth::True, "Accepted", format!("TapirPolicy {} is rendered", policy.name_any())), Some(built)),
@@ -118,7 +145,12 @@ async fn bind(
     Ok(binding.and_then(|binding| binding.creation_timestamp()).map(|time| time.0))
 }
 
-async fn applied<K>(api: &Api<K>, what: &'static str, wanted: &K, trouble: &mut Option<(&'static str, String)>) -> Result<Option<K>, EdgeError>
+async fn applied<K>(
+    api: &Api<K>,
+    what: &'static str,
+    wanted: &K,
+    trouble: &mut Option<(&'static str, String)>,
+) -> Result<Option<K>, EdgeError>
 where
     K: kube::Resource<DynamicType = ()> + Clone + serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
 {

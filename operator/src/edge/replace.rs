@@ -31,12 +31,24 @@ impl Evictions {
     ///
     /// # Errors
     /// When the API server refuses for another reason.
-    pub async fn evict(&self, api: &Api<Pod>, edge: &EdgeKey, pod: &str, pods_before: usize, metrics: &Metrics) -> Result<bool, EdgeError> {
+    pub async fn evict(
+        &self,
+        api: &Api<Pod>,
+        edge: &EdgeKey,
+        pod: &str,
+        pods_before: usize,
+        metrics: &Metrics,
+    ) -> Result<bool, EdgeError> {
         match api.evict(pod, &EvictParams::default()).await {
             Ok(_) => {
                 self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(edge.clone(), Memory { pods_before });
                 metrics.evicted();
-                tracing::info!(namespace = edge.namespace, edge = edge.name, pod, "evicted a Pod that was created before its edge was rendered");
+                tracing::info!(
+                    namespace = edge.namespace,
+                    edge = edge.name,
+                    pod,
+                    "evicted a Pod that was created before its edge was rendered"
+                );
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 429) => Ok(false),

@@ -30,7 +30,12 @@ struct Claim {
 ///
 /// # Errors
 /// When the API server cannot be asked.
-pub(super) async fn first_rival(client: &Client, scope: &Scope, edge: &TapirEdge, node: &str) -> Result<Option<String>, kube::Error> {
+pub(super) async fn first_rival(
+    client: &Client,
+    scope: &Scope,
+    edge: &TapirEdge,
+    node: &str,
+) -> Result<Option<String>, kube::Error> {
     let own = claim(client, edge, node).await?;
     for other in all_edges(client, scope).await? {
         if other.uid() == edge.uid() || !wants(client, &other, node).await? {

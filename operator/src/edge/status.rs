@@ -40,7 +40,9 @@ pub async fn publish<K: Resource<DynamicType = ()>>(recorder: &Recorder, object:
         let event = Event {
             type_: if draft.truth == Truth::False { EventType::Warning } else { EventType::Normal },
             reason: draft.reason.clone(),
-            note: Some(format!("{}={}: {}", draft.kind, <&str>::from(draft.truth), draft.message).chars().take(LONGEST_NOTE).collect()),
+            note: Some(
+                format!("{}={}: {}", draft.kind, <&str>::from(draft.truth), draft.message).chars().take(LONGEST_NOTE).collect(),
+            ),
             action: draft.kind.to_owned(),
             secondary: None,
         };

@@ -19,9 +19,13 @@ pub(super) fn credentials(found: &Dereferenced) -> CredentialsFound {
 }
 
 fn read(bytes: &[u8]) -> Result<CredentialsFound, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "credentials are not text; store the file exactly as Core's administrator sent it")?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| "credentials are not text; store the file exactly as Core's administrator sent it")?;
     let credentials = Credentials::parse(text).map_err(|error| error.to_string())?;
-    let nodeman_url = credentials.nodeman_url.clone().ok_or("credentials member \"nodeman_url\" is missing: ask the operator of Core for the address of nodeman and add it")?;
+    let nodeman_url = credentials
+        .nodeman_url
+        .clone()
+        .ok_or("credentials member \"nodeman_url\" is missing: ask the operator of Core for the address of nodeman and add it")?;
     Ok(CredentialsFound::Valid { fingerprint: fingerprint(text), credentials, nodeman_url })
 }
 

@@ -7,7 +7,7 @@ use tapir_wire::jwk::JwkError;
 
 use super::material::Keys;
 use crate::failpoint::Failpoint;
-use crate::leader::{LeaseTooShort, Leadership};
+use crate::leader::{Leadership, LeaseTooShort};
 use crate::nodeman::{CALL_LIMIT, Issued, Nodeman, NodemanError, Refusal};
 use crate::telemetry::metrics::Metrics;
 
@@ -55,7 +55,9 @@ impl Exchange<'_> {
     pub async fn enrol(&self, credentials: &Credentials, keys: &Keys) -> Result<(Issued, Configuration), EnrolError> {
         Failpoint::BeforeEnrol.pass();
         let answer = match self.enrol_once(credentials, keys, self.requested_lifetime).await {
-            Err(EnrolError::Nodeman(error)) if self.lifetime_was_refused(&error) => self.enrol_once(credentials, keys, None).await,
+            Err(EnrolError::Nodeman(error)) if self.lifetime_was_refused(&error) => {
+                self.enrol_once(credentials, keys, None).await
+            }
             other => other,
         };
         let result = match answer {
@@ -103,7 +105,12 @@ impl Exchange<'_> {
         Ok((issued, configuration))
     }
 
-    async fn enrol_once(&self, credentials: &Credentials, keys: &Keys, lifetime: Option<u64>) -> Result<(Issued, Configuration), EnrolError> {
+    async fn enrol_once(
+        &self,
+        credentials: &Credentials,
+        keys: &Keys,
+        lifetime: Option<u64>,
+    ) -> Result<(Issued, Configuration), EnrolError> {
         let csr = keys.tls.csr(&credentials.name)?;
         let request = enrolment_request(credentials, &keys.data, &csr, Timestamp::now(), lifetime)?;
         self.leadership.outlasts(CALL_LIMIT)?;

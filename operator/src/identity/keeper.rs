@@ -117,7 +117,12 @@ impl Keeper {
             };
             match self.perform(step, wanted, &secrets, &found).await {
                 Ok(()) => {
-                    tracing::info!(namespace = wanted.namespace, edge = wanted.edge, step = <&str>::from(step), "identity step done");
+                    tracing::info!(
+                        namespace = wanted.namespace,
+                        edge = wanted.edge,
+                        step = <&str>::from(step),
+                        "identity step done"
+                    );
                     if step == Step::Record {
                         facts.recorded = facts.identity.as_ref().and_then(|identity| identity.node.clone());
                     }
@@ -188,7 +193,11 @@ impl Keeper {
                 let origin = Origin { node: credentials.name.to_string(), credentials: Some(fingerprint.clone()) };
                 Ok(secrets.create_pending(keys.to_pending(), &origin).await?)
             }
-            (Step::Enrol, CredentialsFound::Valid { credentials, fingerprint, nodeman_url }, Found { pending: Some(pending), .. }) => {
+            (
+                Step::Enrol,
+                CredentialsFound::Valid { credentials, fingerprint, nodeman_url },
+                Found { pending: Some(pending), .. },
+            ) => {
                 let keys = Keys::from_secret(pending)?;
                 let nodeman = nodeman(&wanted.trust_anchors, nodeman_url, &credentials.name)?;
                 let (issued, configuration) = self.exchange(&nodeman, wanted).enrol(credentials, &keys).await?;

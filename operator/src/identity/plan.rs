@@ -95,7 +95,9 @@ pub enum Blocked {
     IdentityMismatch { found: String, wanted: String },
     #[error("the identity Secret is damaged ({0}): restore it from a backup; its data key cannot be replaced at Core")]
     IdentityInvalid(String),
-    #[error("the rescued copy of the identity holds another data key than the identity Secret: compare both and delete the wrong one")]
+    #[error(
+        "the rescued copy of the identity holds another data key than the identity Secret: compare both and delete the wrong one"
+    )]
     RescueConflict,
     #[error(
         "the identity of node {0} is gone and Core can neither replace a data key nor reuse a name: restore the Secret from a backup, or ask the operator of Core for a new node and put its credentials into the credentials Secret"

@@ -105,7 +105,9 @@ impl Secrets {
     }
 
     async fn create(&self, secret: Secret) -> Result<Secret, kube::Error> {
-        self.api.create(&PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() }, &secret).await
+        self.api
+            .create(&PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() }, &secret)
+            .await
     }
 
     /// A PUT with the resourceVersion that was read: refused if anybody wrote in between.

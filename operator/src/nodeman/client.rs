@@ -77,12 +77,15 @@ impl Nodeman {
         // serde's own text may quote the answer; position and category are enough to find the fault.
         serde_json::from_slice(&bytes).map_err(|error| {
             let (category, line, column) = (error.classify(), error.line(), error.column());
-            NodemanError::Nonsense(format!("{action}: not the expected JSON ({category:?} error in line {line}, column {column})"))
+            NodemanError::Nonsense(format!(
+                "{action}: not the expected JSON ({category:?} error in line {line}, column {column})"
+            ))
         })
     }
 
     fn issued(&self, answer: RenewalAnswer, key: &TlsKey) -> Result<Issued, NodemanError> {
-        let anchors = answer.x509_ca_certificate.ok_or_else(|| NodemanError::Nonsense("no CA certificate in the answer".to_owned()))?;
+        let anchors =
+            answer.x509_ca_certificate.ok_or_else(|| NodemanError::Nonsense("no CA certificate in the answer".to_owned()))?;
         let info = check_issued(&answer.x509_certificate, &anchors, key, &self.name, Timestamp::now())
             .map_err(|error| NodemanError::Nonsense(printable(&error.to_string())))?;
         Ok(Issued { chain: answer.x509_certificate, anchors, info })

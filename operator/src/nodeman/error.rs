@@ -55,7 +55,11 @@ impl Refusal {
     #[must_use]
     pub fn is_permanent(self) -> bool {
         match self {
-            Self::AlreadyEnrolled | Self::UnknownNode | Self::NoEnrolmentKey | Self::InvalidEnrolmentSignature | Self::InvalidDataSignature => true,
+            Self::AlreadyEnrolled
+            | Self::UnknownNode
+            | Self::NoEnrolmentKey
+            | Self::InvalidEnrolmentSignature
+            | Self::InvalidDataSignature => true,
             Self::NotActivated | Self::LifetimeRefused | Self::BadRequest | Self::Temporary | Self::Other => false,
         }
     }
@@ -94,7 +98,9 @@ pub(super) fn from_answer(status: u16, body: &[u8]) -> NodemanError {
         Ok(ErrorBody { .. }) if status == 422 => {
             NodemanError::Refused { status, detail: "a parameter is missing or malformed".to_owned(), refusal: Refusal::Other }
         }
-        _ if status >= 500 => NodemanError::Refused { status, detail: "failure inside the server".to_owned(), refusal: Refusal::Temporary },
+        _ if status >= 500 => {
+            NodemanError::Refused { status, detail: "failure inside the server".to_owned(), refusal: Refusal::Temporary }
+        }
         _ => NodemanError::Nonsense(format!("status {status} with a body that is not nodeman's")),
     }
 }

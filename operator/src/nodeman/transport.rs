@@ -149,7 +149,8 @@ mod tests {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let transport = Transport::new(&TrustAnchors::Bundle(some_ca())).unwrap();
-        let error = transport.call(Method::POST, &format!("http://127.0.0.1:{port}/"), Some("secret".to_owned())).await.unwrap_err();
+        let error =
+            transport.call(Method::POST, &format!("http://127.0.0.1:{port}/"), Some("secret".to_owned())).await.unwrap_err();
         assert!(matches!(&error, NodemanError::Unreachable(text) if text.contains("refused")), "{error}");
     }
 

@@ -36,24 +36,36 @@ impl Census {
         let living: Vec<&View> = pods.iter().filter(|pod| !pod.terminating).collect();
         let with = |cause| names(living.iter().filter(|pod| pod.injection == Injection::Not(cause)).map(|pod| pod.name.as_str()));
         if living.is_empty() {
-            return bad("NoPods", format!("no Pod in this namespace carries the label dnstapir.se/edge: {edge}; put it on the Pod template of the resolver"));
+            return bad(
+                "NoPods",
+                format!(
+                    "no Pod in this namespace carries the label dnstapir.se/edge: {edge}; put it on the Pod template of the resolver"
+                ),
+            );
         }
         if let Some(pods) = with(Cause::ResolverContainerMissing) {
             return bad(
                 "ResolverContainerMissing",
-                format!("no container {resolver:?} in {pods}: set spec.resolver.container to the name of the resolver's container"),
+                format!(
+                    "no container {resolver:?} in {pods}: set spec.resolver.container to the name of the resolver's container"
+                ),
             );
         }
         if let Some(pods) = with(Cause::Collision) {
             return bad(
                 "Collision",
-                format!("{pods} not injected: a container or volume named tapir-…, a mount below /run/tapir, or a kind of Pod that ends by itself stands in the way; change the Pod template"),
+                format!(
+                    "{pods} not injected: a container or volume named tapir-…, a mount below /run/tapir, or a kind of Pod that ends by itself stands in the way; change the Pod template"
+                ),
             );
         }
         if let Some(trouble) = living.iter().find_map(|pod| pod.trouble.as_ref().map(|trouble| (pod, trouble))) {
             let (pod, trouble) = trouble;
             let reason = if trouble.about_image { "ImagePullFailed" } else { "SidecarNotRunning" };
-            return bad(reason, format!("container {} of Pod {} waits: {}: {}", trouble.container, pod.name, trouble.reason, trouble.message));
+            return bad(
+                reason,
+                format!("container {} of Pod {} waits: {}: {}", trouble.container, pod.name, trouble.reason, trouble.message),
+            );
         }
         self.not_injected(living.len(), decision, with(Cause::Skipped)).unwrap_or_else(|| Finding {
             injected: true,
@@ -66,18 +78,24 @@ impl Census {
         let (reason, message) = match decision {
             Decision::Person { pod, lone: true } => (
                 "RestartNeeded",
-                format!("Pod {pod} was created before this edge was rendered and no other Ready Pod would answer meanwhile: restart it when that suits, or add a replica"),
+                format!(
+                    "Pod {pod} was created before this edge was rendered and no other Ready Pod would answer meanwhile: restart it when that suits, or add a replica"
+                ),
             ),
-            Decision::Person { pod, lone: false } => {
-                ("RestartNeeded", format!("Pod {pod} was created before this edge was rendered and has no controller: create it anew"))
-            }
+            Decision::Person { pod, lone: false } => (
+                "RestartNeeded",
+                format!("Pod {pod} was created before this edge was rendered and has no controller: create it anew"),
+            ),
             Decision::Useless { pod } => (
                 "AdmissionSkipped",
-                format!("Pod {pod} was created with the binding in force and still not injected: is the admission policy installed, and does this API server serve MutatingAdmissionPolicy (Kubernetes 1.36)?"),
+                format!(
+                    "Pod {pod} was created with the binding in force and still not injected: is the admission policy installed, and does this API server serve MutatingAdmissionPolicy (Kubernetes 1.36)?"
+                ),
             ),
-            Decision::Evict(_) | Decision::Later => {
-                ("ReplacingPods", format!("{} of {living} Pods carry the sidecars; the others are replaced one by one", self.injected))
-            }
+            Decision::Evict(_) | Decision::Later => (
+                "ReplacingPods",
+                format!("{} of {living} Pods carry the sidecars; the others are replaced one by one", self.injected),
+            ),
             Decision::Nothing => (
                 "AdmissionSkipped",
                 format!(
@@ -127,15 +145,26 @@ mod tests {
         assert!(message.contains("spec.resolver.container") && message.contains("Pod b"), "{message}");
         assert_eq!(finding(&[pod("a", Injection::Not(Cause::Collision))], &Decision::Nothing).1, "Collision");
         assert_eq!(finding(&[pod("a", Injection::Not(Cause::Skipped))], &Decision::Nothing).1, "AdmissionSkipped");
-        assert_eq!(finding(&[pod("a", Injection::Injected)], &Decision::Nothing), (true, "Injected", "1 of 1 Pods carry the sidecars".into()));
+        assert_eq!(
+            finding(&[pod("a", Injection::Injected)], &Decision::Nothing),
+            (true, "Injected", "1 of 1 Pods carry the sidecars".into())
+        );
     }
 
     #[test]
     fn an_image_that_cannot_be_pulled_is_named() {
-        let trouble = Trouble { container: "tapir-pop".into(), about_image: true, reason: "ErrImagePull".into(), message: "not found".into() };
+        let trouble = Trouble {
+            container: "tapir-pop".into(),
+            about_image: true,
+            reason: "ErrImagePull".into(),
+            message: "not found".into(),
+        };
         let pods = [View { trouble: Some(trouble), ..pod("a", Injection::Injected) }];
         let (injected, reason, message) = finding(&pods, &Decision::Nothing);
-        assert!(!injected && reason == "ImagePullFailed" && message.contains("tapir-pop") && message.contains("not found"), "{message}");
+        assert!(
+            !injected && reason == "ImagePullFailed" && message.contains("tapir-pop") && message.contains("not found"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -47,7 +47,9 @@ pub fn decide(pods: &[View], binding_created: Option<Timestamp>, memory: Memory,
         return Decision::Person { pod: waiting[0].name.clone(), lone: false };
     };
     let skipped = |pod: &&View| pod.injection == Injection::Not(Cause::Skipped);
-    if let Some(fresh) = pods.iter().filter(skipped).find(|fresh| replaceable.iter().any(|old| old.controller == fresh.controller)) {
+    if let Some(fresh) =
+        pods.iter().filter(skipped).find(|fresh| replaceable.iter().any(|old| old.controller == fresh.controller))
+    {
         return Decision::Useless { pod: fresh.name.clone() };
     }
     let beside = |pod: &&View| !pod.terminating && pod.ready;

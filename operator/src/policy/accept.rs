@@ -15,7 +15,9 @@ pub fn acceptable(spec: &TapirPolicySpec) -> Result<(), String> {
             return Err(format!("source {}: observations of Core are doubts, set list: Doubt", source.name));
         }
         let names = source.inline.iter().flat_map(|inline| &inline.names);
-        if let Some((position, error)) = names.enumerate().find_map(|(position, name)| Name::parse(name).err().map(|error| (position, error))) {
+        if let Some((position, error)) =
+            names.enumerate().find_map(|(position, name)| Name::parse(name).err().map(|error| (position, error)))
+        {
             return Err(format!("source {}: inline.names[{position}]: {error}", source.name));
         }
     }

@@ -26,10 +26,16 @@ pub async fn run(watched: Watched, context: Arc<Context>, readiness: Readiness, 
     readiness.expect(&waiting_for);
     let policies = store.clone();
     // An edge that refers to another policy from now on concerns the old one too, which only the store knows: all of the namespace.
-    let controller = controller.watches(watched.api::<DeserializeGuard<TapirEdge>>(&client), watcher::Config::default(), move |edge| {
-        let namespace = edge.namespace();
-        policies.state().iter().filter(|policy| policy.namespace() == namespace).map(|policy| ObjectRef::from_obj(&**policy)).collect::<Vec<_>>()
-    });
+    let controller =
+        controller.watches(watched.api::<DeserializeGuard<TapirEdge>>(&client), watcher::Config::default(), move |edge| {
+            let namespace = edge.namespace();
+            policies
+                .state()
+                .iter()
+                .filter(|policy| policy.namespace() == namespace)
+                .map(|policy| ObjectRef::from_obj(&**policy))
+                .collect::<Vec<_>>()
+        });
     let ready = async {
         if store.wait_until_ready().await.is_ok() {
             readiness.reached(&waiting_for);

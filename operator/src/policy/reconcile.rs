@@ -41,7 +41,8 @@ pub async fn reconcile(policy: Arc<DeserializeGuard<TapirPolicy>>, context: Arc<
     let namespace = policy.namespace().unwrap_or_default();
     let edges: Api<DeserializeGuard<TapirEdge>> = Api::namespaced(context.client.clone(), &namespace);
     let edges = edges.list(&ListParams::default()).await.map_err(PolicyError::ListEdges)?;
-    let mut users: Vec<TapirEdge> = edges.items.into_iter().filter_map(|guard| guard.0.ok()).filter(|edge| uses(edge, &policy.name_any())).collect();
+    let mut users: Vec<TapirEdge> =
+        edges.items.into_iter().filter_map(|guard| guard.0.ok()).filter(|edge| uses(edge, &policy.name_any())).collect();
     users.sort_by_key(ResourceExt::name_any);
 
     let drafts = vec![accepted(policy), ready(&users)];
@@ -70,7 +71,9 @@ pub async fn reconcile(policy: Arc<DeserializeGuard<TapirPolicy>>, context: Arc<
 /// Whether an edge refers to a policy and is not on its way out.
 pub(crate) fn uses(edge: &TapirEdge, policy: &str) -> bool {
     let pop = &edge.spec.pop;
-    edge.metadata.deletion_timestamp.is_none() && pop.enabled && pop.policy_ref.as_ref().is_some_and(|reference| reference.name == policy)
+    edge.metadata.deletion_timestamp.is_none()
+        && pop.enabled
+        && pop.policy_ref.as_ref().is_some_and(|reference| reference.name == policy)
 }
 
 fn accepted(policy: &TapirPolicy) -> Draft {
@@ -91,9 +94,11 @@ fn ready(users: &[TapirEdge]) -> Draft {
         return draft(Truth::Unknown, "Unused", "no TapirEdge of this namespace refers to it".to_owned());
     }
     match users.iter().find(|edge| standing(edge).as_deref() != Some("True")) {
-        Some(edge) if standing(edge).as_deref() == Some("False") => {
-            draft(Truth::False, "RefusedByEdge", format!("TapirEdge {} says why in its condition PolicyAccepted", edge.name_any()))
-        }
+        Some(edge) if standing(edge).as_deref() == Some("False") => draft(
+            Truth::False,
+            "RefusedByEdge",
+            format!("TapirEdge {} says why in its condition PolicyAccepted", edge.name_any()),
+        ),
         Some(edge) => draft(Truth::Unknown, "Waiting", format!("TapirEdge {} has not said anything yet", edge.name_any())),
         None => draft(Truth::True, "Ready", format!("rendered for {} TapirEdges", users.len())),
     }

@@ -128,7 +128,8 @@ impl Board {
                 continue;
             }
             let wanted = row.wanted_revision[target.component as usize].as_ref();
-            taken.as_hoped &= answer.as_ref().is_some_and(|heard| heard.connected && wanted.is_none_or(|wanted| *wanted == heard.revision));
+            taken.as_hoped &=
+                answer.as_ref().is_some_and(|heard| heard.connected && wanted.is_none_or(|wanted| *wanted == heard.revision));
             if row.heard.get(&target) != Some(&answer) {
                 taken.changed = true;
                 row.heard.insert(target, answer);

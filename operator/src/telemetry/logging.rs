@@ -9,7 +9,13 @@ pub fn init() {
     let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse_lossy(configured);
     // This module prints whole bodies of answers that do not parse, and they may be Secrets: it stays silent whatever was asked for.
     let filter = "kube_client::client=off".parse::<Directive>().map(|off| filter.clone().add_directive(off)).unwrap_or(filter);
-    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_span_list(false).with_env_filter(filter).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .finish();
     // A second call, from a test, keeps the first subscriber.
     let _ = tracing::subscriber::set_global_default(subscriber);
     tracing::info!(version = tapir_version::VERSION, commit = tapir_version::COMMIT, component = "tapir-operator", "starting");

@@ -140,10 +140,18 @@ impl Metrics {
         registry.register_with_unit("reconcile_duration", "Time that reconciles took", Unit::Seconds, self.durations.clone());
         registry.register("reconcile_errors", "Reconciles that ended with an error, by reason", self.errors.clone());
         registry.register("malformed_objects", "Objects met that their own type cannot read", self.malformed.clone());
-        registry.register("api_writes", "Requests to the API server that are no reads, leases and Events included", self.writes.clone());
+        registry.register(
+            "api_writes",
+            "Requests to the API server that are no reads, leases and Events included",
+            self.writes.clone(),
+        );
         registry.register("nodeman_requests", "Calls to Core's nodeman, by action and outcome", self.nodeman.clone());
         registry.register("sidecar_polls", "Requests for a sidecar's status, by component and outcome", self.polls.clone());
-        registry.register("evictions", "Pods evicted because they were created before their edge was rendered", self.evictions.clone());
+        registry.register(
+            "evictions",
+            "Pods evicted because they were created before their edge was rendered",
+            self.evictions.clone(),
+        );
         registry.register("leader", "1 while this replica leads", self.leader.clone());
         let build = Info::new(vec![("version", tapir_version::VERSION), ("commit", tapir_version::COMMIT)]);
         registry.register("build", "What this binary was built from", build);

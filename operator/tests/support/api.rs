@@ -45,7 +45,9 @@ impl Server {
                 let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
                 let applies = parts.headers.get("content-type").is_some_and(|kind| kind == "application/apply-patch+yaml");
                 let (status, answer) = server.answer(&parts.method, parts.uri.path(), &body, applies);
-                Ok::<_, Infallible>(Response::builder().status(status).body(Body::from(serde_json::to_vec(&answer).unwrap())).unwrap())
+                Ok::<_, Infallible>(
+                    Response::builder().status(status).body(Body::from(serde_json::to_vec(&answer).unwrap())).unwrap(),
+                )
             }
         });
         Client::new(service, "dns")
@@ -103,7 +105,8 @@ impl Server {
     fn answer(&self, method: &Method, path: &str, body: &Value, applies: bool) -> (u16, Value) {
         let mut state = self.0.lock().unwrap();
         if method == Method::GET && ["/pods", "/tapiredges"].iter().any(|kind| path.ends_with(kind)) {
-            let items: Vec<&Value> = state.objects.iter().filter(|(at, _)| at.starts_with(&format!("{path}/"))).map(|(_, object)| object).collect();
+            let items: Vec<&Value> =
+                state.objects.iter().filter(|(at, _)| at.starts_with(&format!("{path}/"))).map(|(_, object)| object).collect();
             return (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}));
         }
         if method == Method::GET {

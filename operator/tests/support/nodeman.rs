@@ -39,7 +39,8 @@ impl Nodeman {
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = parameters.self_signed(&key).unwrap().pem();
         let (server, state) = (MockServer::start().await, Arc::<Mutex<State>>::default());
-        let answering = Answering { state: Arc::clone(&state), node: node.to_owned(), issuer: Issuer::new(parameters, key), root };
+        let answering =
+            Answering { state: Arc::clone(&state), node: node.to_owned(), issuer: Issuer::new(parameters, key), root };
         Mock::given(any()).respond_with(answering).mount(&server).await;
         Self { server, state }
     }
@@ -47,7 +48,8 @@ impl Nodeman {
     /// Credentials as Core's administrator hands them out.
     pub fn credentials(&self, node: &str) -> String {
         let k = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
-        json!({"name": node, "key": {"kty": "oct", "kid": "0011", "alg": "HS256", "k": k}, "nodeman_url": self.server.uri()}).to_string()
+        json!({"name": node, "key": {"kty": "oct", "kid": "0011", "alg": "HS256", "k": k}, "nodeman_url": self.server.uri()})
+            .to_string()
     }
 
     pub fn lose_enrolments(&self, count: usize) {
