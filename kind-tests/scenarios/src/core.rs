@@ -34,10 +34,32 @@ pub fn dump() -> Result<Vec<Value>> {
         .collect()
 }
 
-/// Makes the dev Core misbehave (`offline`, `nonsense`, `refuse`, `lose-answer`) or behave again (`none`).
-///
-/// # Errors
-/// When it cannot be asked.
-pub fn fault(kind: &str) -> Result<()> {
-    control(&["fault", kind]).map(|_| ())
+/// A misbehaving dev Core. It behaves again when this is dropped, also when the scenario fails.
+#[derive(Debug)]
+pub struct Fault(());
+
+impl Fault {
+    /// `offline`, `nonsense`, `refuse` or `lose-answer`.
+    ///
+    /// # Errors
+    /// When the dev Core cannot be asked.
+    pub fn begin(kind: &str) -> Result<Self> {
+        let fault = Self(());
+        fault.change(kind)?;
+        Ok(fault)
+    }
+
+    /// Another one instead.
+    ///
+    /// # Errors
+    /// When the dev Core cannot be asked.
+    pub fn change(&self, kind: &str) -> Result<()> {
+        control(&["fault", kind]).map(|_| ())
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        let _ = control(&["fault", "none"]);
+    }
 }

@@ -10,24 +10,38 @@ use crate::objects::{items, name, text};
 /// Namespaces that are part of every scenario.
 const COMMON: [&str; 3] = ["tapir-core", "tapir-system", "tapir-internet"];
 
-/// Collects evidence when it is dropped during a panic.
+/// Collects evidence when it is dropped before the scenario passed, be it by a panic or by an error.
 #[derive(Debug)]
 pub struct OnFailure {
     scenario: String,
     namespaces: Vec<String>,
+    passed: bool,
 }
 
 impl OnFailure {
     /// Watches over a scenario.
     #[must_use]
     pub fn new(scenario: &str, namespace: &str) -> Self {
-        Self { scenario: scenario.to_owned(), namespaces: vec![namespace.to_owned()] }
+        Self { scenario: scenario.to_owned(), namespaces: vec![namespace.to_owned()], passed: false }
+    }
+}
+
+impl OnFailure {
+    /// Nothing is to be kept.
+    pub fn passed(&mut self) {
+        self.passed = true;
+    }
+
+    /// Whether the scenario said so.
+    #[must_use]
+    pub fn has_passed(&self) -> bool {
+        self.passed
     }
 }
 
 impl Drop for OnFailure {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !self.passed {
             collect(&self.scenario, &self.namespaces);
         }
     }

@@ -25,7 +25,7 @@ pub struct Scene {
     pub namespace: String,
     /// Name of the node in Core.
     pub node: String,
-    _evidence: OnFailure,
+    evidence: OnFailure,
 }
 
 impl Scene {
@@ -39,7 +39,7 @@ impl Scene {
         let node = format!("{namespace}.edge.tapir.test");
         let cluster = cluster();
         cluster.kubectl(&["create", "namespace", &namespace])?;
-        let scene = Self { _evidence: OnFailure::new(scenario, &namespace), namespace, node };
+        let scene = Self { evidence: OnFailure::new(scenario, &namespace), namespace, node };
         let ca = items(cluster.get(core::NAMESPACE, &["configmaps", "--field-selector", "metadata.name=core-ca"])?);
         let ca = text(&ca.first().context("ConfigMap core-ca of the dev Core")?["data"]["ca.crt"]);
         scene.apply_json(&serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "core-ca"}, "data": {"ca.crt": ca}}))?;
@@ -143,6 +143,15 @@ impl Scene {
         cluster().apply(&self.namespace, &object.to_string()).map(|_| ())
     }
 
+    /// The scenario held: its namespace goes and nothing is kept. Without this call everything counts as failed.
+    ///
+    /// # Errors
+    /// Never; so that it can stand as the last line of a test.
+    pub fn passed(mut self) -> Result<()> {
+        self.evidence.passed();
+        Ok(())
+    }
+
     /// Runs `kubectl` in this namespace.
     ///
     /// # Errors
@@ -156,7 +165,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if self.evidence.has_passed() {
             let _ = cluster().kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
         }
     }

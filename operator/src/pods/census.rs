@@ -43,7 +43,8 @@ impl Census {
                 ),
             );
         }
-        if let Some(pods) = with(Cause::ResolverContainerMissing) {
+        let without_resolver = living.iter().filter(|pod| pod.without_resolver).map(|pod| pod.name.as_str());
+        if let Some(pods) = names(without_resolver) {
             return bad(
                 "ResolverContainerMissing",
                 format!(
@@ -126,7 +127,17 @@ mod tests {
     use crate::pods::classify::Trouble;
 
     fn pod(name: &str, injection: Injection) -> View {
-        View { name: name.into(), injection, ready: true, terminating: false, created: None, controller: None, trouble: None }
+        let without_resolver = injection == Injection::Not(Cause::ResolverContainerMissing);
+        View {
+            name: name.into(),
+            injection,
+            ready: true,
+            terminating: false,
+            created: None,
+            controller: None,
+            trouble: None,
+            without_resolver,
+        }
     }
 
     fn finding(pods: &[View], decision: &Decision) -> (bool, &'static str, String) {
@@ -143,6 +154,8 @@ mod tests {
         let (_, reason, message) = finding(&missing, &Decision::Nothing);
         assert_eq!(reason, "ResolverContainerMissing");
         assert!(message.contains("spec.resolver.container") && message.contains("Pod b"), "{message}");
+        let renamed = [View { without_resolver: true, ..pod("a", Injection::Injected) }];
+        assert_eq!(finding(&renamed, &Decision::Nothing).1, "ResolverContainerMissing", "its successor would not be injected");
         assert_eq!(finding(&[pod("a", Injection::Not(Cause::Collision))], &Decision::Nothing).1, "Collision");
         assert_eq!(finding(&[pod("a", Injection::Not(Cause::Skipped))], &Decision::Nothing).1, "AdmissionSkipped");
         assert_eq!(

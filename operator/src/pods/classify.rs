@@ -59,6 +59,8 @@ pub struct View {
     /// Owner that would create it anew.
     pub controller: Option<String>,
     pub trouble: Option<Trouble>,
+    /// The container that the edge names is not in the Pod. Also of an injected one: its successor would go without sidecars.
+    pub without_resolver: bool,
 }
 
 /// Looks at one Pod; none for a Pod that has ended.
@@ -72,6 +74,7 @@ pub fn classify(pod: &Pod, resolver: &str, binding_created: Option<Timestamp>) -
     Some(View {
         name: pod.name_any(),
         injection: injection(pod, resolver, created, binding_created),
+        without_resolver: !has_container(pod, resolver),
         ready: is_ready(pod),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         created,
@@ -86,7 +89,7 @@ fn injection(pod: &Pod, resolver: &str, created: Option<Timestamp>, binding_crea
     if has_volume && spec.containers.iter().any(|container| SIDECARS.contains(&container.name.as_str())) {
         return Injection::Injected;
     }
-    if !spec.containers.iter().any(|container| container.name == resolver) {
+    if !has_container(pod, resolver) {
         return Injection::Not(Cause::ResolverContainerMissing);
     }
     if collides(pod) {
@@ -98,6 +101,10 @@ fn injection(pod: &Pod, resolver: &str, created: Option<Timestamp>, binding_crea
         _ => true,
     };
     Injection::Not(if too_early { Cause::CreatedTooEarly } else { Cause::Skipped })
+}
+
+fn has_container(pod: &Pod, name: &str) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.containers.iter().any(|container| container.name == name))
 }
 
 /// What the chart's admission policy leaves alone, as far as a Pod shows it: names and paths of ours, Pods that end, Pods of another kind.

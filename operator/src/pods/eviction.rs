@@ -79,6 +79,7 @@ mod tests {
             created: Timestamp::from_second(BINDING - 100).ok(),
             controller: Some("replicaset".to_owned()),
             trouble: None,
+            without_resolver: false,
         }
     }
 

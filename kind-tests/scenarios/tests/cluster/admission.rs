@@ -68,7 +68,7 @@ fn collisions_of_names_and_paths_are_admitted_without_sidecars() -> Result<()> {
         let admitted = resolves(&scene, &pod)?;
         assert!(!is_injected(&admitted), "{} was injected in spite of the collision", pod["metadata"]["name"]);
     }
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn host_network_is_injected_and_resolves() -> Result<()> {
     container["env"] = json!([{"name": "PORT", "value": "5300"}]);
     let admitted = resolves(&scene, &pod)?;
     assert!(is_injected(&admitted));
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -120,7 +120,8 @@ fn run_as_root_at_pod_level_keeps_the_sidecars_unprivileged() -> Result<()> {
         let now = cluster().get(&scene.namespace, &["pod", "root-pod"])?.unwrap_or_default();
         let statuses = now["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
         Ok(statuses.len() == 3 && statuses.iter().all(|status| status["ready"] == true))
-    })
+    })?;
+    scene.passed()
 }
 
 #[test]
@@ -138,7 +139,7 @@ fn a_quota_a_limit_range_and_pod_security_restricted_leave_room_for_the_document
     scene.wait_ready()?;
     let server = scene.service_address()?;
     assert!(matches!(dig(&server, ASKED)?, Answer::Records(_)));
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn a_label_that_names_no_edge_changes_nothing() -> Result<()> {
     let mut pod = resolver_pod(&scene, "no-edge")?;
     pod["metadata"]["labels"]["dnstapir.se/edge"] = json!("nobody");
     assert!(!is_injected(&resolves(&scene, &pod)?));
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -178,5 +179,5 @@ fn no_api_token_is_visible_in_injected_containers() -> Result<()> {
         }
     }
     assert!(resolver_has_a_token, "the resolver kept its own token, so the case was a real one");
-    Ok(())
+    scene.passed()
 }

@@ -30,7 +30,7 @@ fn credentials_missing_then_not_json_then_good() -> Result<()> {
     scene.wait_condition("Enrolled", "True", None)?;
     assert!(mended.elapsed() < HEALS_WITHIN, "healing took {:?}", mended.elapsed());
     assert_eq!(restarts_of_operator()?, restarts, "the operator restarted");
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -48,7 +48,8 @@ fn credentials_that_were_used_up_elsewhere_are_refused_for_good() -> Result<()> 
     second.apply_json(&secret("demo-enrollment", &credentials))?;
     second.apply_example()?;
     second.wait_condition("Enrolled", "False", Some("CredentialsUsed"))?;
-    Ok(())
+    first.passed()?;
+    second.passed()
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn a_missing_policy_is_named_and_heals() -> Result<()> {
     let mended = Instant::now();
     scene.wait_condition("PolicyAccepted", "True", None)?;
     assert!(mended.elapsed() < HEALS_WITHIN, "healing took {:?}", mended.elapsed());
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn a_resolver_container_that_is_not_in_the_pod_is_named() -> Result<()> {
     let scene = Scene::ready("nocontainer")?;
     scene.kubectl(&["patch", "tapiredge", EDGE, "--type=merge", "--patch", r#"{"spec":{"resolver":{"container":"bind"}}}"#])?;
     scene.wait_condition("Injected", "False", Some("ResolverContainerMissing"))?;
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -101,32 +102,22 @@ fn two_edges_with_the_same_credentials_make_one_node() -> Result<()> {
             .is_some_and(|(status, reason)| status == "False" && reason == "CredentialsShared"))
     })?;
     scene.wait_condition("Enrolled", "True", None)?;
-    Ok(())
+    scene.passed()
 }
 
 #[test]
 fn nodeman_unreachable_talking_nonsense_or_refusing_is_told_apart_and_heals() -> Result<()> {
     let _guard = crate::exclusive();
-    let healthy = FaultGuard;
     let scene = Scene::new("badcore")?;
     scene.credentials()?;
-    core::fault("offline")?;
+    let fault = core::Fault::begin("offline")?;
     scene.apply_example()?;
     scene.wait_condition("Enrolled", "False", Some("NodemanUnreachable"))?;
-    core::fault("nonsense")?;
+    fault.change("nonsense")?;
     scene.wait_condition("Enrolled", "False", Some("NodemanNonsense"))?;
-    core::fault("refuse")?;
+    fault.change("refuse")?;
     scene.wait_condition("Enrolled", "False", Some("NodemanRefused"))?;
-    drop(healthy);
+    drop(fault);
     scene.wait_condition("Enrolled", "True", None)?;
-    Ok(())
-}
-
-/// Takes every fault away again, also when the scenario fails.
-struct FaultGuard;
-
-impl Drop for FaultGuard {
-    fn drop(&mut self) {
-        let _ = core::fault("none");
-    }
+    scene.passed()
 }

@@ -59,7 +59,7 @@ fn pods_that_are_created_while_the_operator_is_absent_are_injected_all_the_same(
     probe.assert_endpoints_stay()?;
     probe.verdict("while the operator was absent")?;
     drop(absent);
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -67,12 +67,13 @@ fn core_is_down() -> Result<()> {
     let _guard = crate::exclusive();
     let scene = Scene::ready("coredown")?;
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
-    core::fault("offline")?;
+    let fault = core::Fault::begin("offline")?;
     // Every worker starts anew without Core.
     kill_workers_for(&scene, Duration::from_secs(5))?;
-    let verdict = probe.verdict("while Core was down").and_then(|()| probe.assert_endpoints_stay());
-    core::fault("none")?;
-    verdict
+    probe.assert_endpoints_stay()?;
+    probe.verdict("while Core was down")?;
+    drop(fault);
+    scene.passed()
 }
 
 #[test]
@@ -88,7 +89,7 @@ fn the_broker_is_down() -> Result<()> {
     probe.verdict("while the broker was down")?;
     drop(down);
     scene.wait_condition("CoreConnected", "True", None)?;
-    Ok(())
+    scene.passed()
 }
 
 fn kill_workers_for(scene: &Scene, duration: Duration) -> Result<u32> {
@@ -130,7 +131,7 @@ fn both_workers_are_killed_every_second_for_a_minute() -> Result<()> {
             assert_eq!(status["restartCount"], 0, "container {} restarted", status["name"]);
         }
     }
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -155,7 +156,8 @@ fn a_deleted_identity_is_back_the_same_within_seconds() -> Result<()> {
         Ok(cluster().get(&scene.namespace, &["secret", "demo-identity-rescue"])?.is_none())
     })?;
     probe.assert_endpoints_stay()?;
-    probe.verdict("while the identity was deleted")
+    probe.verdict("while the identity was deleted")?;
+    scene.passed()
 }
 
 #[test]
@@ -173,7 +175,8 @@ fn the_edge_is_deleted() -> Result<()> {
     scene.wait_condition("Enrolled", "True", None)?;
     let adopted = cluster().get(&scene.namespace, &["secret", "demo-identity"])?.context("the identity")?;
     assert_eq!(adopted["data"], identity["data"]);
-    probe.verdict("while the edge came back")
+    probe.verdict("while the edge came back")?;
+    scene.passed()
 }
 
 #[test]
@@ -211,7 +214,8 @@ fn a_sidecar_image_that_cannot_be_pulled_does_not_keep_a_new_pods_resolver_from_
         probe.verdict("while a sidecar image could not be pulled")
     })();
     set(&good)?;
-    outcome
+    outcome?;
+    scene.passed()
 }
 
 #[test]
@@ -239,5 +243,6 @@ fn pods_that_were_never_injected_are_evicted_one_by_one_beside_another_ready_one
     })?;
     assert!(fewest >= 2, "down to {fewest} ready Pods: not one by one");
     scene.wait_condition("Injected", "True", None)?;
-    probe.verdict("while the Pods were replaced")
+    probe.verdict("while the Pods were replaced")?;
+    scene.passed()
 }

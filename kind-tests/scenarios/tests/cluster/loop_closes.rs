@@ -27,7 +27,7 @@ fn a_query_comes_back_from_core_as_a_changed_answer_within_ten_seconds() -> Resu
         Ok(dig(&server, &name)? == Answer::Status("NXDOMAIN".into()))
     })?;
     assert!(asked.elapsed() < Duration::from_secs(10), "the loop took {:?}", asked.elapsed());
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn an_allow_listed_looptest_name_is_never_blocked() -> Result<()> {
     for _ in 0..10 {
         assert!(matches!(dig(&server, allowed)?, Answer::Records(_)), "an allow-listed name was blocked");
     }
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_denied_name_is_blocked_before_any_observation_came() -> Result<()> {
         Ok(dig(&server, "denied.example.se")? == Answer::Status("NXDOMAIN".into()))
     })?;
     assert!(matches!(dig(&server, "www.example.se")?, Answer::Records(_)), "other names are answered");
-    Ok(())
+    scene.passed()
 }
 
 #[test]
@@ -81,7 +81,8 @@ fn everything_in_one_apply_ends_injected_and_ready_although_pods_came_first() ->
         ),
     )?;
     cluster().kubectl(&["apply", "--kustomize", &folder.to_string_lossy()])?;
-    scene.wait_ready()
+    scene.wait_ready()?;
+    scene.passed()
 }
 
 #[test]
@@ -103,5 +104,5 @@ fn a_lone_pod_that_was_never_injected_is_reported_and_left_alone() -> Result<()>
     let after = scene.pods()?;
     assert_eq!(before[0]["metadata"]["uid"], after[0]["metadata"]["uid"], "the lone Pod was replaced");
     assert!(!is_injected(&after[0]));
-    Ok(())
+    scene.passed()
 }
