@@ -22,6 +22,14 @@ pub fn create_node(name: &str) -> Result<String> {
     control(&["node", "create", name])
 }
 
+/// What Core knows of a node, as its administrator sees it; the public data key is in `public_key`.
+///
+/// # Errors
+/// When the dev Core has no such node.
+pub fn node(name: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&control(&["node", "show", name])?)?)
+}
+
 /// Everything that the dev Core received so far.
 ///
 /// # Errors

@@ -87,7 +87,9 @@ fn host_network_is_injected_and_resolves() -> Result<()> {
         .find(|map| map["data"]["unbound.conf"].is_string())
         .context("unbound.conf")?
         .clone();
-    let moved = text(&configuration["data"]["unbound.conf"]).replace("server:", "server:\n  port: 5300");
+    // A node has several addresses; answers must come from the one that was asked.
+    let moved =
+        text(&configuration["data"]["unbound.conf"]).replace("server:", "server:\n    port: 5300\n    interface-automatic: yes");
     let mut data = configuration["data"].clone();
     data["unbound.conf"] = json!(moved);
     scene.apply_json(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "moved"}, "data": data}))?;

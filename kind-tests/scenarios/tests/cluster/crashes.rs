@@ -6,7 +6,7 @@ use anyhow::Result;
 use tapir_scenarios::cluster::cluster;
 use tapir_scenarios::objects::{items, name};
 use tapir_scenarios::scene::Scene;
-use tapir_scenarios::wait;
+use tapir_scenarios::{core, wait};
 
 const OPERATOR: [&str; 3] = ["--namespace", "tapir-system", "deployment/tapir-operator"];
 
@@ -58,6 +58,9 @@ fn ends_enrolled_after_a_crash(point: &str) -> Result<()> {
     scene.wait_ready()?;
     let identity = cluster().get(&scene.namespace, &["secret", "demo-identity"])?.unwrap_or_default();
     assert_eq!(Some(identity["data"]["datakey.jwk"].clone()), held, "the key that was on record before the crash is the node's");
+    let template = "--output=go-template={{index .data \"datakey.jwk\" | base64decode}}";
+    let key: serde_json::Value = serde_json::from_str(&scene.kubectl(&["get", "secret", "demo-identity", template])?)?;
+    assert_eq!(core::node(&scene.node)?["public_key"]["x"], key["x"], "Core knows the node by the key that was kept");
     wait::until_true("the pending Secret goes", Duration::from_secs(30), || {
         Ok(cluster().get(&scene.namespace, &["secret", "demo-pending"])?.is_none())
     })?;

@@ -185,12 +185,11 @@ fn a_sidecar_image_that_cannot_be_pulled_does_not_keep_a_new_pods_resolver_from_
     let scene = Scene::ready("nopull")?;
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
     let good = cluster().image("tapir-edm")?;
-    let operator = ["--namespace", "tapir-system", "set", "env", "deployment/tapir-operator"];
+    let chart = cluster().repo.join("charts/tapir-operator");
     let set = |image: &str| -> Result<()> {
-        let assignment = format!("EDM_IMAGE={image}");
-        let mut arguments = operator.to_vec();
-        arguments.push(&assignment);
-        cluster().kubectl(&arguments)?;
+        let value = format!("images.edm={image}");
+        let upgrade = ["upgrade", "tapir-operator", &chart.to_string_lossy(), "--namespace", "tapir-system", "--reuse-values"];
+        cluster().helm(&[&upgrade[..], &["--set-string", &value]].concat())?;
         cluster()
             .kubectl(&["--namespace", "tapir-system", "rollout", "status", "deployment/tapir-operator", "--timeout=90s"])
             .map(|_| ())
