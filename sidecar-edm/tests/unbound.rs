@@ -92,7 +92,7 @@ fn executable() -> PathBuf {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.push("/usr/sbin".into());
     let found = folders.into_iter().map(|folder| folder.join("unbound")).find(|file| file.is_file());
-    found.expect("unbound is not installed; apt-get install unbound")
+    found.expect("unbound is not installed; run `cargo xtask test --fast`, which brings it along")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ fn unbound(pop: &Pop, port: u16) -> Program {
         pop.port
     );
     std::fs::write(directory.join("unbound.conf"), config).unwrap();
-    Program::start(Command::new(program("/usr/sbin/unbound")).arg("-d").arg("-c").arg(directory.join("unbound.conf")))
+    Program::start(Command::new(program("unbound")).arg("-d").arg("-c").arg(directory.join("unbound.conf")))
 }
 
 #[test]

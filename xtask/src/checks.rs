@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use tapir_harness::paths;
 use tapir_harness::progress::{Step, output};
+use tapir_harness::test_programs;
 
 use crate::report::{Counts, Report};
 
@@ -20,6 +21,9 @@ pub(crate) fn run(report: &mut Report) {
     licences(report);
     report.step("unit tests, wire vectors, drift", |counts| {
         let mut command = cargo();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = [test_programs::folder()?].into_iter().chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(folders)?);
         command.args(["test", "--workspace", "--exclude", "tapir-scenarios", "--locked", "--no-fail-fast"]);
         tests("cargo test", &mut command, counts)
     });

@@ -3,6 +3,7 @@
 //! * `tools`: Kubernetes and its company from pinned Go modules, built once.
 //! * `images`: container images without an engine.
 //! * `cluster`: kind where there is an engine, else one sealed node in namespaces of its own.
+//! * `test_programs`: broker, resolver and dig for unit tests, without installing them.
 //! * `deploy`: what demo and scenarios put into a cluster.
 //!
 //! Nothing above `cluster` knows which kind of cluster it got. This crate is synchronous and runs tools as processes: it is what
@@ -15,4 +16,5 @@ pub mod images;
 pub mod packages;
 pub mod paths;
 pub mod progress;
+pub mod test_programs;
 pub mod tools;

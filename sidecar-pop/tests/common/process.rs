@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -129,7 +129,7 @@ impl Pop {
 pub(crate) fn dig(port: u16, arguments: &[&str]) -> String {
     let port = port.to_string();
     let fixed = ["@127.0.0.1", "-p", port.as_str(), "+tries=1", "+time=5"];
-    let Output { stdout, .. } = Command::new("dig").args(fixed).args(arguments).output().unwrap();
+    let Output { stdout, .. } = Command::new(program("dig")).args(fixed).args(arguments).output().unwrap();
     String::from_utf8_lossy(&stdout).into_owned()
 }
 
@@ -147,9 +147,11 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
-/// Programs of the distribution; the test command of the project installs them.
-pub(crate) fn program(path: &str) -> &Path {
-    let path = Path::new(path);
-    assert!(path.exists(), "{} is not installed", path.display());
-    path
+/// A program of the distribution: from `PATH`, where `cargo xtask test` puts what it brings along, or where Debian installs it.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.push("/usr/sbin".into());
+    let found = folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not installed; run `cargo xtask test --fast`, which brings it along"))
 }

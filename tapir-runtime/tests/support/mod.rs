@@ -165,5 +165,5 @@ fn executable() -> PathBuf {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.push("/usr/sbin".into());
     let found = folders.into_iter().map(|folder| folder.join("mosquitto")).find(|file| file.is_file());
-    found.expect("mosquitto is not installed; apt-get install mosquitto")
+    found.expect("mosquitto is not installed; run `cargo xtask test --fast`, which brings it along")
 }

@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result};
 
 use super::list::{self, ImageList};
 
-const BUILDER: &str = "docker.io/library/rust:1.95-bookworm";
-const GO: &str = "docker.io/library/golang:1.26-bookworm";
-const BASE: &str = "docker.io/library/debian:bookworm-slim";
+const BUILDER: &str = "rust:1.95-bookworm";
+const GO: &str = "golang:1.26-bookworm";
+const BASE: &str = "debian:bookworm-slim";
 
 fn folder() -> PathBuf {
     list::folder().join("containerfiles")

@@ -4,8 +4,8 @@ mod archive;
 mod build;
 mod containerfile;
 mod content;
-mod debian;
-mod libraries;
+pub(crate) mod debian;
+pub(crate) mod libraries;
 mod list;
 
 use std::collections::BTreeMap;
