@@ -199,8 +199,44 @@ async fn a_namespace_that_goes_gets_its_secret_released() {
 async fn an_edge_that_is_deleted_with_its_identity_leaves_nothing() {
     let scene = Scene::new().await;
     scene.keep().await.unwrap();
-    scene.keeper.erase("dns", "stockholm").await.unwrap();
+    scene.keeper.erase("dns", "stockholm", Some(NODE)).await.unwrap();
     assert!(scene.server.get(IDENTITY).is_none());
+}
+
+#[tokio::test]
+async fn only_what_was_made_for_the_node_of_the_edge_goes_with_it() {
+    // An edge that was never that node, one that never was any, and a Secret that somebody else put there.
+    for (recorded, foreign) in [(Some("b.edge.test"), false), (None, false), (Some(NODE), true)] {
+        let scene = Scene::new().await;
+        scene.keep().await.unwrap();
+        let mut secret = scene.server.get(IDENTITY).unwrap();
+        if foreign {
+            secret["metadata"]["labels"] = json!({});
+        }
+        scene.server.put(IDENTITY, secret.clone());
+        secret["metadata"]["finalizers"] = json!([]);
+        secret["metadata"]["name"] = "stockholm-pending".into();
+        scene.server.put(PENDING, secret);
+        scene.keeper.erase("dns", "stockholm", recorded).await.unwrap();
+        assert_eq!(scene.stored_key(IDENTITY), scene.nodeman.enrolled_key(), "{recorded:?} {foreign}");
+        assert!(scene.server.get(PENDING).is_some(), "{recorded:?} {foreign}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_another_node_outlives_the_identity_beside_it() {
+    let scene = Scene::new().await;
+    scene.keep().await.unwrap();
+    let mut other = scene.server.get(IDENTITY).unwrap();
+    other["metadata"]["name"] = "stockholm-identity-rescue".into();
+    other["metadata"]["finalizers"] = json!([]);
+    let key = tapir_wire::jwk::DataKey::generate(&"b.edge.test".parse().unwrap()).unwrap();
+    other["data"]["datakey.jwk"] = BASE64_STANDARD.encode(key.to_jwk().as_bytes()).into();
+    let data = other["data"].clone();
+    scene.server.put(RESCUE, other);
+    scene.keeper.erase("dns", "stockholm", Some(NODE)).await.unwrap();
+    let left = [RESCUE, IDENTITY].into_iter().filter_map(|path| scene.server.get(path)).find(|secret| secret["data"] == data);
+    assert!(left.is_some(), "the other node's key is gone");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 
 use super::error::EdgeError;
-use super::reconcile::Context;
+use super::reconcile::{Context, recorded};
 use super::touch;
 use crate::api::{DeletionPolicy, FINALIZER_OFFBOARD, LABEL_EDGE, TapirEdge};
 use crate::apply::{ApplyError, apply};
@@ -33,7 +33,9 @@ pub(super) async fn offboard(context: &Context, key: &EdgeKey, edge: &TapirEdge)
         disable(context, key, edge).await?;
     }
     let identity = match edge.spec.deletion_policy {
-        DeletionPolicy::Delete if !terminating => context.keeper.erase(&key.namespace, &key.name).await,
+        DeletionPolicy::Delete if !terminating => {
+            context.keeper.erase(&key.namespace, &key.name, recorded(edge).as_deref()).await
+        }
         DeletionPolicy::Delete | DeletionPolicy::Retain => context.keeper.leave(&key.namespace, &key.name, terminating).await,
     };
     identity.map_err(|error| EdgeError::Identity(Box::new(error)))?;

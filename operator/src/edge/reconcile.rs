@@ -151,7 +151,7 @@ async fn keep_identity(
 }
 
 /// The node that this edge is known to have been: the annotation, and the status in case somebody removed that.
-fn recorded(edge: &TapirEdge) -> Option<String> {
+pub(super) fn recorded(edge: &TapirEdge) -> Option<String> {
     let status = edge.status.as_ref().and_then(|status| status.node.as_ref()).map(|node| node.name.clone());
     edge.annotations().get(NODE_ANNOTATION).cloned().or(status)
 }

@@ -1,5 +1,6 @@
 //! Carries out what [`plan`](super::plan) says, one step at a time, and looks again after each.
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use tapir_wire::enrolment::Credentials as WireCredentials;
@@ -48,7 +49,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub enum Kept {
     /// The edge is this node.
-    Identity { secret: Box<k8s_openapi::api::core::v1::Secret>, node: String, ignored_credentials: Option<String> },
+    Identity { secret: Box<Secret>, node: String, ignored_credentials: Option<String> },
     /// Something else must vanish first.
     Waiting,
     /// The namespace goes.
@@ -165,25 +166,28 @@ impl Keeper {
         Err(KeepError::Contended)
     }
 
-    /// For an edge that goes and takes its identity along.
+    /// For an edge that goes and takes its identity along: erases the keys of the node that this edge was, and nothing else.
+    /// What only has the right name, such as an identity that the edge was never allowed to adopt, is left as by
+    /// [`leave`](Self::leave).
     ///
     /// # Errors
     /// When the API server fails.
-    pub async fn erase(&self, namespace: &str, edge: &str) -> Result<(), KeepError> {
+    pub async fn erase(&self, namespace: &str, edge: &str, recorded: Option<&str>) -> Result<(), KeepError> {
         let secrets = Secrets::new(&self.client, namespace, edge);
+        let own = |secret: &&Secret| secrets.made(secret) && recorded.is_some() && facts(secret).node.as_deref() == recorded;
         let found = secrets.read().await?;
-        if let Some(identity) = &found.identity {
+        if let Some(identity) = found.identity.as_ref().filter(own) {
             if facts(identity).protected {
                 secrets.release(identity).await?;
             }
-            if let Some(identity) = secrets.read().await?.identity {
-                gone_is_fine(secrets.remove(&identity).await)?;
+            if let Some(identity) = secrets.read().await?.identity.as_ref().filter(own) {
+                gone_is_fine(secrets.remove(identity).await)?;
             }
         }
-        for secret in [&found.pending, &found.rescue].into_iter().flatten() {
+        for secret in [&found.pending, &found.rescue].into_iter().flatten().filter(own) {
             gone_is_fine(secrets.remove(secret).await)?;
         }
-        Ok(())
+        self.leave(namespace, edge, false).await
     }
 
     async fn perform(&self, step: Step, wanted: &Wanted, secrets: &Secrets, found: &Found) -> Result<(), KeepError> {

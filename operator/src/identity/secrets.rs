@@ -50,6 +50,14 @@ impl Secrets {
         })
     }
 
+    /// Whether a Secret carries the labels of what was made for this edge.
+    #[must_use]
+    pub fn made(&self, secret: &Secret) -> bool {
+        let labels = secret.labels();
+        let is = |label: &str, value: &str| labels.get(label).is_some_and(|found| found == value);
+        is(names::LABEL_MANAGED_BY, names::FIELD_MANAGER) && is(names::LABEL_EDGE, &self.edge)
+    }
+
     /// Creates `<edge>-pending`.
     pub(super) async fn create_pending(&self, data: Data, origin: &Origin) -> Result<(), kube::Error> {
         self.create(self.secret(names::pending(&self.edge), "Opaque", data, origin)).await.map(drop)
