@@ -11,5 +11,6 @@ pub mod dig;
 pub mod evidence;
 pub mod objects;
 pub mod probe;
+pub mod record;
 pub mod scene;
 pub mod wait;

@@ -10,6 +10,13 @@ pub fn condition(object: &Value, kind: &str) -> Option<(String, String)> {
     Some((text(&found["status"]), text(&found["reason"])))
 }
 
+/// What a condition tells a person.
+#[must_use]
+pub fn message(object: &Value, kind: &str) -> String {
+    let list = object["status"]["conditions"].as_array();
+    list.into_iter().flatten().find(|entry| entry["type"] == kind).map(|entry| text(&entry["message"])).unwrap_or_default()
+}
+
 /// A JSON string, empty when it is none.
 #[must_use]
 pub fn text(value: &Value) -> String {

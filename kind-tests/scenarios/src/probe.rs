@@ -7,8 +7,11 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::cluster::{Background, cluster};
-use crate::objects::{items, name, text};
+use crate::objects::{items, text};
 use crate::wait;
+
+/// The probe is patient for three seconds; what it sent before that is decided.
+const QUERIES_UNTIL_DECIDED: u64 = 20 * 5;
 
 /// Asks twenty times a second until it is dropped or finished.
 #[derive(Debug)]
@@ -16,7 +19,8 @@ pub struct Probe {
     namespace: String,
     service: String,
     log: PathBuf,
-    _stream: Background,
+    changes: PathBuf,
+    _streams: [Background; 2],
     endpoints: Vec<String>,
 }
 
@@ -38,9 +42,19 @@ impl Probe {
         cluster.apply(namespace, &manifest)?;
         cluster.kubectl(&["--namespace", namespace, "wait", "--for=condition=Ready", "pod/probe", "--timeout=60s"])?;
         let log = cluster.artifacts.join(format!("{namespace}.probe.jsonl"));
-        let stream = cluster.kubectl_in_background(&["--namespace", namespace, "logs", "--follow", "probe"], &log)?;
-        let mut probe =
-            Self { namespace: namespace.to_owned(), service: service.to_owned(), log, _stream: stream, endpoints: Vec::new() };
+        let answers = cluster.kubectl_in_background(&["--namespace", namespace, "logs", "--follow", "probe"], &log)?;
+        let changes = cluster.artifacts.join(format!("{namespace}.endpoints.json"));
+        let selector = format!("kubernetes.io/service-name={service}");
+        let watch = ["--namespace", namespace, "get", "endpointslices", "--selector", &selector, "--watch", "--output=json"];
+        let watch = cluster.kubectl_in_background(&watch, &changes)?;
+        let mut probe = Self {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+            log,
+            changes,
+            _streams: [answers, watch],
+            endpoints: Vec::new(),
+        };
         wait::until_true("the probe's first answers", Duration::from_secs(30), || {
             Ok(probe.last()?["decided"].as_u64().unwrap_or(0) >= 20)
         })?;
@@ -59,21 +73,28 @@ impl Probe {
     fn ready_endpoints(&self) -> Result<Vec<String>> {
         let selector = format!("kubernetes.io/service-name={}", self.service);
         let slices = items(cluster().get(&self.namespace, &["endpointslices", "--selector", &selector])?);
-        let mut found: Vec<String> = slices
-            .iter()
-            .flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten())
-            .filter(|endpoint| endpoint["conditions"]["ready"] == true)
-            .map(|endpoint| name(&serde_json::json!({"metadata": {"name": endpoint["targetRef"]["name"]}})))
-            .collect();
+        let mut found: Vec<String> = slices.iter().flat_map(ready).collect();
         found.sort();
         Ok(found)
     }
 
-    /// Fails when any of the endpoints that were there at the start is not ready now.
+    /// Fails when any of the endpoints that were there at the start was not ready at any time since.
     ///
     /// # Errors
-    /// Names the endpoint that is gone.
+    /// Names the endpoint that was gone.
     pub fn assert_endpoints_stay(&self) -> Result<()> {
+        let content = std::fs::read_to_string(&self.changes)?;
+        // The last one may not be written to its end.
+        let seen: Vec<Value> = serde_json::Deserializer::from_str(&content).into_iter().map_while(Result::ok).collect();
+        if seen.is_empty() {
+            bail!("the watch on the Service's endpoints saw nothing");
+        }
+        for slice in &seen {
+            let ready: Vec<String> = ready(slice).collect();
+            if let Some(gone) = self.endpoints.iter().find(|endpoint| !ready.contains(endpoint)) {
+                bail!("endpoint {gone} left the Service for a time; ready then: {ready:?}");
+            }
+        }
         let now = self.ready_endpoints()?;
         match self.endpoints.iter().find(|endpoint| !now.contains(endpoint)) {
             Some(gone) => bail!("endpoint {gone} left the Service; ready now: {now:?}"),
@@ -87,14 +108,19 @@ impl Probe {
     /// With the counts.
     pub fn verdict(&self, when: &str) -> Result<()> {
         let sent = self.last()?["sent"].as_u64().unwrap_or(0);
-        let limit = Duration::from_secs(20);
-        let last = wait::until("the probe's verdict", limit, || {
+        let last = wait::until("the probe's verdict", Duration::from_secs(20), || {
             let last = self.last()?;
-            Ok((last["decided"].as_u64() >= Some(sent + 20)).then_some(last))
+            Ok((last["sent"].as_u64() >= Some(sent + QUERIES_UNTIL_DECIDED)).then_some(last))
         })?;
         if last["silent"] != 0 || last["wrong"] != 0 {
             bail!("answers were lost {when}: {last}");
         }
         Ok(())
     }
+}
+
+/// Names of the Pods behind a slice that are served to clients.
+fn ready(slice: &Value) -> impl Iterator<Item = String> + '_ {
+    let endpoints = slice["endpoints"].as_array().into_iter().flatten();
+    endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true).map(|endpoint| text(&endpoint["targetRef"]["name"]))
 }

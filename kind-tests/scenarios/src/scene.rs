@@ -60,10 +60,18 @@ impl Scene {
     /// # Errors
     /// When the API server refuses.
     pub fn apply_example(&self) -> Result<()> {
+        self.apply_changed_example(|manifest| manifest)
+    }
+
+    /// The same after a change of its text.
+    ///
+    /// # Errors
+    /// When the API server refuses, or when nothing was changed that should have been.
+    pub fn apply_changed_example(&self, change: impl FnOnce(String) -> String) -> Result<()> {
         let cluster = cluster();
         let manifest = cluster.kubectl(&["kustomize", &cluster.repo.join("kind-tests/demo").to_string_lossy()])?;
         let manifest = manifest.replace("tapir.local/unbound:dev", &cluster.image("unbound")?);
-        cluster.apply(&self.namespace, &manifest).map(|_| ())
+        cluster.apply(&self.namespace, &change(manifest)).map(|_| ())
     }
 
     /// Credentials, example, and the edge is `Ready`: where most scenarios begin.

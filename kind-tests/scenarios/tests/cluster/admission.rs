@@ -118,6 +118,12 @@ fn run_as_root_at_pod_level_keeps_the_sidecars_unprivileged() -> Result<()> {
     pod["spec"]["securityContext"]["runAsNonRoot"] = Value::Null;
     let admitted = resolves(&scene, &pod)?;
     assert!(is_injected(&admitted));
+    for container in admitted["spec"]["containers"].as_array().into_iter().flatten() {
+        if text(&container["name"]).starts_with("tapir-") {
+            let context = &container["securityContext"];
+            assert!(context["runAsNonRoot"] == true && context["runAsUser"].as_u64() > Some(0), "{container}");
+        }
+    }
     wait::until_true("all containers run", Duration::from_secs(60), || {
         let now = cluster().get(&scene.namespace, &["pod", "root-pod"])?.unwrap_or_default();
         let statuses = now["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use tapir_scenarios::cluster::cluster;
 use tapir_scenarios::dig::{Answer, TOOLS, dig};
 use tapir_scenarios::objects::text;
+use tapir_scenarios::record::{bytes_of, find};
 use tapir_scenarios::scene::Scene;
 use tapir_scenarios::{core, wait};
 
@@ -55,58 +56,6 @@ fn address_forms(address: Ipv4Addr) -> Vec<Vec<u8>> {
     .to_vec();
     forms.push(address.octets().to_vec());
     forms
-}
-
-/// A recorded entry as text, and every string of it that decodes from base64 or is a JWS payload.
-fn bytes_of(entry: &serde_json::Value) -> Vec<Vec<u8>> {
-    let mut found = vec![entry.to_string().into_bytes()];
-    let mut queue = vec![entry.clone()];
-    while let Some(value) = queue.pop() {
-        match value {
-            serde_json::Value::String(string) => {
-                if let Some(bytes) = decode(&string) {
-                    if let Ok(inner) = serde_json::from_slice(&bytes) {
-                        queue.push(inner);
-                    }
-                    found.push(bytes);
-                }
-            }
-            serde_json::Value::Array(values) => queue.extend(values),
-            serde_json::Value::Object(members) => queue.extend(members.into_iter().map(|(_, member)| member)),
-            _ => {}
-        }
-    }
-    found
-}
-
-/// Base64 in either alphabet, padded or not (RFC 4648); `None` for other text.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=');
-    if text.len() < 8 {
-        return None;
-    }
-    let (mut bytes, mut buffer, mut bits) = (Vec::with_capacity(text.len()), 0u32, 0u32);
-    for character in text.bytes() {
-        let value = match character {
-            b'A'..=b'Z' => character - b'A',
-            b'a'..=b'z' => character - b'a' + 26,
-            b'0'..=b'9' => character - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        buffer = buffer << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(buffer >> bits & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 #[test]
