@@ -14,7 +14,7 @@ use crate::progress::{Step, say};
 /// A file that shows that a package is there, and the package.
 const NEEDED: [(&str, &str); 8] = [
     ("runc", "runc"),
-    ("bridge", "containernetworking-plugins"),
+    ("ptp", "containernetworking-plugins"),
     ("nft", "nftables"),
     ("iptables", "iptables"),
     ("conntrack", "conntrack"),
@@ -28,6 +28,9 @@ const NETWORK_PLUGINS: [&str; 3] = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexe
 
 const PATHS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
+/// Those that the node's network is made of.
+const PLUGINS_IN_USE: [&str; 4] = ["loopback", "ptp", "host-local", "portmap"];
+
 /// The search path for everything that runs in the node.
 pub fn search_path() -> String {
     PATHS.join(":")
@@ -35,7 +38,7 @@ pub fn search_path() -> String {
 
 /// The folder of the network plug-ins.
 pub fn network_plugins() -> Option<&'static str> {
-    NETWORK_PLUGINS.into_iter().find(|folder| Path::new(folder).join("host-local").is_file())
+    NETWORK_PLUGINS.into_iter().find(|folder| PLUGINS_IN_USE.iter().all(|plugin| Path::new(folder).join(plugin).is_file()))
 }
 
 /// Installs what is missing where that is possible without asking, else says what to do.
@@ -66,7 +69,7 @@ fn missing() -> Vec<&'static str> {
         .into_iter()
         .filter(|(program, _)| {
             let on_path = PATHS.iter().any(|folder| Path::new(folder).join(program).is_file());
-            let plugin = *program == "bridge";
+            let plugin = *program == "ptp";
             if plugin { network_plugins().is_none() } else { !on_path }
         })
         .map(|(_, package)| package)

@@ -189,11 +189,11 @@ fn network() -> serde_json::Value {
         "name": "tapir",
         "plugins": [
             {
-                "type": "bridge",
-                "bridge": "pods0",
-                "isGateway": true,
-                "ipMasq": true,
-                "hairpinMode": true,
+                // Everything between Pods is routed. On a bridge, answers from one Pod to another would bypass the translation of
+                // Service addresses unless the host has br_netfilter loaded, which the node must not do for it. Nothing leaves
+                // the node, so nothing is masqueraded either: Pods see each other's own addresses.
+                "type": "ptp",
+                "ipMasq": false,
                 "ipam": {"type": "host-local", "ranges": [[{"subnet": POD_NETWORK}]], "routes": [{"dst": "0.0.0.0/0"}]},
             },
             {"type": "portmap", "capabilities": {"portMappings": true}},
