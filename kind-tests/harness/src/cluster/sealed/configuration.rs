@@ -171,6 +171,8 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri",
 [plugins."io.containerd.cri.v1.runtime"]
   # Where root lacks CAP_SYS_RESOURCE, runc dies on a negative score.
   restrict_oom_score_adj = true
+  # A profile would be loaded into the host's kernel, where it outlives the node.
+  disable_apparmor = true
   [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
