@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -43,6 +44,7 @@ pub struct DirectoryWatch {
     pending: bool,
     watched: Option<Watched>,
     content: u64,
+    looks: u64,
 }
 
 /// A kernel watch, and of what: a folder that was replaced keeps its path but not its identity.
@@ -68,7 +70,7 @@ impl DirectoryWatch {
         let event = Arc::new(Notify::new());
         let watched = watch(&directory, &event);
         let content = content_of(&directory);
-        Self { directory, reloads: Some(reloads), poll, event, pending: false, watched, content }
+        Self { directory, reloads: Some(reloads), poll, event, pending: false, watched, content, looks: 0 }
     }
 
     /// Resolves after the folder's content changed since the last call (or since `new`), or at SIGHUP. Cancel safe.
@@ -88,6 +90,7 @@ impl DirectoryWatch {
                 settle(&self.event).await;
             }
             self.watch_again();
+            self.looks += 1;
             let content = self.look().await;
             self.pending = false;
             if content != self.content {
@@ -95,6 +98,12 @@ impl DirectoryWatch {
                 return;
             }
         }
+    }
+
+    /// How often the content was looked at because of an event or the safety net.
+    #[must_use]
+    pub const fn looks(&self) -> u64 {
+        self.looks
     }
 
     fn watch_again(&mut self) {
@@ -130,9 +139,19 @@ async fn settle(event: &Notify) {
 fn watch(directory: &Path, event: &Arc<Notify>) -> Option<Watched> {
     let identity = identity(directory)?;
     let event = Arc::clone(event);
-    let mut watcher = notify::recommended_watcher(move |_| event.notify_one()).ok()?;
+    let tell = move |told: notify::Result<Event>| {
+        // Our own look opens the folder, and that is an event too: without this every look would make the next one.
+        if !told.is_ok_and(|told| is_reading(&told.kind)) {
+            event.notify_one();
+        }
+    };
+    let mut watcher = notify::recommended_watcher(tell).ok()?;
     watcher.watch(directory, RecursiveMode::NonRecursive).ok()?;
     Some(Watched { _watcher: watcher, identity })
+}
+
+fn is_reading(kind: &EventKind) -> bool {
+    kind.is_access() && *kind != EventKind::Access(AccessKind::Close(AccessMode::Write))
 }
 
 fn identity(directory: &Path) -> Option<(u64, u64)> {

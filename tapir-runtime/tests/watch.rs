@@ -110,6 +110,19 @@ async fn a_folder_that_was_replaced_is_watched_again() {
 }
 
 #[tokio::test]
+async fn a_look_is_not_the_reason_of_the_next_one() {
+    let volume = tempfile::tempdir().unwrap();
+    publish(volume.path(), "1", &[("edm.toml", "a"), ("tls.crt", "a")]);
+    let (_reload, shutdown) = Shutdown::manual();
+    let mut watch = DirectoryWatch::new(volume.path(), shutdown.reloads());
+    publish(volume.path(), "2", &[("edm.toml", "b"), ("tls.crt", "b")]);
+    assert!(fires(&mut watch).await);
+    assert!(timeout(Duration::from_millis(1500), watch.changed()).await.is_err());
+    // The change, and perhaps an event of its own that came after the look; the safety net is ten seconds away.
+    assert!(watch.looks() <= 3, "{} looks at an idle folder", watch.looks());
+}
+
+#[tokio::test]
 async fn an_edited_file_on_a_plain_machine_is_a_change() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("pop.yaml"), "a").unwrap();
