@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sha2::{Digest, Sha256};
 
 use crate::api::TapirEdgeSpec;
@@ -33,28 +33,13 @@ pub struct Edge<'a> {
     pub namespace: &'a str,
     /// Its name.
     pub name: &'a str,
-    /// Its UID, for the owner reference.
-    pub uid: &'a str,
     /// Its specification.
     pub spec: &'a TapirEdgeSpec,
 }
 
-/// Metadata of an object in the edge's namespace. Owned objects go when the edge goes.
-fn owned(edge: &Edge<'_>, name: String) -> ObjectMeta {
-    ObjectMeta {
-        owner_references: Some(vec![OwnerReference {
-            api_version: "dnstapir.se/v1alpha1".to_owned(),
-            kind: "TapirEdge".to_owned(),
-            name: edge.name.to_owned(),
-            uid: edge.uid.to_owned(),
-            controller: Some(true),
-            block_owner_deletion: Some(true),
-        }]),
-        ..unowned(edge.namespace, edge.name, name)
-    }
-}
-
-fn unowned(namespace: &str, edge: &str, name: String) -> ObjectMeta {
+/// Metadata of an object in the edge's namespace. It has no owner: the garbage collector may remove what an edge owns before the edge is
+/// offboarded (foreground deletion), and a file that merely vanished means "keep the last good state" to a sidecar.
+fn metadata(namespace: &str, edge: &str, name: String) -> ObjectMeta {
     ObjectMeta { name: Some(name), namespace: Some(namespace.to_owned()), labels: Some(labels(edge)), ..ObjectMeta::default() }
 }
 

@@ -238,6 +238,36 @@ async fn deleting_an_edge_disables_its_sidecars_and_keeps_its_identity() {
     assert_eq!(scene.server.get("/api/v1/namespaces/dns/secrets/stockholm-identity").unwrap()["data"], identity);
 }
 
+/// The garbage collector, or a person, is faster than the operator.
+#[tokio::test]
+async fn sidecars_are_disabled_also_when_their_configuration_vanished_first() {
+    let maps = ["edm", "pop"].map(|sidecar| format!("/api/v1/namespaces/dns/configmaps/stockholm-{sidecar}"));
+    for without_status in [false, true] {
+        let scene = Scene::new().await;
+        scene.settle(EDGE).await;
+        for map in &maps {
+            assert_eq!(scene.server.get(map).unwrap()["metadata"]["ownerReferences"], Value::Null);
+            scene.server.destroy(map);
+        }
+        if without_status {
+            let (path, mut pod) = pod("p", "unbound");
+            pod["spec"] =
+                json!({"containers": [{"name": "unbound"}, {"name": "tapir-edm"}], "volumes": [{"name": "tapir-no-token"}]});
+            scene.server.put(&path, pod);
+            let mut edge = scene.server.get(EDGE).unwrap();
+            edge["status"] = json!({});
+            scene.server.put(EDGE, edge);
+        }
+        scene.server.delete(EDGE);
+        scene.once(EDGE).await.unwrap();
+        for (map, disabled) in maps.iter().zip(["disabled = true", "disabled: true"]) {
+            let map = scene.server.get(map).unwrap();
+            assert!(map["data"].to_string().contains(disabled), "{map}");
+            assert_eq!(map["metadata"]["labels"]["dnstapir.se/offboarded"], "true");
+        }
+    }
+}
+
 #[tokio::test]
 async fn nothing_secret_leaves_the_secrets() {
     let scene = Scene::new().await;

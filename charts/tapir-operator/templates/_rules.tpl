@@ -11,10 +11,6 @@
 - apiGroups: [dnstapir.se]
   resources: [tapiredges/status, tapirpolicies/status]
   verbs: [get, patch, update]
-# Owner references with blockOwnerDeletion on the ConfigMaps below, where the plug-in OwnerReferencesPermissionEnforcement is on.
-- apiGroups: [dnstapir.se]
-  resources: [tapiredges/finalizers]
-  verbs: [update]
 # Enrolment credentials are read; the node's keys and certificate are written ahead (<edge>-pending), kept (<edge>-identity) and rescued.
 # Kubernetes cannot narrow this to some Secrets of a namespace where they are created, listed or watched.
 - apiGroups: [""]

@@ -1,7 +1,7 @@
 //! The ConfigMaps that sidecars read: `<edge>-edm` and `<edge>-pop`.
 //!
-//! While an edge lives it owns them. The offboarded form has no owner: it must outlive the edge until its Pods are gone, because a file
-//! that merely vanished means "keep the last good state" to a sidecar.
+//! The offboarded form outlives the edge until its Pods are gone, because a file that merely vanished means "keep the last good state" to a
+//! sidecar.
 
 use std::collections::BTreeMap;
 use std::net::{AddrParseError, IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ use tapir_wire::config::edm::EdmConfig;
 use tapir_wire::config::pop::{self, PopConfig};
 use tapir_wire::node::paths::{EDM_CONFIG_FILE, POP_CONFIG_FILE, WELL_KNOWN_DOMAINS_FILE};
 
-use super::{Edge, owned, revision, unowned};
+use super::{Edge, metadata, revision};
 use crate::api::policy::{DoubtRule, Source, TapirPolicySpec};
 
 /// What the API server takes in one ConfigMap, less some room for metadata.
@@ -69,7 +69,7 @@ pub fn edm_config(edge: &Edge<'_>, well_known_domains: Option<&[u8]>) -> Result<
     let text = edm_text(config, well_known_domains)?;
     fits("spec.edm.wellKnownDomains with edm.toml", text.len() + well_known_domains.map_or(0, <[u8]>::len), "the list")?;
     let mut map = ConfigMap {
-        metadata: owned(edge, edm_config_name(edge.name)),
+        metadata: metadata(edge.namespace, edge.name, edm_config_name(edge.name)),
         data: Some(BTreeMap::from([(EDM_CONFIG_FILE.to_owned(), text)])),
         ..ConfigMap::default()
     };
@@ -98,7 +98,7 @@ pub fn pop_config(edge: &Edge<'_>, policy: Option<&TapirPolicySpec>) -> Result<C
     }
     let text = pop_text(config)?;
     fits("the TapirPolicy as pop.yaml", text.len(), "spec.sources[].inline.names of the TapirPolicy")?;
-    Ok(pop_map(owned(edge, pop_config_name(edge.name)), text))
+    Ok(pop_map(metadata(edge.namespace, edge.name, pop_config_name(edge.name)), text))
 }
 
 /// EDM's ConfigMap after the edge: disabled, everything else as it was.
@@ -113,7 +113,7 @@ pub fn offboarded_edm_config(namespace: &str, edge: &str, present: Option<&Confi
     config.disabled = true;
     let text = edm_text(config, list.map(|bytes| bytes.0.as_slice()))?;
     Ok(ConfigMap {
-        metadata: unowned(namespace, edge, edm_config_name(edge)),
+        metadata: metadata(namespace, edge, edm_config_name(edge)),
         data: Some(BTreeMap::from([(EDM_CONFIG_FILE.to_owned(), text)])),
         binary_data: list.map(|bytes| BTreeMap::from([(WELL_KNOWN_DOMAINS_FILE.to_owned(), bytes.clone())])),
         ..ConfigMap::default()
@@ -130,7 +130,7 @@ pub fn offboarded_pop_config(namespace: &str, edge: &str, present: Option<&Confi
         .and_then(|text| PopConfig::parse(text).ok())
         .map_or_else(bare_pop, |parsed| Ok(parsed.config))?;
     config.disabled = true;
-    Ok(pop_map(unowned(namespace, edge, pop_config_name(edge)), pop_text(config)?))
+    Ok(pop_map(metadata(namespace, edge, pop_config_name(edge)), pop_text(config)?))
 }
 
 /// The revision that a rendered ConfigMap carries, as the sidecar will report it.

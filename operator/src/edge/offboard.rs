@@ -16,7 +16,7 @@ use crate::apply::{ApplyError, apply};
 use crate::build;
 use crate::identity::secrets::{namespace_terminating, refused_as_terminating};
 use crate::names::LABEL_OFFBOARDED;
-use crate::pods::classify;
+use crate::pods::{Injection, classify};
 use crate::sidecars::EdgeKey;
 
 /// Offboards, then lets the edge go.
@@ -58,12 +58,16 @@ async fn disable(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(
     let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
     let edm = maps.get_opt(&build::edm_config_name(name)).await.map_err(EdgeError::Offboard)?;
     let pop = maps.get_opt(&build::pop_config_name(name)).await.map_err(EdgeError::Offboard)?;
+    let found = pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={name}"))).await.map_err(EdgeError::Offboard)?;
+    let views: Vec<_> = found.items.iter().filter_map(|pod| classify(pod, &edge.spec.resolver.container, None)).collect();
+    // What was never rendered is mounted nowhere. A configuration that somebody removed is: its sidecars go on with what they read last.
+    let rendered = edge.status.as_ref().is_some_and(|status| status.injection.is_some())
+        || views.iter().any(|view| view.injection == Injection::Injected);
     let mut disabled = Vec::new();
-    // What was never rendered is mounted nowhere.
-    if edm.is_some() {
+    if rendered || edm.is_some() {
         disabled.push(build::offboarded_edm_config(namespace, name, edm.as_ref()));
     }
-    if pop.is_some() {
+    if rendered || pop.is_some() {
         disabled.push(build::offboarded_pop_config(namespace, name, pop.as_ref()));
     }
     let mut written = Vec::new();
@@ -77,8 +81,6 @@ async fn disable(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(
             Err(error) => return Err(EdgeError::Apply { what: "the disabled configuration", error: Box::new(error) }),
         }
     }
-    let found = pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={name}"))).await.map_err(EdgeError::Offboard)?;
-    let views: Vec<_> = found.items.iter().filter_map(|pod| classify(pod, &edge.spec.resolver.container, None)).collect();
     let revision = touch::mounted_revision(&written.iter().collect::<Vec<_>>(), None);
     for pod in touch::outdated(&found.items, &views, &revision) {
         touch::touch(&pods, pod, &revision).await.map_err(EdgeError::Touch)?;

@@ -39,8 +39,7 @@ pub(super) async fn render(
     found: &Dereferenced,
 ) -> Result<Rendered, EdgeError> {
     let name = edge.name_any();
-    let uid = edge.uid().unwrap_or_default();
-    let input = build::Edge { namespace, name: &name, uid: &uid, spec: &edge.spec };
+    let input = build::Edge { namespace, name: &name, spec: &edge.spec };
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let mut trouble = None;
 
