@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use tapir_harness::cluster::{self, Cluster};
 use tapir_harness::deploy::{Environment, Serves};
+use tapir_harness::evidence;
 use tapir_harness::images;
 use tapir_harness::paths::{self, ClusterName};
 use tapir_harness::progress::{output, say, seconds};
@@ -26,9 +27,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.down {
-        down()?
-    } else {
-        show()?
+        down()?;
+    } else if let Err(error) = show() {
+        let name = cluster_name()?;
+        evidence::collect(&name, &paths::target().join("scenarios/demo"));
+        say("what is there of the cluster stays for a look; `cargo xtask demo --down` removes it");
+        return Err(error);
     }
     Ok(ExitCode::SUCCESS)
 }

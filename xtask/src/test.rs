@@ -1,13 +1,14 @@
 //! `cargo xtask test`: every check, then every scenario on a real cluster.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use tapir_harness::cluster::{self, Cluster, State};
 use tapir_harness::deploy::{Environment, Serves};
+use tapir_harness::evidence;
 use tapir_harness::images::{self, Image};
 use tapir_harness::paths::{self, ClusterName};
 use tapir_harness::progress::say;
@@ -44,19 +45,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn scenarios(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let name = ClusterName::parse("test")?;
+    let artifacts = artifacts()?;
     let mut images = Vec::new();
     let mut cluster = None;
     let ready = report.step("images", |_| {
         images = images::build(&[])?;
         images::write_index(&images).map(|_| ())
     }) && report.step("cluster up", |_| {
-        cluster = Some(Cluster::up(&name)?);
+        cluster = Some(with_evidence(&name, &artifacts.join("deploy"), || Cluster::up(&name))?);
         Ok(())
     });
     match (ready, &cluster) {
         (true, Some(cluster)) => {
             // The environment is part of the step: a scenario without it would only fail again.
-            report.step("scenarios", |counts| run_scenarios(arguments, cluster, &images, counts));
+            report.step("scenarios", |counts| {
+                with_evidence(&name, &artifacts.join("deploy"), || Environment::new(cluster, &images)?.deploy(Serves::All))?;
+                with_evidence(&name, &artifacts.join("cluster"), || {
+                    run_scenarios(arguments, cluster, &images, &artifacts, counts)
+                })
+            });
         }
         _ => report.not_run("scenarios", "there is no cluster"),
     }
@@ -70,17 +77,28 @@ fn scenarios(arguments: &Arguments, report: &mut Report) -> Result<()> {
     });
     if ready && arguments.scenario.is_none() {
         report.step("demo, and demo --down", |_| {
-            demo::show()?;
-            demo::down()?;
-            nothing_left(&demo::cluster_name()?)
+            let name = demo::cluster_name()?;
+            let shown = with_evidence(&name, &artifacts.join("demo"), demo::show);
+            // Also after a failure; the first error is the one that matters.
+            let removed = demo::down().and_then(|()| nothing_left(&name));
+            shown.and(removed)
         });
     }
     Ok(())
 }
 
-fn run_scenarios(arguments: &Arguments, cluster: &Cluster, images: &[Image], counts: &mut Counts) -> Result<()> {
-    Environment::new(cluster, images)?.deploy(Serves::All)?;
-    let artifacts = artifacts()?;
+/// Collects evidence while the cluster is still there.
+fn with_evidence<T>(name: &ClusterName, folder: &Path, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    run().inspect_err(|_| evidence::collect(name, folder))
+}
+
+fn run_scenarios(
+    arguments: &Arguments,
+    cluster: &Cluster,
+    images: &[Image],
+    artifacts: &Path,
+    counts: &mut Counts,
+) -> Result<()> {
     let mut command = checks::cargo();
     command.args(["test", "--package", "tapir-scenarios", "--locked", "--no-fail-fast", "--"]);
     if arguments.all {
@@ -92,11 +110,10 @@ fn run_scenarios(arguments: &Arguments, cluster: &Cluster, images: &[Image], cou
         .env("TAPIR_IMAGES", images::write_index(images)?)
         .env("TAPIR_BIN_DIR", cluster.tools()?)
         .env("TAPIR_AUDIT_LOG", cluster.audit_log())
-        .env("TAPIR_ARTIFACTS", &artifacts)
+        .env("TAPIR_ARTIFACTS", artifacts)
         .env("TAPIR_REPO", paths::repository());
     let result = checks::tests("scenarios", &mut command, counts);
     if result.is_err() {
-        keep_logs(cluster, &artifacts);
         say(&format!("evidence of failed scenarios: {}", artifacts.display()));
     }
     result
@@ -110,15 +127,6 @@ fn artifacts() -> Result<PathBuf> {
     }
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     Ok(folder)
-}
-
-/// The components' own logs go with the cluster; a failure may be theirs.
-fn keep_logs(cluster: &Cluster, artifacts: &std::path::Path) {
-    for entry in fs::read_dir(cluster.logs()).into_iter().flatten().flatten() {
-        if entry.path().is_file() {
-            let _ = fs::copy(entry.path(), artifacts.join(entry.file_name()));
-        }
-    }
 }
 
 fn nothing_left(name: &ClusterName) -> Result<()> {

@@ -5,6 +5,7 @@
 //! * `cluster`: kind where there is an engine, else one sealed node in namespaces of its own.
 //! * `test_programs`: broker, resolver and dig for unit tests, without installing them.
 //! * `deploy`: what demo and scenarios put into a cluster.
+//! * `evidence`: what a failure leaves behind.
 //!
 //! Nothing above `cluster` knows which kind of cluster it got. This crate is synchronous and runs tools as processes: it is what
 //! `cargo xtask` waits for first on an empty machine, so it stays light.
@@ -12,6 +13,7 @@
 
 pub mod cluster;
 pub mod deploy;
+pub mod evidence;
 pub mod images;
 pub mod packages;
 pub mod paths;
