@@ -80,6 +80,8 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
     // Ends last, so that what waits can still be sent.
     let (_, mqtt_shutdown) = Shutdown::manual();
     let mqtt = mqtt::spawn(settings, mqtt_shutdown.clone());
+    // EDM subscribes to nothing: whatever a broker sends all the same must not wait anywhere.
+    drop(mqtt.incoming);
     let (listening_sender, listening) = watch::channel(Err("not listening yet".to_owned()));
     let (frames_sender, frames) = frame_queue();
     let worker_gone = CancellationToken::new();

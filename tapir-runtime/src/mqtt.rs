@@ -11,6 +11,7 @@
 
 mod address;
 mod connection;
+mod incoming;
 mod publisher;
 mod settings;
 mod task;
@@ -29,6 +30,10 @@ pub use settings::{MqttSettings, Qos};
 
 /// Messages that wait for the program at most. Observations come in bursts of some hundred; at 1 KiB each this is 1 MiB.
 pub const INCOMING_CAPACITY: usize = 1024;
+
+/// Octets of such messages at most. Nothing is verified yet where they wait, so whoever may publish to us must not be able to
+/// fill the memory with messages of the largest size.
+pub const INCOMING_OCTETS: usize = 4 * 1024 * 1024;
 
 /// A message from the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +66,7 @@ impl From<&ConnectionState> for tapir_wire::status::CoreStatus {
 pub struct MqttMetrics {
     /// Messages taken from the broker, dropped ones included.
     pub received: Counter,
-    /// Messages from the broker that found the queue full and were dropped.
+    /// Messages from the broker that found the queue full, or nobody who wants them, and were dropped.
     pub dropped: Counter,
     /// Connections made.
     pub connects: Counter,
@@ -76,7 +81,7 @@ impl MqttMetrics {
     pub fn register(&self, registry: &mut Registry) {
         let Self { received, dropped, connects, failures, connected } = self.clone();
         registry.register("mqtt_received", "Messages taken from the broker", received);
-        registry.register("mqtt_dropped", "Messages from the broker that found the queue full", dropped);
+        registry.register("mqtt_dropped", "Messages from the broker that found the queue full or nobody who wants them", dropped);
         registry.register("mqtt_connects", "Connections made to the broker", connects);
         registry.register("mqtt_failures", "Attempts to connect that failed and connections that broke", failures);
         registry.register("mqtt_connected", "Connected to the broker and subscribed", connected);
@@ -86,7 +91,8 @@ impl MqttMetrics {
 /// What the rest of the program holds of the connection.
 #[derive(Debug)]
 pub struct MqttHandle {
-    /// Messages from the broker; the same channel over all reconnects. When it is full the newest message is dropped and counted.
+    /// Messages from the broker; the same channel over all reconnects. When it is full, by [`INCOMING_OCTETS`] or by count, the
+    /// newest message is dropped and counted. Drop the receiver when nothing is expected: what comes is then discarded at once.
     pub incoming: mpsc::Receiver<Incoming>,
     /// Where the connection stands.
     pub state: watch::Receiver<ConnectionState>,
@@ -112,8 +118,12 @@ pub fn spawn_with_capacity(settings: watch::Receiver<Option<MqttSettings>>, shut
     let (link_sender, link) = watch::channel(None);
     let publisher = MqttPublisher::new(link, state.clone());
     let metrics = MqttMetrics::default();
-    let outlets =
-        connection::Outlets { incoming: incoming_sender, state: state_sender, link: link_sender, metrics: metrics.clone() };
+    let outlets = connection::Outlets {
+        incoming: incoming::Inlet::new(incoming_sender, metrics.clone()),
+        state: state_sender,
+        link: link_sender,
+        metrics: metrics.clone(),
+    };
     let task = tokio::spawn(task::run(settings, std::sync::Arc::new(outlets), shutdown));
     MqttHandle { incoming, state, publisher, metrics, task }
 }

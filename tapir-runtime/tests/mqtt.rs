@@ -314,6 +314,51 @@ async fn a_full_queue_drops_and_counts() {
     assert_eq!(client.next().await.payload, "20");
 }
 
+async fn publish_and_arrive(core: &Client, client: &Client, count: u64, length: usize) {
+    let before = client.handle.metrics.received.get();
+    for _ in 0..count {
+        let payload = vec![b'x'; length];
+        soon("publish", core.handle.publisher.publish(OBSERVATIONS, payload, Qos::AtLeastOnce)).await.unwrap();
+    }
+    soon("arrival", async {
+        while client.handle.metrics.received.get() < before + count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn large_messages_are_bounded_by_their_octets_long_before_their_count() {
+    const LENGTH: usize = 90_000;
+    let scene = Scene::new();
+    let mut client = scene.connect(scene.subscriber()).await;
+    let core = scene.connect(scene.settings("core")).await;
+    let fitting = mqtt::INCOMING_OCTETS / LENGTH;
+    publish_and_arrive(&core, &client, 60, LENGTH).await;
+    assert_eq!(client.handle.metrics.dropped.get(), 60 - fitting as u64);
+    // What the program has dropped leaves room; what it still holds does not.
+    let held = client.next().await;
+    assert_eq!(held.payload.len(), LENGTH);
+    publish_and_arrive(&core, &client, 1, LENGTH).await;
+    assert_eq!(client.handle.metrics.dropped.get(), 61 - fitting as u64);
+    drop(held);
+    publish_and_arrive(&core, &client, 1, LENGTH).await;
+    assert_eq!(client.handle.metrics.dropped.get(), 61 - fitting as u64);
+}
+
+#[tokio::test]
+async fn what_nobody_listens_to_is_discarded_at_once() {
+    let scene = Scene::new();
+    let mut client = scene.connect(scene.subscriber()).await;
+    let core = scene.connect(scene.settings("core")).await;
+    client.handle.incoming.close();
+    publish_and_arrive(&core, &client, 3, 10).await;
+    assert_eq!(client.handle.metrics.dropped.get(), 3);
+    assert!(client.handle.state.borrow().connected, "and the connection goes on");
+    assert!(client.handle.incoming.try_recv().is_err());
+}
+
 /// mosquitto's access file cannot refuse a SUBSCRIBE, other brokers can: one that accepts CONNECT and says `reason` to the rest.
 fn refusing_broker(reason: Option<u8>) -> u16 {
     use std::io::{Read, Write};

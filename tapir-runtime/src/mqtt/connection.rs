@@ -11,13 +11,14 @@ use rumqttc::{
     PersistedSession, SessionStore, SessionStoreError, SessionStoreKey, SubscribeFilterInput, TlsConfiguration, Transport,
 };
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::address::{AddressError, BrokerAddress};
+use super::incoming::Inlet;
 use super::publisher::Link;
-use super::{ConnectionState, Incoming, MqttMetrics, MqttSettings, Qos};
+use super::{ConnectionState, MqttMetrics, MqttSettings, Qos};
 
 /// Requests of publishers that wait inside the library; publishers wait beyond that.
 const REQUEST_CAPACITY: usize = 64;
@@ -31,7 +32,7 @@ const MQTT_MAX_PACKET: usize = 268_435_455;
 /// Where a connection delivers to. Outlives all connections.
 #[derive(Debug)]
 pub(super) struct Outlets {
-    pub(super) incoming: mpsc::Sender<Incoming>,
+    pub(super) incoming: Inlet,
     pub(super) state: watch::Sender<ConnectionState>,
     pub(super) link: watch::Sender<Option<Link>>,
     pub(super) metrics: MqttMetrics,
@@ -143,8 +144,7 @@ async fn drive(event_loop: &mut EventLoop, outlets: &Outlets, accepted: oneshot:
                 }
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => {
-                let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-                deliver(Incoming { topic, payload: publish.payload.clone() }, outlets);
+                outlets.incoming.deliver(&publish.topic, &publish.payload);
             }
             Ok(Event::Incoming(Packet::Disconnect(disconnect))) => {
                 return Failure::Closed(format!("{:?}", disconnect.reason_code));
@@ -159,14 +159,6 @@ async fn drive(event_loop: &mut EventLoop, outlets: &Outlets, accepted: oneshot:
 fn max_packet_size(acknowledgement: &ConnAck) -> usize {
     let named = acknowledgement.properties.as_ref().and_then(|properties| properties.max_packet_size);
     named.and_then(|size| usize::try_from(size).ok()).unwrap_or(MQTT_MAX_PACKET)
-}
-
-/// Never waits: a slow program must not stop keep-alives and acknowledgements.
-fn deliver(message: Incoming, outlets: &Outlets) {
-    outlets.metrics.received.inc();
-    if outlets.incoming.try_send(message).is_err() && outlets.metrics.dropped.inc() == 0 {
-        tracing::error!("message from the broker dropped because the queue is full; further ones are only counted");
-    }
 }
 
 fn options(settings: &MqttSettings) -> Result<MqttOptions, Failure> {
