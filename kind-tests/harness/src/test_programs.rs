@@ -26,7 +26,7 @@ const PROGRAMS: [(&str, &str, &str); 3] = [
 pub fn folder() -> Result<PathBuf> {
     let mut step = Step::begin("broker, resolver and dig for the unit tests");
     let packages: Vec<String> = PROGRAMS.iter().map(|(_, _, package)| (*package).to_owned()).collect();
-    let roots = debian::unpack(&debian::resolve(&packages)?, &mut step)?;
+    let roots = debian::with_fresh_lists(|| debian::unpack(&debian::resolve(&packages)?, &mut step))?;
     let key = roots.iter().fold(Sha256::new(), |hash, root| hash.chain_update(root.as_os_str().as_encoded_bytes())).finalize();
     let folder = paths::cache()?.join("programs").join(format!("tests-{}", hex::encode(&key[..6])));
     if !folder.is_dir() {

@@ -38,7 +38,7 @@ struct Input {
 /// Builds the images of these lists.
 pub(crate) fn build(lists: &[ImageList]) -> Result<Vec<Image>> {
     compile(lists)?;
-    lists.iter().map(build_one).collect()
+    lists.iter().map(|list| debian::with_fresh_lists(|| build_one(list))).collect()
 }
 
 /// All commands of the workspace that any of the images needs, in one run of cargo.

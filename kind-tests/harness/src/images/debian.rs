@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::paths;
-use crate::progress::{Step, output};
+use crate::progress::{Step, output, say};
 
 /// One package file as apt names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +97,26 @@ fn update_lists() -> Result<()> {
     Ok(())
 }
 
+/// Says of an error that package files could not be had.
+const DOWNLOAD: &str = "downloading package files";
+
+/// Runs what resolves and unpacks packages; when files that the lists name cannot be had (an update has replaced them in the
+/// archive since), once more with fresh lists, from the beginning: the versions are other ones then.
+pub(crate) fn with_fresh_lists<T>(run: impl FnMut() -> Result<T>) -> Result<T> {
+    retry(run, update_lists)
+}
+
+fn retry<T>(mut run: impl FnMut() -> Result<T>, update: impl FnOnce() -> Result<()>) -> Result<T> {
+    match run() {
+        Err(error) if error.chain().any(|cause| cause.to_string() == DOWNLOAD) => {
+            say("    the package lists may be old: once more with fresh ones");
+            update()?;
+            run()
+        }
+        result => result,
+    }
+}
+
 /// Folders with the unpacked content, one for each package file.
 pub(crate) fn unpack(files: &[PackageFile], step: &mut Step) -> Result<Vec<PathBuf>> {
     let packages = paths::cache()?.join("packages");
@@ -112,7 +132,7 @@ pub(crate) fn unpack(files: &[PackageFile], step: &mut Step) -> Result<Vec<PathB
         // The downloading user of apt may not write into somebody's cache folder.
         download.args(["-o", "APT::Sandbox::User=root", "download"]).current_dir(&downloads).env("LC_ALL", "C");
         download.args(missing.iter().map(|file| format!("{}={}", file.name(), file.version())));
-        step.run(&mut download, &log)?;
+        step.run(&mut download, &log).context(DOWNLOAD)?;
     }
     for file in missing {
         unpack_one(&downloads.join(&file.file), &folder_of(file), step, &log)?;
@@ -133,7 +153,34 @@ fn unpack_one(archive: &Path, folder: &Path, step: &mut Step, log: &Path) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::parse_line;
+    use std::cell::Cell;
+
+    use anyhow::{Context as _, anyhow};
+
+    use super::{DOWNLOAD, parse_line, retry};
+
+    #[test]
+    fn old_package_lists_are_updated_once() {
+        let (runs, updates) = (Cell::new(0), Cell::new(0));
+        let update = || {
+            updates.set(updates.get() + 1);
+            Ok(())
+        };
+        let gone = || Err::<(), _>(anyhow!("404 Not Found")).context(DOWNLOAD).context("image nsd");
+        let result = retry(
+            || {
+                runs.set(runs.get() + 1);
+                if updates.get() == 0 { gone() } else { Ok(()) }
+            },
+            update,
+        );
+        assert!(result.is_ok());
+        assert_eq!((runs.get(), updates.get()), (2, 1));
+        // Still gone: an error, not a loop. Anything else is none of the lists' business.
+        assert!(retry(gone, update).is_err());
+        assert!(retry(|| Err::<(), _>(anyhow!("no space left")), update).is_err());
+        assert_eq!(updates.get(), 2);
+    }
 
     #[test]
     fn reads_what_apt_prints() {
