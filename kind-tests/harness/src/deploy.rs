@@ -191,9 +191,13 @@ impl<'a> Environment<'a> {
         self.core_dev(&["node", "create", name])
     }
 
-    /// Core keeps its nodes in memory: a new Pod of it knows none.
-    pub fn knows_node(&self, name: &str) -> bool {
-        self.core_dev(&["node", "show", name]).is_ok()
+    /// Core keeps its nodes in memory: a new Pod of it knows none. An error is one of asking, and says nothing of the node.
+    pub fn knows_node(&self, name: &str) -> Result<bool> {
+        match self.core_dev(&["node", "show", name]) {
+            Ok(_) => Ok(true),
+            Err(error) if error.to_string().contains("refused with status 404") => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("asking Core for node {name}")),
+        }
     }
 
     fn core_dev(&self, arguments: &[&str]) -> Result<String> {
