@@ -1,6 +1,11 @@
 //! The decision for one frame: does it make an event?
 //!
 //! Pure: the frame, what is in force and what was seen go in, a verdict comes out.
+//!
+//! # Limitations
+//! * A name that spells the address of one client is withheld from its first question by that client on. Where another client
+//!   asked for it *before*, an event was made already: nothing in that question tells whose address the name holds. After the
+//!   mark is forgotten (restart, full store) the order counts anew.
 
 use std::sync::Arc;
 
@@ -60,6 +65,12 @@ pub enum Reason {
 pub enum Verdict {
     /// Nothing more.
     NoEvent(Reason),
+    /// The name spells its asker's address: no event, and the name has to be marked as seen under `key`, so that it makes none
+    /// when somebody else asks for it either.
+    Withheld {
+        /// Lower-case name.
+        key: String,
+    },
     /// An event; its name has to be marked as seen under `key` once the event is queued.
     Event {
         /// The event.
@@ -72,13 +83,13 @@ pub enum Verdict {
 /// Decides about the payload of a data frame.
 #[must_use]
 pub fn judge(frame: Bytes, view: &View, seen: &SeenNames) -> Verdict {
-    match event(frame, view, seen) {
-        Ok((event, key)) => Verdict::Event { event, key },
+    match verdict(frame, view, seen) {
+        Ok(verdict) => verdict,
         Err(reason) => Verdict::NoEvent(reason),
     }
 }
 
-fn event(frame: Bytes, view: &View, seen: &SeenNames) -> Result<(NewQname, String), Reason> {
+fn verdict(frame: Bytes, view: &View, seen: &SeenNames) -> Result<Verdict, Reason> {
     let response = Response::parse(frame, CountedTypes::default())?;
     let message = Message::parse(&response.message).map_err(|_| Reason::BadDns)?;
     let question = message.question.ok_or(Reason::NoQuestion)?;
@@ -92,7 +103,7 @@ fn event(frame: Bytes, view: &View, seen: &SeenNames) -> Result<(NewQname, Strin
         return Err(Reason::Seen);
     }
     if response.client.is_some_and(|client| privacy::embeds(question.name.labels(), client)) {
-        return Err(Reason::ClientAddress);
+        return Ok(Verdict::Withheld { key });
     }
     let event = NewQname {
         flags: message.flags,
@@ -102,7 +113,7 @@ fn event(frame: Bytes, view: &View, seen: &SeenNames) -> Result<(NewQname, Strin
         // Upstream's value for a sender that tells no time.
         timestamp: response.time.unwrap_or(Timestamp::UNIX_EPOCH),
     };
-    Ok((event, key))
+    Ok(Verdict::Event { event, key })
 }
 
 fn worth_reporting(question: &Question, key: &str, view: &View) -> Result<(), Reason> {
@@ -166,6 +177,7 @@ mod tests {
         let frame = client_response(Some(client.parse().unwrap()), &question(name));
         match judge(frame, view, &SeenNames::new(10)) {
             Verdict::NoEvent(reason) => Some(reason),
+            Verdict::Withheld { .. } => Some(Reason::ClientAddress),
             Verdict::Event { .. } => None,
         }
     }
@@ -221,6 +233,17 @@ mod tests {
         check("nas.local", "192.0.2.9", Some(Reason::SpecialUse));
         check("h-192-0-2-9.example", "192.0.2.9", Some(Reason::ClientAddress));
         check("h-192-0-2-9.example", "192.0.2.8", None);
+    }
+
+    #[test]
+    fn a_withheld_name_is_withheld_from_everybody() {
+        let mut seen = SeenNames::new(10);
+        let asked = |name, client: &str| client_response(Some(client.parse().unwrap()), &question(name));
+        let Verdict::Withheld { key } = judge(asked("H-192-0-2-9.example", "192.0.2.9"), &open(), &seen) else {
+            panic!("not withheld")
+        };
+        seen.mark(&key);
+        assert_eq!(judge(asked("h-192-0-2-9.example", "192.0.2.8"), &open(), &seen), Verdict::NoEvent(Reason::Seen));
     }
 
     #[test]

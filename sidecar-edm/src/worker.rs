@@ -53,6 +53,10 @@ impl Worker {
     fn process(&mut self, payload: Bytes) {
         match minimise::judge(payload, &self.view, &self.seen) {
             Verdict::NoEvent(reason) => self.count(reason),
+            Verdict::Withheld { key } => {
+                self.count(Reason::ClientAddress);
+                self.mark(&key);
+            }
             Verdict::Event { event, key } => self.enqueue(Queued { event, key }),
         }
     }
@@ -65,14 +69,19 @@ impl Worker {
             return self.count(Reason::NotSending);
         }
         self.metrics.events.inc();
-        let forgotten = self.seen.mark(&key);
-        self.metrics.seen_forgotten.inc_by(forgotten as u64);
+        self.mark(&key);
         if let Pushed::Displaced(lost) = pushed {
             self.seen.unmark(&lost.key);
             if self.metrics.events_displaced.inc() == 0 {
                 tracing::error!("event queue is full, the oldest event was dropped; further ones are only counted");
             }
         }
+        self.metrics.seen_names.set(i64::try_from(self.seen.len()).unwrap_or(i64::MAX));
+    }
+
+    fn mark(&mut self, key: &str) {
+        let forgotten = self.seen.mark(key);
+        self.metrics.seen_forgotten.inc_by(forgotten as u64);
         self.metrics.seen_names.set(i64::try_from(self.seen.len()).unwrap_or(i64::MAX));
     }
 

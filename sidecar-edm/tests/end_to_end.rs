@@ -34,6 +34,8 @@ async fn a_new_name_is_reported_once_and_exactly() {
     resolver.answered("example.com.", CLIENT).await;
     resolver.answered("77.100.51.198.in-addr.arpa.", CLIENT).await;
     resolver.answered("dyn-198-51-100-77.example.", CLIENT).await;
+    // Nor when somebody else asks for it afterwards.
+    resolver.answered("dyn-198-51-100-77.Example.", "198.51.100.78").await;
     resolver.send(b"not protobuf").await;
     resolver.answered("another.example.", CLIENT).await;
     assert_eq!(core.name().await, "another.example.");
@@ -47,10 +49,10 @@ async fn a_new_name_is_reported_once_and_exactly() {
     assert_eq!(status["config"]["revision"], "r1");
     assert_eq!(status["identity"]["node"], NODE);
     assert_eq!(status["core"]["connected"], true);
-    assert_eq!(status["edm"]["frames"], 7);
+    assert_eq!(status["edm"]["frames"], 8);
     assert_eq!(status["edm"]["eventsQueued"], 0);
     assert_eq!(status["edm"]["wellKnownDomains"], 1);
-    for (reason, count) in [("seen", 1), ("well_known", 1), ("special_use", 1), ("client_address", 1), ("undecodable", 1)] {
+    for (reason, count) in [("seen", 2), ("well_known", 1), ("special_use", 1), ("client_address", 1), ("undecodable", 1)] {
         edm.metric_becomes(&format!("frames_without_event_total{{reason=\"{reason}\"}}"), count).await;
     }
 
