@@ -5,6 +5,7 @@ mod checks;
 mod cluster;
 mod demo;
 mod images;
+mod interrupted;
 mod report;
 mod test;
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use tapir_harness::cluster::{self, Cluster, State};
+use tapir_harness::cluster::{self, Before, Cluster, State};
 use tapir_harness::deploy::{Environment, Serves};
 use tapir_harness::evidence;
 use tapir_harness::images::{self, Image};
@@ -14,7 +14,7 @@ use tapir_harness::paths::{self, ClusterName};
 use tapir_harness::progress::say;
 
 use crate::report::{Counts, Report};
-use crate::{checks, demo};
+use crate::{checks, demo, interrupted};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn scenarios(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let name = ClusterName::parse("test")?;
     let artifacts = artifacts()?;
+    let before = Before::look();
     let mut images = Vec::new();
     let mut cluster = None;
     let ready = report.step("images", |_| {
@@ -73,14 +74,17 @@ fn scenarios(arguments: &Arguments, report: &mut Report) -> Result<()> {
     }
     report.step("cluster down", |_| {
         cluster::down(&name)?;
-        nothing_left(&name)
+        nothing_left(&before, &name)
     });
     if ready && arguments.scenario.is_none() {
+        interrupted::step(report, &artifacts);
+    }
+    if ready && arguments.scenario.is_none() {
         report.step("demo, and demo --down", |_| {
-            let name = demo::cluster_name()?;
+            let (name, before) = (demo::cluster_name()?, Before::look());
             let shown = with_evidence(&name, &artifacts.join("demo"), demo::show);
             // Also after a failure; the first error is the one that matters.
-            let removed = demo::down().and_then(|()| nothing_left(&name));
+            let removed = demo::down().and_then(|()| nothing_left(&before, &name));
             shown.and(removed)
         });
     }
@@ -88,7 +92,7 @@ fn scenarios(arguments: &Arguments, report: &mut Report) -> Result<()> {
 }
 
 /// Collects evidence while the cluster is still there.
-fn with_evidence<T>(name: &ClusterName, folder: &Path, run: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn with_evidence<T>(name: &ClusterName, folder: &Path, run: impl FnOnce() -> Result<T>) -> Result<T> {
     run().inspect_err(|_| evidence::collect(name, folder))
 }
 
@@ -129,9 +133,13 @@ fn artifacts() -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn nothing_left(name: &ClusterName) -> Result<()> {
-    if cluster::state(name) != State::Absent || name.folder().exists() {
+pub(crate) fn nothing_left(before: &Before, name: &ClusterName) -> Result<()> {
+    if cluster::state(name) != State::Absent {
         bail!("cluster {} is still there", name.as_str());
+    }
+    let traces = before.traces(name);
+    if !traces.is_empty() {
+        bail!("cluster {} has left traces:\n{}", name.as_str(), traces.join("\n"));
     }
     Ok(())
 }

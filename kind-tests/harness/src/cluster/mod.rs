@@ -3,6 +3,7 @@
 mod addons;
 mod kind;
 mod sealed;
+mod traces;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
 pub use sealed::{NODE_COMMAND, run_node};
+pub use traces::Before;
 
 use crate::images::Image;
 use crate::paths::{self, ClusterName};
@@ -165,6 +167,11 @@ pub fn down(name: &ClusterName) -> Result<()> {
     }
     sealed::down(name)?;
     remove_if_there(&lock_file(name))
+}
+
+/// Whether `up` makes a sealed node here.
+pub fn is_sealed() -> bool {
+    !kind::is_possible()
 }
 
 pub fn state(name: &ClusterName) -> State {

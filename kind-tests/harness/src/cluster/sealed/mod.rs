@@ -218,6 +218,10 @@ fn ask(node: &mut Child, layout: &Layout, tools: &NodeTools, arguments: &[&str])
     Ok(output(kubectl_command(layout, tools).args(arguments)).map_err(|error| error.to_string()))
 }
 
+pub(crate) fn group_name(name: &ClusterName) -> String {
+    resource_groups(&Layout::new(&name.folder())).name
+}
+
 /// Two checkouts may have clusters of the same name.
 fn resource_groups(layout: &Layout) -> ResourceGroups {
     let folder = layout.folder.display().to_string();
