@@ -1,19 +1,36 @@
 //! Zones whose names say something about the site and nothing about the Internet.
 
-/// Reverse zones hold addresses by their nature, and with them every zone of RFC 6303; `home.arpa` (RFC 8375), `localhost`
-/// (RFC 6761) and `local` (RFC 6762) hold names of devices.
-const ZONES: [&[&str]; 5] = [&["in-addr", "arpa"], &["ip6", "arpa"], &["home", "arpa"], &["localhost"], &["local"]];
+/// Reverse zones hold addresses by their nature, and with them every zone of RFC 6303. `home.arpa` (RFC 8375), `localhost`,
+/// `test` and `invalid` (RFC 6761), `local` (RFC 6762), `internal` (ICANN Board resolution of 2024-07-29) and `service.arpa`
+/// (RFC 9665) hold names of devices and sites; `resolver.arpa` (RFC 9462) is the resolver's own; names below `onion` (RFC 7686)
+/// and `alt` (RFC 9476) are none of the DNS and reach a resolver by mistake only.
+const ZONES: [&[&str]; 12] = [
+    &["in-addr", "arpa"],
+    &["ip6", "arpa"],
+    &["home", "arpa"],
+    &["service", "arpa"],
+    &["resolver", "arpa"],
+    &["localhost"],
+    &["local"],
+    &["internal"],
+    &["onion"],
+    &["test"],
+    &["invalid"],
+    &["alt"],
+];
 
-/// The name is in such a zone, or is its apex.
+/// The name is in such a zone, or is its apex; or it has a single label, which is a top-level domain that everybody knows or
+/// else the name of a device that no search list was applied to.
 pub fn is_special_use<'a>(labels: impl Iterator<Item = &'a [u8]>) -> bool {
     let labels: Vec<&[u8]> = labels.collect();
-    ZONES.iter().any(|zone| {
-        labels.len() >= zone.len()
-            && labels[labels.len() - zone.len()..]
-                .iter()
-                .zip(*zone)
-                .all(|(label, expected)| label.eq_ignore_ascii_case(expected.as_bytes()))
-    })
+    labels.len() == 1
+        || ZONES.iter().any(|zone| {
+            labels.len() >= zone.len()
+                && labels[labels.len() - zone.len()..]
+                    .iter()
+                    .zip(*zone)
+                    .all(|(label, expected)| label.eq_ignore_ascii_case(expected.as_bytes()))
+        })
 }
 
 #[cfg(test)]
@@ -33,7 +50,17 @@ mod tests {
         for name in ["printer.home.arpa.", "localhost.", "a.localhost.", "nas.LOCAL.", "_ipp._tcp.local."] {
             check(name, true);
         }
-        for name in [".", "arpa.", "e164.arpa.", "xin-addr.arpa.", "notlocal.", "local.example.", "in-addr.arpa.example."] {
+        for name in
+            ["db.corp.Internal.", "abc.onion.", "a.test.", "a.invalid.", "a.b.alt.", "_dns.resolver.arpa.", "x.service.arpa."]
+        {
+            check(name, true);
+        }
+        for name in ["alices-laptop.", "arpa."] {
+            check(name, true);
+        }
+        for name in
+            [".", "internal.example.", "e164.arpa.", "xin-addr.arpa.", "a.notlocal.", "local.example.", "in-addr.arpa.example."]
+        {
             check(name, false);
         }
     }
