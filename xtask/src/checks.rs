@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 use tapir_harness::paths;
-use tapir_harness::progress::{Step, output};
+use tapir_harness::progress::Step;
 use tapir_harness::test_programs;
 
 use crate::report::{Counts, Report};
@@ -49,7 +49,10 @@ fn licences(report: &mut Report) {
     // The database lies outside of the registry; not every machine reaches it.
     let mut fetch = Command::new("timeout");
     fetch.arg("60").arg(&program).args(["--workspace", "--locked", "fetch", "db"]).current_dir(paths::repository());
-    if output(&mut fetch).is_err() {
+    let mut step = Step::begin("fetch the advisories' database");
+    let fetched = paths::cache().and_then(|cache| step.run(&mut fetch, &cache.join("advisories.log")));
+    step.end();
+    if fetched.is_err() {
         return report.not_run(name, "their database cannot be reached");
     }
     report.step(name, |_| {
