@@ -208,16 +208,16 @@ impl Engine {
     }
 
     fn open(&mut self, setup: &Setup, now: Timestamp) {
-        let (journal, kept) = Journal::open(&setup.data_dir);
+        let observations = &mut self.observations;
+        let (journal, kept) = Journal::open(&setup.data_dir, |name, record| {
+            // The names were good when they were written; a hand or a bad disk may have changed that.
+            if setup.zone.check(&name).is_ok() {
+                observations.restore(name, record, now);
+            }
+        });
         if kept.error.is_some() || kept.broken > 0 {
             self.telemetry.metrics.state_error("journal");
             tracing::warn!(broken_lines = kept.broken, error = ?kept.error, "kept observations could not all be read");
-        }
-        for (name, record) in kept.records {
-            // The names were good when they were written; a hand or a bad disk may have changed that.
-            if setup.zone.check(&name).is_ok() {
-                self.observations.restore(name, record, now);
-            }
         }
         let (serials, error) = Serials::open(&setup.data_dir);
         if let Some(error) = error {

@@ -15,8 +15,13 @@ use tapir_wire::observation::Entry;
 pub const LONGEST_TTL: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How far clocks may differ.
 pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-/// Names that are remembered at most: some 40 MiB.
+/// Names that are remembered at most.
 pub const MOST_NAMES: usize = 100_000;
+/// Their weight at most, see [`weight`]: room for some 90 000 names of three short labels. With the versions of the zone that
+/// follow from them they stay far below the 256 MiB of the container, whatever the names and the policy (`tests/memory.rs`).
+pub const MOST_WEIGHT: usize = 12 * 1024 * 1024;
+/// What a name costs in the trees and maps that hold it, beside its octets.
+const NAME_OVERHEAD: usize = 32;
 
 /// What is remembered of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +69,8 @@ impl Held {
 #[derive(Clone, Debug, Default)]
 pub struct Observations {
     records: HashMap<Name, Held>,
+    /// Sum of the weights of all names.
+    weight: usize,
     /// When something is due for a name: its end, then the end of its guard.
     due: BTreeSet<(Timestamp, Name)>,
     live: usize,
@@ -83,7 +90,7 @@ impl Observations {
         if known.is_some_and(|known| entry.time_added < known.added) {
             return Err(Refusal::Stale);
         }
-        if known.is_none() && self.records.len() >= MOST_NAMES {
+        if known.is_none() && !self.has_room_for(&entry.name) {
             return Err(Refusal::Full);
         }
         let guard = known.map_or(expires, |known| known.guard.max(expires));
@@ -109,7 +116,7 @@ impl Observations {
     /// Takes back what was written down before a restart, unless it is over.
     pub fn restore(&mut self, name: Name, record: Record, now: Timestamp) {
         let known = self.records.contains_key(&name);
-        if record.guard > now && (known || self.records.len() < MOST_NAMES) {
+        if record.guard > now && (known || self.has_room_for(&name)) {
             self.put(name, record, now);
         }
     }
@@ -131,6 +138,7 @@ impl Observations {
             if held.record.guard > due {
                 self.due.insert((held.record.guard, name));
             } else {
+                self.weight -= weight(&name);
                 self.records.remove(&name);
             }
         }
@@ -177,15 +185,33 @@ impl Observations {
         self.records.is_empty()
     }
 
+    fn has_room_for(&self, name: &Name) -> bool {
+        self.records.len() < MOST_NAMES && self.weight + weight(name) <= MOST_WEIGHT
+    }
+
     fn put(&mut self, name: Name, record: Record, now: Timestamp) {
         let live = record.expires > now;
         self.live += usize::from(live);
         if let Some(old) = self.records.insert(name.clone(), Held { record, live }) {
             self.live -= usize::from(old.live);
             self.due.remove(&(old.due(), name.clone()));
+        } else {
+            self.weight += weight(&name);
         }
         self.due.insert((Held { record, live }.due(), name));
     }
+}
+
+/// Memory that a name can cause: its octets and those of every name above it, since below a blocked subtree the zone holds all of
+/// them. So a name of 127 labels weighs as much as a hundred others.
+fn weight(name: &Name) -> usize {
+    let mut rest = name.as_str().len();
+    let mut weight = 0;
+    for label in name.labels() {
+        weight += rest + NAME_OVERHEAD;
+        rest = rest.saturating_sub(label.len() + 1);
+    }
+    weight
 }
 
 fn later(time: Timestamp, by: SignedDuration) -> Timestamp {

@@ -1,0 +1,84 @@
+//! The worst that Core can send and a policy can make of it, within the memory of the container (256 MiB).
+//!
+//! A file of its own with one test: the peak that is measured is that of the whole process. On x86-64 it is some 110 MiB.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use jiff::Timestamp;
+use tapir_pop::names::ZoneName;
+use tapir_pop::policy::{Policy, Rule};
+use tapir_pop::sources::{CoreSource, Knowledge, NameList, Observations, Rules};
+use tapir_pop::state::journal::Journal;
+use tapir_pop::zone::build::build;
+use tapir_wire::config::pop::{Action, List, Match, Mode};
+use tapir_wire::name::Name;
+use tapir_wire::observation::Entry;
+
+const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
+const NAMES: u32 = 100_000;
+const MOST_MEBIBYTES: u64 = 128;
+
+/// Long labels, or as many labels as there can be.
+fn names(shape: &str) -> impl Iterator<Item = Name> {
+    let tail = match shape {
+        "long" => format!("{0}.{0}.{1}.com", "a".repeat(63), "b".repeat(40)),
+        _ => format!("{}com", "a.".repeat(110)),
+    };
+    (0..NAMES).map(move |index| {
+        // What differs stands right below the top-level domain, so that no name shares its ancestors with another.
+        let (front, top) = tail.rsplit_once('.').unwrap();
+        Name::parse(&format!("{front}.{index:06}.{top}")).unwrap()
+    })
+}
+
+fn rules() -> Rules {
+    let zone = ZoneName::new(Name::parse("dnstapir").unwrap()).unwrap();
+    let rule = |any_tags, min_sources, action| Rule {
+        name: String::new(),
+        any_tags,
+        all_tags: None,
+        min_tags: None,
+        min_sources,
+        action,
+    };
+    // The whole of com is blocked, and each observation changes the action below it.
+    let com = NameList::new("com", List::Doubt, Match::Subtree, &zone, &["com".to_owned()]);
+    Rules {
+        mode: Mode::Enforce,
+        policy: Policy {
+            deny: Action::Nxdomain,
+            rules: vec![rule(None, Some(1), Action::Nodata), rule(Some(1), None, Action::Drop)],
+        },
+        lists: vec![com],
+        core: Some(CoreSource { name: "core".to_owned(), r#match: Match::Subtree }),
+    }
+}
+
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+fn a_hundred_thousand_names_of_any_shape_fit_into_the_container() {
+    let zone = ZoneName::new(Name::parse("dnstapir").unwrap()).unwrap();
+    for shape in ["long", "deep"] {
+        let mut store = Observations::default();
+        for name in names(shape) {
+            let _ = store.add(&Entry { name, time_added: NOW, ttl: 3600, tag_mask: 1 }, NOW);
+        }
+        let rules = rules();
+        let knowledge = Knowledge { rules: &rules, observations: &store };
+        // The version that is served, the one before it that a slow reader still takes, and the one in the making.
+        let served = build(&zone, &knowledge);
+        let versions = [served.clone(), served, build(&zone, &knowledge)];
+        assert!(versions.iter().all(|version| version.records.len() > 100), "{shape}");
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path(), |_, _| {});
+        journal.rewrite(store.all()).unwrap();
+        let mut again = Observations::default();
+        let _ = Journal::open(directory.path(), |name, record| again.restore(name, record, NOW));
+        assert_eq!(again.len(), store.len());
+        assert!(peak() < MOST_MEBIBYTES, "{shape}: {} names, {} MiB", store.len(), peak());
+    }
+}
