@@ -12,15 +12,22 @@ use super::plan::ResourceGroups;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
+/// Version 2: what the kubelet's own groups need handed down.
+const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "memory", "pids", "io", "hugetlb"];
+
 impl ResourceGroups {
-    pub(crate) fn create(&self) -> Result<()> {
+    /// `note` remembers what the host's own root group is given, before it is given; see [`Self::remove`].
+    pub(crate) fn create(&self, note: &Path) -> Result<()> {
         if is_unified() {
-            // The kubelet's own groups need the controllers handed down; one that the kernel lacks is no error.
-            for folder in [Path::new(ROOT).to_path_buf(), Path::new(ROOT).join(&self.name)] {
+            // Version 2 was never run: written on a machine that has version 1.
+            let root = Path::new(ROOT);
+            let handed_down =
+                fs::read_to_string(root.join("cgroup.subtree_control")).context("reading what the host hands down")?;
+            fs::write(note, absent(&handed_down).join(" ")).with_context(|| format!("writing {}", note.display()))?;
+            for folder in [root.to_path_buf(), root.join(&self.name)] {
                 create(&folder)?;
-                for controller in ["cpu", "cpuset", "memory", "pids", "io", "hugetlb"] {
-                    let _ = fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"));
-                }
+                // One that the kernel lacks is no error.
+                hand_down(&folder, '+', CONTROLLERS);
             }
             return Ok(());
         }
@@ -43,8 +50,17 @@ impl ResourceGroups {
         Ok(roots.into_iter().map(|root| root.join(&self.name)).filter(|folder| folder.is_dir()).collect())
     }
 
-    /// The kernel lets go of a group only some time after its last process.
-    pub(crate) fn remove(&self) -> Result<()> {
+    /// The kernel lets go of a group only some time after its last process. Controllers that the host did not hand down before are
+    /// taken away again.
+    pub(crate) fn remove(&self, note: &Path) -> Result<()> {
+        self.remove_folders()?;
+        if let Ok(given) = fs::read_to_string(note) {
+            hand_down(Path::new(ROOT), '-', given.split_whitespace());
+        }
+        Ok(())
+    }
+
+    fn remove_folders(&self) -> Result<()> {
         let limit = Instant::now() + Duration::from_secs(20);
         loop {
             let mut last_error = None;
@@ -59,6 +75,18 @@ impl ResourceGroups {
                 Some(_) => thread::sleep(Duration::from_millis(100)),
             }
         }
+    }
+}
+
+/// Those of ours that are not in a `cgroup.subtree_control` yet.
+fn absent(handed_down: &str) -> Vec<&'static str> {
+    CONTROLLERS.into_iter().filter(|controller| !handed_down.split_whitespace().any(|present| present == *controller)).collect()
+}
+
+/// One by one, since a single bad one would spoil all. It may be lacking, or in use by somebody else by now (EBUSY): then it stays.
+fn hand_down<'a>(folder: &Path, sign: char, controllers: impl IntoIterator<Item = &'a str>) {
+    for controller in controllers {
+        let _ = fs::write(folder.join("cgroup.subtree_control"), format!("{sign}{controller}"));
     }
 }
 
@@ -97,5 +125,16 @@ fn remove_inside_out(folder: &Path) -> std::io::Result<()> {
     match fs::remove_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::absent;
+
+    #[test]
+    fn what_the_host_hands_down_already_is_not_ours_to_take_away() {
+        assert_eq!(absent("cpuset cpu io memory pids\n"), ["hugetlb"]);
+        assert_eq!(absent("cpuset memory pids\n"), ["cpu", "io", "hugetlb"]);
     }
 }

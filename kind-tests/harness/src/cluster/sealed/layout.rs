@@ -57,6 +57,11 @@ impl Layout {
         self.folder.join("node.json")
     }
 
+    /// Control group controllers that `up` had the host hand down.
+    pub(crate) fn controllers(&self) -> PathBuf {
+        self.folder.join("controllers")
+    }
+
     /// Says that `up` reached its end; without it the cluster is a broken leftover.
     pub(crate) fn finished(&self) -> PathBuf {
         self.folder.join("up")

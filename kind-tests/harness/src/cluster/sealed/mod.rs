@@ -77,7 +77,7 @@ fn start(name: &ClusterName, layout: &Layout, tools: &NodeTools, images: &[Image
     let plugins = packages::network_plugins().context("the network plug-ins are nowhere")?;
     configuration::write(layout, &pause.written.reference, plugins)?;
     let groups = resource_groups(layout);
-    groups.create()?;
+    groups.create(&layout.controllers())?;
     let plan = Plan {
         layout: layout.clone(),
         host_name: name.as_str().to_owned(),
@@ -134,7 +134,7 @@ pub(crate) fn down(name: &ClusterName) -> Result<()> {
         processes.kill();
         thread::sleep(Duration::from_millis(20));
     }
-    groups.remove()?;
+    groups.remove(&layout.controllers())?;
     match fs::remove_dir_all(&layout.folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("removing {}", layout.folder.display()));
