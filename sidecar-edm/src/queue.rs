@@ -42,8 +42,16 @@ struct State {
     open: bool,
     capacity: usize,
     next_ticket: u64,
-    waiting: VecDeque<Queued>,
-    in_flight: BTreeMap<Ticket, Queued>,
+    waiting: VecDeque<Item>,
+    in_flight: BTreeMap<Ticket, Item>,
+    /// Keys of events that `open` and `close` forgot. No more than the queue held: the worker takes them before it pushes.
+    forgotten: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Item {
+    queued: Queued,
+    refusals: u32,
 }
 
 impl EventQueue {
@@ -56,6 +64,7 @@ impl EventQueue {
             next_ticket: 0,
             waiting: VecDeque::new(),
             in_flight: BTreeMap::new(),
+            forgotten: Vec::new(),
         };
         Self { state: Mutex::new(state), filled: Notify::new() }
     }
@@ -66,7 +75,9 @@ impl EventQueue {
         state.open = true;
         state.capacity = capacity.max(1);
         let surplus = state.len().saturating_sub(state.capacity).min(state.waiting.len());
-        state.waiting.drain(..surplus).count()
+        let keys: Vec<String> = state.waiting.drain(..surplus).map(|item| item.queued.key).collect();
+        state.forgotten.extend(keys);
+        surplus
     }
 
     /// Forgets everything and takes nothing any more. Tells how many events went.
@@ -74,9 +85,16 @@ impl EventQueue {
         let mut state = self.lock();
         let forgotten = state.len();
         state.open = false;
-        state.waiting.clear();
-        state.in_flight.clear();
+        let in_flight = std::mem::take(&mut state.in_flight).into_values();
+        let keys: Vec<String> = in_flight.chain(std::mem::take(&mut state.waiting)).map(|item| item.queued.key).collect();
+        state.forgotten.extend(keys);
         forgotten
+    }
+
+    /// Keys of the events that [`EventQueue::open`] and [`EventQueue::close`] forgot: nobody was told of these names. The one who
+    /// pushes has to ask before each push, which is also what bounds the list.
+    pub fn take_forgotten(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().forgotten)
     }
 
     /// Adds an event; when there is no room the one that waits longest goes.
@@ -86,22 +104,22 @@ impl EventQueue {
             if !state.open {
                 return Pushed::Closed;
             }
-            state.waiting.push_back(queued);
+            state.waiting.push_back(Item { queued, refusals: 0 });
             // Never one on its way: the broker may have it already. If all are on their way, the new one itself goes.
             if state.len() > state.capacity { state.waiting.pop_front() } else { None }
         };
         self.filled.notify_one();
-        displaced.map_or(Pushed::Queued, Pushed::Displaced)
+        displaced.map_or(Pushed::Queued, |item| Pushed::Displaced(item.queued))
     }
 
     /// Takes the oldest waiting event on its way.
     pub fn take(&self) -> Option<(Ticket, NewQname)> {
         let mut state = self.lock();
-        let queued = state.waiting.pop_front()?;
+        let item = state.waiting.pop_front()?;
         let ticket = Ticket(state.next_ticket);
         state.next_ticket += 1;
-        let event = queued.event.clone();
-        state.in_flight.insert(ticket, queued);
+        let event = item.queued.event.clone();
+        state.in_flight.insert(ticket, item);
         Some((ticket, event))
     }
 
@@ -110,12 +128,20 @@ impl EventQueue {
         self.lock().in_flight.remove(&ticket);
     }
 
+    /// The broker refused the event. Tells how often by now; it stays on its way.
+    pub fn refused(&self, ticket: Ticket) -> u32 {
+        self.lock().in_flight.get_mut(&ticket).map_or(0, |item| {
+            item.refusals += 1;
+            item.refusals
+        })
+    }
+
     /// Everything on its way waits again, in the old order, because the connection broke.
     pub fn return_all(&self) {
         let mut state = self.lock();
         let in_flight = std::mem::take(&mut state.in_flight);
-        for queued in in_flight.into_values().rev() {
-            state.waiting.push_front(queued);
+        for item in in_flight.into_values().rev() {
+            state.waiting.push_front(item);
         }
     }
 
@@ -218,5 +244,9 @@ mod tests {
         let queue = opened(5, &["a.", "b.", "c."]);
         assert_eq!(queue.open(1), 2);
         assert_eq!(drain(&queue), ["c."]);
+        assert_eq!(queue.take_forgotten(), ["a.", "b."]);
+        assert_eq!(queue.close(), 1);
+        assert_eq!(queue.take_forgotten(), ["c."]);
+        assert!(queue.take_forgotten().is_empty());
     }
 }

@@ -51,6 +51,10 @@ impl Worker {
     }
 
     fn process(&mut self, payload: Bytes) {
+        // Names whose events went when the queue was made smaller or closed: nobody was told of them.
+        for key in self.queue.take_forgotten() {
+            self.seen.unmark(&key);
+        }
         match minimise::judge(payload, &self.view, &self.seen) {
             Verdict::NoEvent(reason) => self.count(reason),
             Verdict::Withheld { key } => {

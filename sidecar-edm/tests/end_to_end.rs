@@ -170,6 +170,12 @@ async fn what_waits_for_an_absent_broker_is_forgotten_when_disabled() {
     edm.files().write_config("disabled = true");
     edm.status_becomes("/edm/eventsQueued", 0).await;
     edm.metric_becomes("events_disabled_total", 1).await;
+
+    // Core was not told, so the name is new still.
+    edm.files().write_config("revision = \"on\"\nwell-known-domains-file = \"well-known-domains.dawg\"");
+    edm.status_becomes("/config/revision", "on").await;
+    resolver.answered("waiting.example.", CLIENT).await;
+    edm.status_becomes("/edm/eventsQueued", 1).await;
     edm.stop().await;
 }
 
