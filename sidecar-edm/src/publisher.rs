@@ -22,6 +22,15 @@ use crate::reload::InForce;
 /// Events on their way at once: with 50 ms to the broker and back this is 640 events a second.
 const WINDOW: usize = 32;
 
+/// Time for what is on its way when no more is taken. A broken connection tells at once; this is for a broker that is silent.
+const SETTLE_AT_MOST: Duration = Duration::from_secs(10);
+
+/// Refusals of one event, each while the broker took others, after which it is given up.
+const REFUSALS: u32 = 5;
+
+/// What became of one event.
+type Sent = (Ticket, Result<(), PublishError>);
+
 /// Time for what waits when EDM shuts down.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 /// How often the queue is looked at meanwhile.
@@ -71,10 +80,10 @@ impl Publisher {
         loop {
             self.mqtt.connected().await;
             let before = self.metrics.events_sent.get();
-            let error = self.publish_while_it_works().await;
-            self.queue.return_all();
+            let error = round(&self.queue, &self.metrics, || self.start_next()).await;
             self.metrics.send_failures.inc();
-            if self.metrics.events_sent.get() > before {
+            // A broker that takes some and refuses others must not be asked every second.
+            if !matches!(error, PublishError::Refused(_)) && self.metrics.events_sent.get() > before {
                 pauses.reset();
             }
             let pause = pauses.next_pause();
@@ -83,49 +92,164 @@ impl Publisher {
         }
     }
 
-    /// Keeps up to [`WINDOW`] events on their way. Ends at the first one that has to be tried again.
-    async fn publish_while_it_works(&self) -> PublishError {
-        let mut on_their_way = FuturesUnordered::new();
-        loop {
-            while on_their_way.len() < WINDOW {
-                // Taken only while there is a key; without one there is no connection either, so this is a passing state.
-                let Some(key) = self.data_key() else { break };
-                let Some((ticket, event)) = self.queue.take() else { break };
-                let message = jws::sign_flattened(event.to_json().as_bytes(), &key);
-                on_their_way.push(self.send(ticket, event::topic(key.kid()), message));
-            }
-            tokio::select! {
-                Some((ticket, sent)) = on_their_way.next() => if let Err(error) = self.settle(ticket, sent) {
-                    return error;
-                },
-                () = self.queue.filled(), if on_their_way.len() < WINDOW => {}
-            }
-        }
-    }
-
-    async fn send(&self, ticket: Ticket, topic: String, message: String) -> (Ticket, Result<(), PublishError>) {
-        (ticket, self.mqtt.publish(&topic, message, Qos::AtLeastOnce).await)
-    }
-
-    fn settle(&self, ticket: Ticket, sent: Result<(), PublishError>) -> Result<(), PublishError> {
-        match sent {
-            Ok(()) => {
-                self.queue.finish(ticket);
-                self.metrics.events_sent.inc();
-                Ok(())
-            }
-            Err(PublishError::Invalid(_)) => {
-                self.queue.finish(ticket);
-                if self.metrics.events_unsendable.inc() == 0 {
-                    tracing::error!("event cannot be sent and was dropped; further ones are only counted");
-                }
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+    fn start_next(&self) -> Option<impl Future<Output = Sent>> {
+        // Taken only while there is a key; without one there is no connection either, so this is a passing state.
+        let key = self.data_key()?;
+        let (ticket, event) = self.queue.take()?;
+        let message = jws::sign_flattened(event.to_json().as_bytes(), &key);
+        let topic = event::topic(key.kid());
+        Some(async move { (ticket, self.mqtt.publish(&topic, message, Qos::AtLeastOnce).await) })
     }
 
     fn data_key(&self) -> Option<Arc<DataKey>> {
         self.in_force.borrow().identity.as_ref().map(|identity| Arc::clone(&identity.data_key))
+    }
+}
+
+/// Keeps up to [`WINDOW`] events on their way until one has to be tried again. Then takes no more, and waits for what is on its
+/// way before it returns the rest to the queue: what the broker has is not sent twice.
+async fn round<F: Future<Output = Sent>>(
+    queue: &EventQueue,
+    metrics: &Metrics,
+    mut start_next: impl FnMut() -> Option<F>,
+) -> PublishError {
+    let mut on_their_way = FuturesUnordered::new();
+    let mut tally = Tally::default();
+    let error = loop {
+        while on_their_way.len() < WINDOW {
+            let Some(sending) = start_next() else { break };
+            on_their_way.push(sending);
+        }
+        tokio::select! {
+            Some(sent) = on_their_way.next() => if let Err(error) = tally.settle(sent, queue, metrics) {
+                break error;
+            },
+            () = queue.filled(), if on_their_way.len() < WINDOW => {}
+        }
+    };
+    let rest = async {
+        while let Some(sent) = on_their_way.next().await {
+            // The first failure is the one that is told.
+            let _ = tally.settle(sent, queue, metrics);
+        }
+    };
+    let _ = timeout(SETTLE_AT_MOST, rest).await;
+    tally.give_up_on_refused(queue, metrics);
+    queue.return_all();
+    error
+}
+
+/// What became of the events of a round.
+#[derive(Debug, Default)]
+struct Tally {
+    taken: bool,
+    refused: Vec<Ticket>,
+}
+
+impl Tally {
+    fn settle(&mut self, (ticket, sent): Sent, queue: &EventQueue, metrics: &Metrics) -> Result<(), PublishError> {
+        match sent {
+            Ok(()) => {
+                self.taken = true;
+                queue.finish(ticket);
+                metrics.events_sent.inc();
+                Ok(())
+            }
+            Err(PublishError::Invalid(_)) => {
+                unsendable(ticket, queue, metrics);
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error, PublishError::Refused(_)) {
+                    self.refused.push(ticket);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// An event that is refused again and again while others are taken would stand in their way for ever. Where all are refused
+    /// the reason is not in the event (rights, a quota), and all wait.
+    fn give_up_on_refused(&self, queue: &EventQueue, metrics: &Metrics) {
+        for ticket in self.refused.iter().filter(|_| self.taken) {
+            if queue.refused(*ticket) >= REFUSALS {
+                unsendable(*ticket, queue, metrics);
+            }
+        }
+    }
+}
+
+fn unsendable(ticket: Ticket, queue: &EventQueue, metrics: &Metrics) {
+    queue.finish(ticket);
+    if metrics.events_unsendable.inc() == 0 {
+        tracing::error!("event cannot be sent and was dropped; further ones are only counted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Queued;
+
+    fn filled(names: &[&str]) -> EventQueue {
+        let queue = EventQueue::new(10);
+        queue.open(10);
+        for name in names {
+            let qname = (*name).to_owned();
+            let event = event::NewQname { flags: 0, qclass: 1, qname, qtype: 1, timestamp: jiff::Timestamp::UNIX_EPOCH };
+            queue.push(Queued { event, key: (*name).to_owned() });
+        }
+        queue
+    }
+
+    /// A broker that answers later the longer the name is, and refuses `bad` names.
+    async fn send(ticket: Ticket, name: String, error: Option<PublishError>) -> Sent {
+        for _ in 0..name.len() {
+            tokio::task::yield_now().await;
+        }
+        (ticket, if name.contains("bad") { error.map_or(Ok(()), Err) } else { Ok(()) })
+    }
+
+    async fn one_round(queue: &EventQueue, metrics: &Metrics, error: &PublishError) {
+        let start = || queue.take().map(|(ticket, event)| send(ticket, event.qname, Some(error.clone())));
+        assert_eq!(round(queue, metrics, start).await, *error);
+    }
+
+    fn waiting(queue: &EventQueue) -> Vec<String> {
+        let names = std::iter::from_fn(|| queue.take()).map(|(_, event)| event.qname).collect();
+        queue.return_all();
+        names
+    }
+
+    #[tokio::test]
+    async fn only_what_failed_is_tried_again() {
+        for error in [PublishError::Refused("x".to_owned()), PublishError::ConnectionLost, PublishError::NotConnected] {
+            let (queue, metrics) = (filled(&["one-that-takes-long.", "bad.", "another-that-takes-long."]), Metrics::default());
+            one_round(&queue, &metrics, &error).await;
+            assert_eq!(waiting(&queue), ["bad."], "{error}");
+            assert_eq!(metrics.events_sent.get(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_while_others_are_taken_is_given_up_at_last() {
+        let (queue, metrics) = (filled(&[]), Metrics::default());
+        let refused = PublishError::Refused("x".to_owned());
+        let push = |name: &str| {
+            for queued in std::iter::from_fn(|| filled(&[name]).take()).take(1) {
+                queue.push(Queued { event: queued.1, key: name.to_owned() });
+            }
+        };
+        push("bad.");
+        for _ in 0..10 {
+            one_round(&queue, &metrics, &refused).await;
+        }
+        assert_eq!(waiting(&queue), ["bad."], "all are refused, so the reason is another one");
+        for round in 1..=REFUSALS {
+            assert_eq!(metrics.events_unsendable.get(), 0, "round {round}");
+            push("good.");
+            one_round(&queue, &metrics, &refused).await;
+        }
+        assert_eq!((waiting(&queue).len(), metrics.events_unsendable.get()), (0, 1));
     }
 }
