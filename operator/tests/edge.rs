@@ -118,6 +118,33 @@ fn secret(text: &str) -> Value {
     json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "enrol", "namespace": "dns"}, "data": {"credentials.json": BASE64_STANDARD.encode(text)}})
 }
 
+/// A Ready Pod from before the binding.
+fn old_pod(name: &str, controller: &str) -> (String, Value) {
+    let (path, mut pod) = pod(name, "unbound");
+    pod["metadata"]["creationTimestamp"] = "2025-01-01T00:00:00Z".into();
+    pod["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": controller, "uid": controller, "controller": true}]);
+    pod["status"] = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    (path, pod)
+}
+
+/// A settled edge, then Pods of these controllers that were there before it.
+async fn with_old_pods<const N: usize>(controllers: [&str; N]) -> (Scene, [String; N]) {
+    let scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    let mut binding = scene.server.get(BINDING).unwrap();
+    binding["metadata"]["creationTimestamp"] = "2025-06-01T00:00:00Z".into();
+    scene.server.put(BINDING, binding);
+    let mut number = 0;
+    let paths = controllers.map(|controller| {
+        number += 1;
+        let (path, pod) = old_pod(&format!("p{number}"), controller);
+        scene.server.put(&path, pod);
+        path
+    });
+    (scene, paths)
+}
+
 fn pod(name: &str, container: &str) -> (String, Value) {
     let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "namespace": "dns", "labels": {"dnstapir.se/edge": "stockholm"},
         "creationTimestamp": "2026-11-21T00:00:00Z"}, "spec": {"containers": [{"name": container}]}});
@@ -192,6 +219,31 @@ async fn a_pod_without_the_resolver_s_container_is_named() {
 }
 
 #[tokio::test]
+async fn a_pod_from_before_the_edge_is_evicted_beside_its_replica() {
+    let (scene, pods) = with_old_pods(["r", "r"]).await;
+    scene.once(EDGE).await.unwrap();
+    assert_eq!(pods.map(|pod| scene.server.get(&pod).is_some()), [false, true]);
+    let (scene, pods) = with_old_pods(["r", "another"]).await;
+    scene.settle(EDGE).await;
+    assert_eq!(pods.map(|pod| scene.server.get(&pod).is_some()), [true, true]);
+    assert_eq!(scene.reason(EDGE, "Injected").1, "RestartNeeded");
+}
+
+#[tokio::test]
+async fn a_replica_that_fails_meanwhile_stops_the_eviction() {
+    let (scene, pods) = with_old_pods(["r", "r"]).await;
+    let mut failed = scene.server.get(&pods[1]).unwrap();
+    failed["status"] = json!({});
+    // While the identity is brought back, the other Pod stops answering.
+    scene.server.delete("/api/v1/namespaces/dns/secrets/stockholm-identity");
+    scene.server.forget_writes();
+    scene.server.intrude(0, &pods[1], failed);
+    scene.once(EDGE).await.unwrap();
+    assert!(scene.server.writes().iter().any(|write| write.contains("stockholm-identity")));
+    assert!(scene.server.get(&pods[0]).is_some(), "the last Pod that answers was evicted");
+}
+
+#[tokio::test]
 async fn core_is_asked_again_only_after_a_pause_whatever_happens_meanwhile() {
     for (fault, reason) in [
         ((503, "busy"), "NodemanUnreachable"),
@@ -200,11 +252,14 @@ async fn core_is_asked_again_only_after_a_pause_whatever_happens_meanwhile() {
     ] {
         let scene = Scene::new().await;
         scene.nodeman.fault(Some(fault));
+        let begun = std::time::Instant::now();
         for _ in 0..20 {
             scene.once(EDGE).await.unwrap();
         }
+        // One, and on a machine so slow that the first pause of at least half a second ends meanwhile, another.
+        let most = 1 + begun.elapsed().as_millis() / 500;
         assert_eq!(scene.reason(EDGE, "Enrolled"), ("False".to_owned(), reason.to_owned()));
-        assert_eq!(scene.nodeman.answers().len(), 1, "{reason}: a busy loop");
+        assert!(scene.nodeman.answers().len() as u128 <= most, "{reason}: a busy loop: {:?}", scene.nodeman.answers());
     }
 }
 

@@ -1,13 +1,13 @@
 //! Fetches what the specification of an edge points at. No judgement here.
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use kube::api::{Api, ListParams};
-use kube::{Client, ResourceExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Client;
+use kube::api::Api;
 use zeroize::Zeroizing;
 
 use super::error::EdgeError;
-use crate::api::{LABEL_EDGE, TapirEdge, TapirPolicy};
+use crate::api::{TapirEdge, TapirPolicy};
 use crate::identity::secrets::namespace_terminating;
 
 /// What is there of what was pointed at.
@@ -18,7 +18,6 @@ pub(super) struct Dereferenced {
     pub ca_bundle: Option<Referent<String>>,
     pub policy: Option<Referent<TapirPolicy>>,
     pub well_known_domains: Option<Referent<ByteString>>,
-    pub pods: Vec<Pod>,
 }
 
 /// One thing that was pointed at.
@@ -39,8 +38,6 @@ pub(super) async fn dereference(client: &Client, namespace: &str, edge: &TapirEd
 
 async fn fetch(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<Dereferenced, kube::Error> {
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let labels = ListParams::default().labels(&format!("{LABEL_EDGE}={}", edge.name_any()));
     let spec = &edge.spec;
     Ok(Dereferenced {
         namespace_terminating: namespace_terminating(client, namespace).await?,
@@ -65,7 +62,6 @@ async fn fetch(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<Der
                 Some(member("ConfigMap", &reference.name, &reference.key, found, |map| map.binary_data?.remove(&reference.key)))
             }
         },
-        pods: pods.list(&labels).await?.items,
     })
 }
 

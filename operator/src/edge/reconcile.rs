@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::Recorder;
@@ -20,7 +20,7 @@ use super::render::{Rendered, render};
 use super::replace::Evictions;
 use super::{core_link, offboard, rivals, status, touch, validate};
 use crate::api::status::{CertificateStatus, NodeStatus, PodsStatus};
-use crate::api::{ANNOTATION_INJECTION, FINALIZER_OFFBOARD, TapirEdge, TapirEdgeStatus};
+use crate::api::{ANNOTATION_INJECTION, FINALIZER_OFFBOARD, LABEL_EDGE, TapirEdge, TapirEdgeStatus};
 use crate::conditions::{Draft, Truth, merge, summary};
 use crate::identity::keeper::{CredentialsFound, KeepError, Keeper, Kept, Wanted};
 use crate::identity::material::{NODE_ANNOTATION, certificate};
@@ -80,8 +80,8 @@ pub async fn reconcile(edge: Arc<DeserializeGuard<TapirEdge>>, context: Arc<Cont
         return Ok(Action::requeue(WATCHFUL));
     }
     let rendered = render(&context.client, &context.settings, &namespace, edge, &found).await?;
-    let pods = tend_pods(&context, &key, edge, &found, &rendered, &identity).await?;
-    report(&context, &key, edge, &found, &rendered, &identity, &pods).await?;
+    let pods = tend_pods(&context, &key, edge, &rendered, &identity).await?;
+    report(&context, &key, edge, &rendered, &identity, &pods).await?;
     let mut next = CALM;
     if !matches!(pods.decision, Decision::Nothing | Decision::Person { .. } | Decision::Useless { .. }) {
         next = WATCHFUL;
@@ -170,6 +170,7 @@ fn inputs(credentials: &CredentialsFound, anchors: Option<&TrustAnchors>) -> Str
 
 /// Pods as they were found, and what was decided.
 struct PodsRound {
+    found: Vec<Pod>,
     views: Vec<View>,
     census: Census,
     decision: Decision,
@@ -179,18 +180,22 @@ async fn tend_pods(
     context: &Context,
     key: &EdgeKey,
     edge: &TapirEdge,
-    found: &Dereferenced,
     rendered: &Rendered,
     identity: &IdentityRound,
 ) -> Result<PodsRound, EdgeError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
+    // Looked at only now: the calls to Core before may have taken long, and evictions follow from what is seen.
+    let labelled = ListParams::default().labels(&format!("{LABEL_EDGE}={}", key.name));
+    let found = api.list(&labelled).await.map_err(EdgeError::Dereference)?.items;
     let resolver = &edge.spec.resolver.container;
-    let views: Vec<View> = found.pods.iter().filter_map(|pod| classify(pod, resolver, rendered.binding_created)).collect();
+    let views: Vec<View> = found.iter().filter_map(|pod| classify(pod, resolver, rendered.binding_created)).collect();
     let census = Census::of(&views);
     let decision = decide(&views, rendered.binding_created, context.evictions.memory(key), Timestamp::now());
     match &decision {
-        Decision::Evict(pod) => {
-            context.evictions.evict(&api, key, pod, views.len(), &context.metrics).await?;
+        Decision::Evict(name) => {
+            if let Some(pod) = found.iter().find(|pod| pod.name_any() == *name) {
+                context.evictions.evict(&api, key, pod, views.len(), &context.metrics).await?;
+            }
         }
         Decision::Nothing => context.evictions.forget(key),
         Decision::Later | Decision::Person { .. } | Decision::Useless { .. } => {}
@@ -203,24 +208,23 @@ async fn tend_pods(
     let revision = touch::mounted_revision(&maps, secret);
     // While the identity is on its way back nothing of value can be mounted anew.
     if identity.outcome.is_ok() {
-        for pod in touch::outdated(&found.pods, &views, &revision) {
+        for pod in touch::outdated(&found, &views, &revision) {
             touch::touch(&api, pod, &revision).await.map_err(EdgeError::Touch)?;
         }
     }
-    Ok(PodsRound { views, census, decision })
+    Ok(PodsRound { found, views, census, decision })
 }
 
 async fn report(
     context: &Context,
     key: &EdgeKey,
     edge: &TapirEdge,
-    found: &Dereferenced,
     rendered: &Rendered,
     identity: &IdentityRound,
     pods: &PodsRound,
 ) -> Result<(), EdgeError> {
     let revisions = [&rendered.edm, &rendered.pop].map(|map| map.as_ref().and_then(crate::build::config::revision_of));
-    let targets = core_link::targets(&found.pods);
+    let targets = core_link::targets(&pods.found);
     context.board.expect(key, targets.clone(), revisions);
     let heard = core_link::heard(&context.board, key, targets);
 
@@ -249,7 +253,7 @@ async fn report(
         observed_generation: edge.metadata.generation,
         conditions,
         node: node(identity, info).or(before.node),
-        pods: Some(counts(pods, found, rendered)),
+        pods: Some(counts(pods, rendered)),
         injection: rendered.injection.clone(),
     };
     let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
@@ -274,9 +278,9 @@ fn node(identity: &IdentityRound, info: Option<tapir_wire::certificate::Certific
     Some(NodeStatus { name: node.clone(), certificate })
 }
 
-fn counts(pods: &PodsRound, found: &Dereferenced, rendered: &Rendered) -> PodsStatus {
+fn counts(pods: &PodsRound, rendered: &Rendered) -> PodsStatus {
     let revision = rendered.injection.as_ref().map(|injection| &injection.revision);
-    let current = found.pods.iter().filter(|pod| {
+    let current = pods.found.iter().filter(|pod| {
         pod.metadata.deletion_timestamp.is_none() && revision.is_some() && pod.annotations().get(ANNOTATION_INJECTION) == revision
     });
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);

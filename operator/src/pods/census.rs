@@ -80,7 +80,7 @@ impl Census {
             Decision::Person { pod, lone: true } => (
                 "RestartNeeded",
                 format!(
-                    "Pod {pod} was created before this edge was rendered and no other Ready Pod would answer meanwhile: restart it when that suits, or add a replica"
+                    "Pod {pod} was created before this edge was rendered and no other Ready Pod of its workload would answer meanwhile: restart it when that suits, or add a replica"
                 ),
             ),
             Decision::Person { pod, lone: false } => (

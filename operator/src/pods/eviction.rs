@@ -1,6 +1,6 @@
 //! Which Pod may be evicted so that its controller creates it anew, injected. Pure.
 //!
-//! One at a time, beside another Ready Pod of the edge, only what a controller brings back, and never in a loop: when a Pod
+//! One at a time, beside another Ready Pod of the same controller (that of another workload may answer for another Service), only what a controller brings back, and never in a loop: when a Pod
 //! that was created with the binding in force is not injected either, something else is wrong and replacing more helps nobody.
 
 use jiff::Timestamp;
@@ -52,16 +52,18 @@ pub fn decide(pods: &[View], binding_created: Option<Timestamp>, memory: Memory,
     {
         return Decision::Useless { pod: fresh.name.clone() };
     }
-    let beside = |pod: &&View| !pod.terminating && pod.ready;
-    let answering = |except: &View| pods.iter().filter(beside).any(|pod| pod.name != except.name);
+    let answering = |going: &View| {
+        let beside = |pod: &View| !pod.terminating && pod.ready && pod.controller == going.controller && pod.name != going.name;
+        pods.iter().any(beside)
+    };
     let moving = pods.iter().any(|pod| pod.terminating || (pod.injection == Injection::Injected && !pod.ready));
     if moving || pods.len() < memory.pods_before {
         return Decision::Later;
     }
-    if answering(first) {
-        return Decision::Evict(first.name.clone());
+    match replaceable.iter().find(|pod| answering(pod)) {
+        Some(pod) => Decision::Evict(pod.name.clone()),
+        None => Decision::Person { pod: first.name.clone(), lone: true },
     }
-    Decision::Person { pod: first.name.clone(), lone: true }
 }
 
 #[cfg(test)]
@@ -122,10 +124,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_of_another_workload_does_not_stand_in() {
+        let other = View { controller: Some("statefulset".to_owned()), ..new("z", true) };
+        assert_eq!(ask(&[old("a"), other.clone()]), Decision::Person { pod: "a".into(), lone: true });
+        let replicas = ["b", "c"].map(|name| View { controller: other.controller.clone(), ..old(name) });
+        assert_eq!(ask(&[old("a"), replicas[0].clone(), replicas[1].clone()]), Decision::Evict("b".into()));
+        let leaving = View { terminating: true, ..new("z", true) };
+        assert_ne!(ask(&[old("a"), leaving]), Decision::Evict("a".into()));
+    }
+
+    #[test]
     fn a_pod_without_a_controller_is_only_reported() {
         let bare = View { controller: None, ..old("a") };
         assert_eq!(ask(&[bare.clone(), new("b", true)]), Decision::Person { pod: "a".into(), lone: false });
-        assert_eq!(ask(&[bare, old("b")]), Decision::Evict("b".into()));
+        assert_eq!(ask(&[bare, old("b"), old("c")]), Decision::Evict("b".into()));
     }
 
     #[test]

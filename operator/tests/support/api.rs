@@ -28,6 +28,8 @@ struct State {
     /// Somebody else's write, slipped in before the write of that number.
     intrude: Option<(usize, String, Value)>,
     refuse_writes: bool,
+    /// A disruption budget allows no eviction.
+    budget_holds: bool,
 }
 
 /// The server; clones share it.
@@ -84,6 +86,10 @@ impl Server {
     /// No write takes effect from now on.
     pub fn refuse_writes(&self) {
         self.0.lock().unwrap().refuse_writes = true;
+    }
+
+    pub fn let_budget_hold(&self) {
+        self.0.lock().unwrap().budget_holds = true;
     }
 
     pub fn intrude(&self, number: usize, path: &str, object: Value) {
@@ -149,11 +155,25 @@ impl State {
 
     fn create(&mut self, path: &str, body: &Value) -> (u16, Value) {
         assert!(body["metadata"]["resourceVersion"].is_null(), "a new object carries a version");
-        let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
-        if body["kind"] == "Eviction" {
-            return (201, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}));
+        if let Some(pod) = path.strip_suffix("/eviction") {
+            return self.evict(pod, body);
         }
+        let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
         if self.objects.contains_key(&path) { failure(409, "AlreadyExists") } else { (201, self.store(&path, body.clone())) }
+    }
+
+    fn evict(&mut self, pod: &str, body: &Value) -> (u16, Value) {
+        let wanted = &body["deleteOptions"]["preconditions"];
+        assert!(wanted["uid"].is_string() && wanted["resourceVersion"].is_string(), "an eviction without preconditions: {body}");
+        let Some(found) = self.objects.get(pod) else { return not_found() };
+        if ["uid", "resourceVersion"].iter().any(|member| wanted[member] != found["metadata"][member]) {
+            return failure(409, "Conflict");
+        }
+        if self.budget_holds {
+            return failure(429, "TooManyRequests");
+        }
+        self.objects.remove(pod);
+        (201, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
     }
 
     fn replace(&mut self, path: &str, body: &Value) -> (u16, Value) {
