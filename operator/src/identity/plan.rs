@@ -90,7 +90,7 @@ pub enum Blocked {
     )]
     CredentialsShared(String),
     #[error(
-        "the identity Secret holds node {found}, the credentials are for node {wanted}: name the credentials that belong to it, or move that Secret away to enrol anew"
+        "the identity Secret holds node {found}, the credentials are for node {wanted}: name the credentials that belong to it, or copy that Secret elsewhere and delete it to enrol anew"
     )]
     IdentityMismatch { found: String, wanted: String },
     #[error("the identity Secret is damaged ({0}): restore it from a backup; its data key cannot be replaced at Core")]
@@ -131,6 +131,9 @@ pub fn plan(facts: &Facts) -> Plan {
             _ => Plan::Leave,
         };
     }
+    if let Some(foreign) = foreign_deleted(facts) {
+        return foreign;
+    }
     if let Some(rescue) = rescue(facts) {
         return rescue;
     }
@@ -138,6 +141,17 @@ pub fn plan(facts: &Facts) -> Plan {
         (Some(identity), _) => with_identity(facts, identity),
         (None, Some(pending)) => with_pending(facts, pending),
         (None, None) => with_nothing(facts),
+    }
+}
+
+/// Somebody deleted the identity of a node that this edge is not, as `IdentityMismatch` asks for: brought back, it would be in the way
+/// for ever. Only where credentials prove the mismatch; missing ones prove nothing.
+fn foreign_deleted(facts: &Facts) -> Option<Plan> {
+    let identity = facts.identity.as_ref().filter(|identity| identity.terminating && facts.rescue.is_none())?;
+    let node = identity.node.as_ref().filter(|node| facts.recorded.as_ref() != Some(*node))?;
+    match may_adopt(facts, identity, node) {
+        Err(Blocked::IdentityMismatch { .. }) => Some(if identity.protected { Plan::Do(Step::Release) } else { Plan::Wait }),
+        _ => None,
     }
 }
 

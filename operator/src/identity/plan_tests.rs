@@ -113,6 +113,18 @@ fn a_deleted_identity_comes_back_the_same() {
 }
 
 #[test]
+fn an_identity_in_the_way_can_be_deleted_once_the_mismatch_is_proven() {
+    let identity = SecretFacts { terminating: true, ..secret("k") };
+    let credentials = Credentials::Valid { node: "b.edge.test".into(), fingerprint: "other".into() };
+    let mismatch = Facts { identity: Some(identity), credentials, ..facts() };
+    assert_eq!(plan(&mismatch), Plan::Do(Step::Release));
+    assert_eq!(plan(&Facts { identity: None, ..mismatch.clone() }), Plan::Do(Step::CreatePending));
+    for own in [Facts { recorded: recorded(), ..mismatch.clone() }, Facts { credentials: missing(), ..mismatch }] {
+        assert_eq!(plan(&own), Plan::Do(Step::CopyToRescue));
+    }
+}
+
+#[test]
 fn the_copy_is_whole_before_the_original_is_let_go() {
     let stale = SecretFacts { content: "before a renewal".to_owned(), ..secret("k") };
     let terminating = SecretFacts { terminating: true, ..secret("k") };
