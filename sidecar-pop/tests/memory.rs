@@ -1,6 +1,6 @@
 //! The worst that Core can send and a policy can make of it, within the memory of the container (256 MiB).
 //!
-//! A file of its own with one test: the peak that is measured is that of the whole process. On x86-64 it is some 110 MiB.
+//! A file of its own with one test: the peak that is measured is that of the whole process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use jiff::Timestamp;
