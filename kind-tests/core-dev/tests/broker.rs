@@ -36,6 +36,15 @@ async fn start(more: &[&str]) -> (Running, Broker) {
     (running, broker)
 }
 
+#[test]
+fn a_broker_whose_port_is_taken_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    Pki::generate(Timestamp::now()).unwrap().write(directory.path()).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let complaint = Broker::start_at(directory.path(), taken.local_addr().unwrap().port()).err().unwrap();
+    assert!(complaint.contains("in use"), "{complaint}");
+}
+
 /// A client of the broker with that certificate.
 fn connect(running: &Running, broker: &Broker, id: &str, identity: Option<(&str, &str)>) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(id, ("localhost", broker.port));

@@ -1,7 +1,9 @@
 //! A dev Core that listens on loopback, an enrolled edge made with the product's own code, and a real broker.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -188,8 +190,21 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// Ports that were free a moment ago may be somebody else's by now: then another one.
     pub fn start(directory: &std::path::Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut complaints = String::new();
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            match Self::start_at(directory, port) {
+                Ok(broker) => return broker,
+                Err(complaint) => complaints.push_str(&complaint),
+            }
+        }
+        panic!("the broker does not start:\n{complaints}");
+    }
+
+    /// Gives what the broker said when it ends before it listens.
+    pub fn start_at(directory: &std::path::Path, port: u16) -> Result<Self, String> {
         let manifest = include_str!("../../manifest.yaml");
         let acl = directory.join("acl");
         std::fs::write(&acl, literal(manifest, "acl")).unwrap();
@@ -201,14 +216,23 @@ impl Broker {
         configuration.push_str("user root\n");
         let path = directory.join("mosquitto.conf");
         std::fs::write(&path, configuration).unwrap();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let program = std::env::split_paths(&path)
-            .chain(["/usr/sbin".into()])
-            .map(|folder| folder.join("mosquitto"))
-            .find(|file| file.is_file())
-            .expect("mosquitto is not installed; run `cargo xtask test --fast`, which brings it along");
-        let process = Command::new(program).arg("-c").arg(&path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self { process, port }
+        let log = directory.join("mosquitto.log");
+        let log_file = File::create(&log).unwrap();
+        let process = Command::new(program()).arg("-c").arg(&path).stdout(Stdio::null()).stderr(log_file).spawn().unwrap();
+        let mut broker = Self { process, port };
+        let end = Instant::now() + PATIENCE;
+        // Connecting is no proof: whoever took the port before would answer as well. The broker keeps running only with its own.
+        loop {
+            if let Some(status) = broker.process.try_wait().unwrap() {
+                return Err(format!("port {port}: {status}\n{}", std::fs::read_to_string(&log).unwrap_or_default()));
+            }
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            if said.contains(" running") {
+                return Ok(broker);
+            }
+            assert!(Instant::now() < end, "the broker neither runs nor ends:\n{said}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn url(&self) -> String {
@@ -221,6 +245,15 @@ impl Drop for Broker {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn program() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into()])
+        .map(|folder| folder.join("mosquitto"))
+        .find(|file| file.is_file())
+        .expect("mosquitto is not installed; run `cargo xtask test --fast`, which brings it along")
 }
 
 /// The literal block of that name in a YAML text.
