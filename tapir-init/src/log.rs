@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::fd::AsFd;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// One member of a line.
 #[derive(Clone, Debug)]
@@ -36,11 +39,24 @@ pub(crate) enum Level {
     Warn,
 }
 
-/// Writes a line. A log that cannot be written must not end the container, so failures are left at that.
+/// What a pipe that polls as writable takes at once (pipe(7), `PIPE_BUF`).
+const AT_ONCE: usize = 4096;
+
+/// Writes a line, or drops it when nobody reads: a log that cannot be written must neither end the container nor keep this
+/// program from restarting its worker, so failures are left at that.
 pub(crate) fn event(level: Level, event: &str, fields: &[(&str, Value)]) {
     let line = format(SystemTime::now(), level, event, fields);
-    // One write: lines of the worker on the same pipe do not come between.
-    let _ = std::io::stdout().write_all(line.as_bytes());
+    let mut output = std::io::stdout();
+    if line.len() <= AT_ONCE && writable(&output) {
+        // One write: lines of the worker on the same pipe do not come between.
+        let _ = output.write_all(line.as_bytes());
+    }
+}
+
+fn writable(output: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
+    let ready = poll(&mut polled, PollTimeout::ZERO).is_ok_and(|count| count > 0);
+    ready && polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT))
 }
 
 fn format(now: SystemTime, level: Level, event: &str, fields: &[(&str, Value)]) -> String {

@@ -1,7 +1,7 @@
 //! The program with real workers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -322,4 +322,23 @@ fn wrong_usage_is_told() {
         assert_eq!(answer.status.code(), Some(2), "{arguments:?}");
         assert!(String::from_utf8(answer.stderr).unwrap().contains("usage: tapir-init"));
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = folder.path().join("started");
+    let (_unread, mut full) = std::io::pipe().unwrap();
+    // A pipe of Linux holds 64 KiB unless told otherwise.
+    full.write_all(&[b'x'; 64 * 1024]).unwrap();
+    let script = format!("touch {}; exec sleep 100", started.display());
+    let child = Command::new(INIT).args(["--", "/bin/sh", "-c", &script]).stdin(Stdio::null()).stdout(full).spawn().unwrap();
+    let mut init = Running { child, lines: channel().1 };
+    let end = Instant::now() + PATIENCE;
+    while !started.exists() {
+        assert!(Instant::now() < end, "the worker was not started");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    init.signal(Signal::SIGTERM);
+    assert!(init.end().success());
 }
