@@ -85,8 +85,12 @@ impl Aggrec {
                         .with("link", format!("</api/v1/aggregates/{id}>; rel=\"about\""))
                 },
             ),
-            (["healthcheck"], "GET") => {
+            (["healthcheck"], "GET") => self.nodeman.settings.refuse_stranger(request).unwrap_or_else(|| {
                 Answer::json(200, &json!({"status": "OK", "aggregates_count": self.state().aggregates.len()}))
+            }),
+            // Nobody's business here but a stranger's refusal.
+            (["stats", "creators" | "aggregates"], "GET") => {
+                self.nodeman.settings.refuse_stranger(request).unwrap_or_else(|| Answer::detail(404, "Not Found"))
             }
             _ => Answer::detail(404, "Not Found"),
         }

@@ -26,6 +26,7 @@ pub mod jose;
 pub mod jwk;
 pub mod keys;
 pub mod message;
+pub mod networks;
 pub mod nodeman;
 pub mod nodes;
 pub mod observations;

@@ -1,5 +1,7 @@
 //! HTTP requests and answers as plain values, so that Core's services are functions that tests call without a network.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use crate::encoding::percent_decode;
@@ -15,6 +17,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// All of it.
     pub body: Vec<u8>,
+    /// Whose connection it came on.
+    pub peer: Option<IpAddr>,
 }
 
 impl Request {

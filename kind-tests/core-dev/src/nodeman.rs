@@ -14,6 +14,7 @@ use crate::encoding::{pem, percent_decode};
 use crate::jose::Jws;
 use crate::jwk::{PublicJwk, VerifyingKey};
 use crate::message::{Answer, Request, method_not_allowed, missing_header};
+use crate::networks::Network;
 use crate::nodes::{EnrolmentKeyKind, Node, Nodes, is_node_name};
 use crate::payload::Payload;
 
@@ -40,6 +41,16 @@ pub struct Settings {
     pub administrator: (String, String),
     /// Kind of enrolment keys made from now on.
     pub enrolment_keys: EnrolmentKeyKind,
+    /// Who may see health and statistics.
+    pub allowed_networks: Vec<Network>,
+}
+
+impl Settings {
+    /// Core's refusal of monitoring to strangers.
+    pub(crate) fn refuse_stranger(&self, request: &Request) -> Option<Answer> {
+        let allowed = request.peer.is_some_and(|peer| self.allowed_networks.iter().any(|network| network.contains(peer)));
+        (!allowed).then(|| Answer::detail(403, "Forbidden"))
+    }
 }
 
 /// The service.
@@ -80,7 +91,7 @@ impl Nodeman {
         let Some(rest) = request.path().strip_prefix("/api/v1/") else { return Answer::detail(404, "Not Found") };
         let parts: Vec<&str> = rest.split('/').collect();
         match (&parts[..], method) {
-            (["healthcheck"], "GET") => self.health(),
+            (["healthcheck"], "GET") => self.settings.refuse_stranger(request).unwrap_or_else(|| self.health()),
             (["healthcheck"], _) => method_not_allowed("GET"),
             (["node"] | ["nodes"] | ["node", _], _) => self.administer(&parts, request),
             (["node", name, action @ ("enroll" | "renew")], "POST") => named(name, |name| self.post(&name, action, request)),

@@ -17,6 +17,7 @@ use crate::bridge;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::faults::Faults;
+use crate::networks::Network;
 use crate::nodeman::{Nodeman, Settings};
 use crate::nodes::EnrolmentKeyKind;
 use crate::observations::{KeyKind, SigningKey, public_half};
@@ -94,6 +95,9 @@ pub struct Arguments {
     /// Password of the user `admin`.
     #[arg(long, env = "TAPIR_CORE_ADMINISTRATOR_PASSWORD", default_value = "secret", hide_env_values = true)]
     pub administrator_password: String,
+    /// Networks whose clients may see health and statistics, by commas.
+    #[arg(long, env = "TAPIR_CORE_ALLOWED_NETWORKS", value_delimiter = ',', default_value = "127.0.0.0/8,::1")]
+    pub allowed_networks: Vec<Network>,
     /// Bytes that the record of received messages keeps.
     #[arg(long, env = "TAPIR_CORE_RECORD_BYTES", default_value_t = 64 * 1024 * 1024)]
     pub record_bytes: usize,
@@ -211,6 +215,7 @@ fn nodeman_settings(arguments: &Arguments, observation_keys: &[Value]) -> Settin
         configuration_max_age: 300,
         administrator: ("admin".into(), arguments.administrator_password.clone()),
         enrolment_keys: arguments.enrolment_keys,
+        allowed_networks: arguments.allowed_networks.clone(),
     }
 }
 

@@ -192,27 +192,33 @@ async fn accept(socket: &TcpListener, service: &Service, online: &CancellationTo
 }
 
 async fn connection(stream: TcpStream, service: Service) {
+    let peer = stream.peer_addr().ok().map(|address| address.ip());
     if service.fault() == Fault::Unreachable {
         service.wait_until(|fault| fault != Fault::Unreachable).await;
         return;
     }
-    let Some(tls) = service.tls.clone() else { return exchange(stream, service, None).await };
+    let Some(tls) = service.tls.clone() else { return exchange(stream, service, peer, None).await };
     match tokio::time::timeout(HANDSHAKE_TIME, TlsAcceptor::from(tls).accept(stream)).await {
         Ok(Ok(stream)) => {
             let client = crate::tls::client_name(stream.get_ref().1.peer_certificates());
-            exchange(stream, service, client).await;
+            exchange(stream, service, peer, client).await;
         }
         Ok(Err(error)) => tracing::info!(service = service.name, %error, "TLS handshake failed"),
         Err(_) => tracing::info!(service = service.name, "TLS handshake timed out"),
     }
 }
 
-async fn exchange<Stream: AsyncRead + AsyncWrite + Unpin>(stream: Stream, service: Service, client: Option<String>) {
+async fn exchange<Stream: AsyncRead + AsyncWrite + Unpin>(
+    stream: Stream,
+    service: Service,
+    peer: Option<IpAddr>,
+    client: Option<String>,
+) {
     let last_answer_sent = Arc::new(Notify::new());
     let handler = hyper::service::service_fn(|request| {
         let (service, client, notify) = (service.clone(), client.clone(), Arc::clone(&last_answer_sent));
         async move {
-            let request = read(request).await?;
+            let request = Request { peer, ..read(request).await? };
             let answer = service.answer(&request, client.as_deref()).await.ok_or_else(|| io::Error::other("answer withheld"))?;
             Ok::<_, io::Error>(response(answer, notify))
         }
@@ -244,7 +250,7 @@ async fn read(request: hyper::Request<Incoming>) -> io::Result<Request> {
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    Ok(Request { method: head.method.as_str().to_owned(), target, headers: headers.collect(), body: body.to_vec() })
+    Ok(Request { method: head.method.as_str().to_owned(), target, headers: headers.collect(), body: body.to_vec(), peer: None })
 }
 
 fn response(answer: Answer, notify: Arc<Notify>) -> hyper::Response<AnswerBody> {

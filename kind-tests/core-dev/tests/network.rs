@@ -182,6 +182,19 @@ async fn aggrec_wants_a_certificate_of_the_node_ca() {
 }
 
 #[tokio::test]
+async fn health_and_statistics_are_refused_outside_the_allowed_networks() {
+    let running = Running::start(&["--allowed-networks", "192.0.2.0/24"]).await;
+    let edge = running.enrol(NAME).await;
+    let key = edge.tls_key.pem();
+    let client = running.client(Some((edge.chain(), &key)));
+    for url in
+        [running.nodeman("/api/v1/healthcheck"), running.aggrec("/api/v1/healthcheck"), running.aggrec("/api/v1/stats/creators")]
+    {
+        assert_eq!(client.get(&url).send().await.unwrap().status(), 403, "{url}");
+    }
+}
+
+#[tokio::test]
 async fn chunked_aggregates_are_refused() {
     let running = Running::start(&[]).await;
     let edge = running.enrol(NAME).await;

@@ -467,7 +467,13 @@ fn nodes_are_found_by_the_thumbprint_of_their_data_key() {
 fn health_and_headers() {
     let fixture = fixture();
     Edge::create(&fixture, NODE).enrol(&fixture);
-    let answer = fixture.nodeman.answer(&request("GET", "/api/v1/healthcheck", ""));
+    let health = |peer: &str| {
+        let request = tapir_core_dev::message::Request { peer: peer.parse().ok(), ..request("GET", "/api/v1/healthcheck", "") };
+        fixture.nodeman.answer(&request)
+    };
+    check_detail(&health("192.0.2.1"), 403, "Forbidden");
+    check_detail(&health(""), 403, "Forbidden");
+    let answer = health("127.0.0.1");
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((&body["status"], &body["node_count"], &body["cert_count"]), (&json!("OK"), &json!(1), &json!(1)));
     assert_eq!(body["ca_fingerprint"].as_str().unwrap().len(), 64);

@@ -43,6 +43,7 @@ pub fn recorded_request(exchange: &Value) -> Request {
         target: request["path"].as_str().unwrap().into(),
         headers: headers.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect(),
         body: request["body"].as_str().unwrap().into(),
+        peer: None,
     }
 }
 
@@ -74,6 +75,7 @@ pub fn fixture_with(change: impl FnOnce(&mut Settings)) -> Fixture {
         configuration_max_age: 300,
         administrator: ("admin".into(), "secret".into()),
         enrolment_keys: EnrolmentKeyKind::Ed25519,
+        allowed_networks: vec!["127.0.0.0/8".parse().unwrap()],
     };
     change(&mut settings);
     Fixture { nodeman: Nodeman::new(settings, authority, clock.clone()), clock, pki }
@@ -151,7 +153,7 @@ pub fn csr_of(key: &KeyPair, name: &str) -> String {
 }
 
 pub fn request(method: &str, target: &str, body: impl Into<Vec<u8>>) -> Request {
-    Request { method: method.into(), target: target.into(), headers: vec![], body: body.into() }
+    Request { method: method.into(), target: target.into(), headers: vec![], body: body.into(), peer: None }
 }
 
 pub fn with_header(mut request: Request, name: &str, value: &str) -> Request {
