@@ -28,7 +28,7 @@ fn credentials_missing_then_not_json_then_good() -> Result<()> {
     tells(&edge, "Enrolled", &["demo-enrollment"]);
     scene.apply_json(&secret("demo-enrollment", "this is no JSON"))?;
     let edge = scene.wait_condition("Enrolled", "False", Some("CredentialsInvalid"))?;
-    tells(&edge, "Enrolled", &["credentials.json"]);
+    tells(&edge, "Enrolled", &["not JSON", "store the file"]);
     scene.credentials()?;
     heals(&scene, "Enrolled")?;
     assert_eq!(restarts_of_operator()?, restarts, "the operator restarted");
