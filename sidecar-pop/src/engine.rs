@@ -55,6 +55,8 @@ pub struct Engine {
     /// When the next version may and must be built; `None` while nothing changed.
     due: Option<Instant>,
     earliest: Instant,
+    /// Names displace each other: said once until there is room again.
+    crowded: bool,
 }
 
 impl Engine {
@@ -62,7 +64,8 @@ impl Engine {
     #[must_use]
     pub fn new(published: watch::Sender<Option<Arc<Snapshot>>>, telemetry: Arc<Telemetry>) -> Self {
         let observations = Observations::default();
-        Self { setup: None, observations, disk: None, published, telemetry, due: None, earliest: Instant::now() }
+        let earliest = Instant::now();
+        Self { setup: None, observations, disk: None, published, telemetry, due: None, earliest, crowded: false }
     }
 
     /// Works until shutdown.
@@ -171,7 +174,25 @@ impl Engine {
             }
             self.changed();
         }
+        self.report_displaced();
         self.telemetry.observed(refused, now, self.observations.len(), self.observations.live_len());
+    }
+
+    /// An error once an episode, not for each name: it comes exactly when most is to be done.
+    fn report_displaced(&mut self) {
+        let displaced = self.observations.take_displaced();
+        if displaced > 0 {
+            self.telemetry.metrics.observation("displaced", displaced);
+            if !self.crowded {
+                tracing::error!(
+                    names = self.observations.len(),
+                    "more is observed than has room: names that end first are given up early"
+                );
+            }
+            self.crowded = true;
+        } else if self.observations.has_room() {
+            self.crowded = false;
+        }
     }
 
     /// Something changed: publish as soon as may be.
@@ -225,6 +246,7 @@ impl Engine {
             tracing::warn!(%error, "the last serial could not be read, going on from the clock");
         }
         tracing::info!(names = self.observations.len(), "kept state read");
+        self.report_displaced();
         self.disk = Some((journal, serials));
     }
 
@@ -268,3 +290,6 @@ async fn wake(publish: Option<Instant>, expiry: Option<Timestamp>, now: Timestam
         None => pause.await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,11 @@ impl Metrics {
         registry.register("dns_listening", "The address of the zone is bound", listening);
         registry.register("notifies", "NOTIFY messages by outcome", notifies);
         registry.register("messages", "Messages on the observations topic by outcome", messages);
-        registry.register("observations", "Entries of accepted messages by outcome", observations);
+        registry.register(
+            "observations",
+            "Entries of accepted messages by outcome, and names that were displaced by others",
+            observations,
+        );
         registry.register("observed_names", "Names that are remembered from observations", observed_names);
         registry.register("last_looptest_timestamp_seconds", "Time of the last loop test that came through", last_looptest);
         registry.register("loads", "Loads of configuration, identity and trusted keys by outcome", loads);

@@ -3,6 +3,9 @@
 //! Core repeats nothing and removes nothing: an observation ends by `time_added` + `ttl` alone. Whoever records a message
 //! could send it again later, so a name remembers the newest time of its observations for as long as an older message about
 //! it could still have an effect.
+//!
+//! When the store is full the newest intelligence is worth more than the oldest: a name makes room by displacing first what is only
+//! remembered against replay, then what ends first.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -46,8 +49,6 @@ pub enum Refusal {
     Future,
     /// Older than what is known of the name: late, or replayed.
     Stale,
-    /// No room for another name.
-    Full,
     /// To be removed, but not there.
     Unknown,
 }
@@ -71,12 +72,36 @@ pub struct Observations {
     records: HashMap<Name, Held>,
     /// Sum of the weights of all names.
     weight: usize,
-    /// When something is due for a name: its end, then the end of its guard.
-    due: BTreeSet<(Timestamp, Name)>,
-    live: usize,
+    limits: Limits,
+    displaced: u64,
+    /// Live names by their end.
+    ends: BTreeSet<(Timestamp, Name)>,
+    /// The others by the end of their guard.
+    guards: BTreeSet<(Timestamp, Name)>,
+}
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Names.
+    pub names: usize,
+    /// Their weight.
+    pub weight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { names: MOST_NAMES, weight: MOST_WEIGHT }
+    }
 }
 
 impl Observations {
+    /// Nothing known, with limits of its own.
+    #[must_use]
+    pub fn with_limits(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// An observation came. The result is what is now known of the name.
     pub fn add(&mut self, entry: &Entry, now: Timestamp) -> Result<Record, Refusal> {
         if entry.time_added > later(now, CLOCK_TOLERANCE) {
@@ -89,9 +114,6 @@ impl Observations {
         let known = self.records.get(&entry.name).map(|held| held.record);
         if known.is_some_and(|known| entry.time_added < known.added) {
             return Err(Refusal::Stale);
-        }
-        if known.is_none() && !self.has_room_for(&entry.name) {
-            return Err(Refusal::Full);
         }
         let guard = known.map_or(expires, |known| known.guard.max(expires));
         let record = Record { added: entry.time_added, expires, tags: entry.tag_mask, guard };
@@ -115,8 +137,7 @@ impl Observations {
 
     /// Takes back what was written down before a restart, unless it is over.
     pub fn restore(&mut self, name: Name, record: Record, now: Timestamp) {
-        let known = self.records.contains_key(&name);
-        if record.guard > now && (known || self.has_room_for(&name)) {
+        if record.guard > now {
             self.put(name, record, now);
         }
     }
@@ -124,23 +145,18 @@ impl Observations {
     /// Forgets what is over; whether a live observation ended.
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let mut ended = false;
-        while let Some((due, _)) = self.due.first() {
-            if *due > now {
-                break;
-            }
-            let Some((due, name)) = self.due.pop_first() else { break };
+        while let Some((end, name)) = pop_due(&mut self.ends, now) {
+            ended = true;
             let Some(held) = self.records.get_mut(&name) else { continue };
-            if held.live {
-                ended = true;
-                held.live = false;
-                self.live -= 1;
-            }
-            if held.record.guard > due {
-                self.due.insert((held.record.guard, name));
+            held.live = false;
+            if held.record.guard > end {
+                self.guards.insert((held.record.guard, name));
             } else {
-                self.weight -= weight(&name);
-                self.records.remove(&name);
+                self.forget(&name);
             }
+        }
+        while let Some((_, name)) = pop_due(&mut self.guards, now) {
+            self.forget(&name);
         }
         ended
     }
@@ -148,7 +164,19 @@ impl Observations {
     /// When [`Observations::expire`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|(due, _)| *due)
+        [&self.ends, &self.guards].into_iter().filter_map(|due| due.first()).map(|(due, _)| *due).min()
+    }
+
+    /// Names that were displaced by others since this was last asked.
+    pub fn take_displaced(&mut self) -> u64 {
+        std::mem::take(&mut self.displaced)
+    }
+
+    /// Whether a tenth of the room is free.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let free = |used: usize, limit: usize| used < limit - limit / 10;
+        free(self.records.len(), self.limits.names) && free(self.weight, self.limits.weight)
     }
 
     /// Tags of a live observation.
@@ -169,8 +197,8 @@ impl Observations {
 
     /// How many are live.
     #[must_use]
-    pub const fn live_len(&self) -> usize {
-        self.live
+    pub fn live_len(&self) -> usize {
+        self.ends.len()
     }
 
     /// Names that are remembered.
@@ -185,21 +213,43 @@ impl Observations {
         self.records.is_empty()
     }
 
-    fn has_room_for(&self, name: &Name) -> bool {
-        self.records.len() < MOST_NAMES && self.weight + weight(name) <= MOST_WEIGHT
+    fn put(&mut self, name: Name, record: Record, now: Timestamp) {
+        match self.records.get(&name).copied() {
+            Some(old) => {
+                self.by_due(old.live).remove(&(old.due(), name.clone()));
+            }
+            None => {
+                self.make_room_for(&name);
+                self.weight += weight(&name);
+            }
+        }
+        let held = Held { record, live: record.expires > now };
+        self.records.insert(name.clone(), held);
+        self.by_due(held.live).insert((held.due(), name));
     }
 
-    fn put(&mut self, name: Name, record: Record, now: Timestamp) {
-        let live = record.expires > now;
-        self.live += usize::from(live);
-        if let Some(old) = self.records.insert(name.clone(), Held { record, live }) {
-            self.live -= usize::from(old.live);
-            self.due.remove(&(old.due(), name.clone()));
-        } else {
-            self.weight += weight(&name);
+    fn make_room_for(&mut self, name: &Name) {
+        let weight = weight(name);
+        while self.records.len() >= self.limits.names || self.weight + weight > self.limits.weight {
+            let Some((_, least)) = self.guards.pop_first().or_else(|| self.ends.pop_first()) else { return };
+            self.forget(&least);
+            self.displaced += 1;
         }
-        self.due.insert((Held { record, live }.due(), name));
     }
+
+    fn forget(&mut self, name: &Name) {
+        if self.records.remove(name).is_some() {
+            self.weight -= weight(name);
+        }
+    }
+
+    const fn by_due(&mut self, live: bool) -> &mut BTreeSet<(Timestamp, Name)> {
+        if live { &mut self.ends } else { &mut self.guards }
+    }
+}
+
+fn pop_due(due: &mut BTreeSet<(Timestamp, Name)>, now: Timestamp) -> Option<(Timestamp, Name)> {
+    due.first().is_some_and(|(time, _)| *time <= now).then(|| due.pop_first())?
 }
 
 /// Memory that a name can cause: its octets and those of every name above it, since below a blocked subtree the zone holds all of
@@ -310,5 +360,36 @@ mod tests {
         assert_eq!(store.live_len(), 1);
         assert!(store.expire(at(10)));
         assert_eq!((store.len(), store.live_len()), (1, 0));
+    }
+
+    #[test]
+    fn a_full_store_takes_the_new_and_gives_up_what_matters_least() {
+        let mut store = Observations::with_limits(Limits { names: 3, weight: MOST_WEIGHT });
+        store.add(&entry("long", 0, 1000, 1), NOW).unwrap();
+        store.add(&entry("short", 0, 10, 1), NOW).unwrap();
+        store.add(&entry("removed", 0, 5000, 1), NOW).unwrap();
+        store.remove(&entry("removed", 1, 0, 0), NOW).unwrap();
+        assert!(!store.has_room());
+        assert_eq!(store.take_displaced(), 0);
+        store.add(&entry("new", 0, 100, 1), NOW).unwrap();
+        assert_eq!((tags(&store, "long"), tags(&store, "short"), tags(&store, "new")), (Some(1), Some(1), Some(1)));
+        store.add(&entry("newer", 0, 100, 1), NOW).unwrap();
+        assert_eq!((tags(&store, "long"), tags(&store, "short"), tags(&store, "newer")), (Some(1), None, Some(1)));
+        assert_eq!((store.len(), store.live_len(), store.take_displaced()), (3, 3, 2));
+        store.add(&entry("new", 1, 200, 2), NOW).unwrap();
+        assert_eq!((store.len(), store.take_displaced()), (3, 0), "a known name needs no room");
+        store.expire(at(2000));
+        assert!(store.is_empty() && store.has_room());
+        assert_eq!(store.weight, 0);
+    }
+
+    #[test]
+    fn long_names_need_more_room() {
+        let mut store = Observations::with_limits(Limits { names: 100, weight: 3000 });
+        for index in 0..50 {
+            store.add(&entry(&format!("{index}.{0}.{0}.example", "a".repeat(60)), 0, 1000 + index, 1), NOW).unwrap();
+        }
+        assert!(store.weight <= 3000 && store.len() > 1, "{} of {}", store.weight, store.len());
+        assert_eq!(store.take_displaced() as usize + store.len(), 50);
     }
 }
