@@ -19,6 +19,7 @@ use crate::intake::{self, Reject};
 use crate::setup::Setup;
 use crate::sources::observations::Refusal;
 use crate::sources::{Knowledge, Observations};
+use crate::state::blocking;
 use crate::state::journal::Journal;
 use crate::state::serial::Serials;
 use crate::status::Telemetry;
@@ -29,8 +30,12 @@ use crate::zone::{Content, Snapshot};
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Look at the clock at least so often: it may be set, and a timer would not notice.
 const TICK: Duration = Duration::from_millis(500);
-/// A zone that takes long to build is built less often, so that building takes a quarter of the time at most.
+/// What takes long, building and writing down the zone or rewriting the journal, is done less often: a fifth of the time at most.
 const SHARE: u32 = 4;
+/// Messages that are taken in one go.
+const BATCH: usize = 64;
+/// After a failed rewrite of the journal.
+const WRITE_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the engine hears of.
 #[derive(Debug)]
@@ -55,6 +60,8 @@ pub struct Engine {
     /// When the next version may and must be built; `None` while nothing changed.
     due: Option<Instant>,
     earliest: Instant,
+    /// When the journal may be rewritten next.
+    rewrite_after: Instant,
     /// Names displace each other: said once until there is room again.
     crowded: bool,
 }
@@ -64,15 +71,25 @@ impl Engine {
     #[must_use]
     pub fn new(published: watch::Sender<Option<Arc<Snapshot>>>, telemetry: Arc<Telemetry>) -> Self {
         let observations = Observations::default();
-        let earliest = Instant::now();
-        Self { setup: None, observations, disk: None, published, telemetry, due: None, earliest, crowded: false }
+        let now = Instant::now();
+        Self {
+            setup: None,
+            observations,
+            disk: None,
+            published,
+            telemetry,
+            due: None,
+            earliest: now,
+            rewrite_after: now,
+            crowded: false,
+        }
     }
 
     /// Works until shutdown.
     pub async fn run(mut self, mut inputs: Inputs, shutdown: Shutdown) {
         let setup = inputs.setup.borrow_and_update().clone();
         if let Some(setup) = setup {
-            self.configure(setup, Timestamp::now());
+            blocking(|| self.configure(setup, Timestamp::now()));
         }
         loop {
             self.telemetry.beat();
@@ -81,21 +98,23 @@ impl Engine {
                 self.changed();
             }
             if self.due.is_some_and(|due| due <= Instant::now()) {
-                self.publish(now);
+                blocking(|| self.publish(now));
             }
-            self.keep_journal();
+            if self.journal_is_due() {
+                blocking(|| self.keep_journal());
+            }
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = wake(self.due, self.observations.next_due(), now) => {}
                 Ok(()) = inputs.setup.changed() => {
                     let setup = inputs.setup.borrow_and_update().clone();
                     if let Some(setup) = setup {
-                        self.configure(setup, Timestamp::now());
+                        blocking(|| self.configure(setup, Timestamp::now()));
                     }
                 }
                 Some(first) = inputs.incoming.recv() => {
                     let keys = inputs.keys.borrow().clone();
-                    self.receive(&first.payload, keys.as_deref(), Timestamp::now());
+                    blocking(|| self.receive_all(first, &mut inputs.incoming, keys.as_deref()));
                 }
             }
         }
@@ -111,6 +130,19 @@ impl Engine {
         self.setup = Some(setup);
         self.report_sources();
         self.changed();
+    }
+
+    /// A message, and those that wait behind it, until it is time to look after the rest.
+    fn receive_all(&mut self, first: Incoming, incoming: &mut mpsc::Receiver<Incoming>, keys: Option<&TrustedKeys>) {
+        let started = Instant::now();
+        self.receive(&first.payload, keys, Timestamp::now());
+        for _ in 1..BATCH {
+            if started.elapsed() >= INTERVAL {
+                return;
+            }
+            let Ok(message) = incoming.try_recv() else { return };
+            self.receive(&message.payload, keys, Timestamp::now());
+        }
     }
 
     /// A message of Core.
@@ -207,13 +239,13 @@ impl Engine {
         let started = Instant::now();
         let content = build(&setup.zone, &Knowledge { rules: &setup.rules, observations: &self.observations });
         let took = started.elapsed();
-        self.earliest = started + INTERVAL.max(took * SHARE);
         self.telemetry.metrics.build_microseconds.set(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
         self.telemetry.observed(0, now, self.observations.len(), self.observations.live_len());
-        if self.published.borrow().as_ref().is_some_and(|snapshot| snapshot.content == content) {
-            return;
+        if self.published.borrow().as_ref().is_none_or(|snapshot| snapshot.content != content) {
+            self.issue(content, now);
         }
-        self.issue(content, now);
+        // The disk counts too, so that a slow one is waited for less often.
+        self.earliest = pause_after(started);
     }
 
     fn issue(&mut self, content: Content, now: Timestamp) {
@@ -250,16 +282,20 @@ impl Engine {
         self.disk = Some((journal, serials));
     }
 
-    fn keep_journal(&mut self) {
+    fn journal_is_due(&self) -> bool {
         let names = self.observations.len();
+        self.rewrite_after <= Instant::now() && self.disk.as_ref().is_some_and(|(journal, _)| journal.needs_rewrite(names))
+    }
+
+    fn keep_journal(&mut self) {
         let Some((journal, _)) = &mut self.disk else { return };
-        if journal.needs_rewrite(names)
-            && self.telemetry.may_write()
-            && let Err(error) = journal.rewrite(self.observations.all())
-        {
+        let started = Instant::now();
+        let written = journal.rewrite(self.observations.all());
+        self.rewrite_after = pause_after(started);
+        if let Err(error) = written {
             self.telemetry.metrics.state_error("journal");
             tracing::error!(%error, "observations cannot be written down; a restart would forget them");
-            self.telemetry.write_failed();
+            self.rewrite_after += WRITE_PAUSE;
         }
     }
 
@@ -276,6 +312,11 @@ impl Engine {
         }
         self.telemetry.configured(setup);
     }
+}
+
+/// When work that began at `started` and ends now may be done again.
+fn pause_after(started: Instant) -> Instant {
+    Instant::now() + INTERVAL.max(started.elapsed() * SHARE)
 }
 
 /// When something is due: a version, an expiry (wall clock), or another look at the clock.

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::notify::Targets;
 use crate::setup::Setup;
+use crate::state::blocking;
 use crate::state::file::replace;
 use crate::status::Telemetry;
 
@@ -92,7 +93,7 @@ impl Loader {
         loop {
             tokio::select! {
                 () = shutdown.requested() => return,
-                () = watch.changed() => self.load(&telemetry),
+                () = watch.changed() => blocking(|| self.load(&telemetry)),
             }
         }
     }

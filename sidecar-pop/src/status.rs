@@ -17,8 +17,6 @@ use crate::zone::{Content, Serial};
 
 /// The engine looks at the clock twice a second; after this it hangs.
 const HUNG: Duration = Duration::from_secs(30);
-/// After a failed rewrite of a file.
-const WRITE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Shared by all tasks.
 #[derive(Debug)]
@@ -41,7 +39,6 @@ struct Facts {
     core_source: Option<String>,
     published: bool,
     beat: Instant,
-    write_after: Instant,
 }
 
 impl Telemetry {
@@ -64,7 +61,6 @@ impl Telemetry {
             core_source: None,
             published: false,
             beat: Instant::now(),
-            write_after: Instant::now(),
         };
         Arc::new(Self { metrics, registry, started_at: Timestamp::now(), facts: Mutex::new(facts) })
     }
@@ -150,14 +146,6 @@ impl Telemetry {
 
     pub(crate) fn beat(&self) {
         self.facts().beat = Instant::now();
-    }
-
-    pub(crate) fn may_write(&self) -> bool {
-        self.facts().write_after <= Instant::now()
-    }
-
-    pub(crate) fn write_failed(&self) {
-        self.facts().write_after = Instant::now() + WRITE_PAUSE;
     }
 
     /// The document of `/status`.
