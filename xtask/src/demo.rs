@@ -126,9 +126,10 @@ fn apply_users_part(environment: &Environment<'_>) -> Result<String> {
     let manifest = environment.kustomize(&paths::repository().join("kind-tests/demo"))?;
     environment.apply(Some(NAMESPACE), &manifest)?;
     let edge = format!("tapiredge/{EDGE}");
-    environment.wait_for("edge Ready", &["--namespace", NAMESPACE, "wait", "--for=condition=Ready", "--timeout=2s", &edge])?;
+    environment
+        .wait_for("the edge to be ready", &["--namespace", NAMESPACE, "wait", "--for=condition=Ready", "--timeout=2s", &edge])?;
     environment.wait_for(
-        "resolver Pods with both sidecars",
+        "resolver Pods with both sidecars to be ready",
         &[
             "--namespace",
             NAMESPACE,

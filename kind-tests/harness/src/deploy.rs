@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use crate::cluster::Cluster;
 use crate::images::{self, Image};
 use crate::paths;
-use crate::progress::{Step, feed, output, wait_for};
+use crate::progress::{Step, ask, feed, output, wait_for};
 
 /// Namespace of the operator.
 pub const OPERATOR: &str = "tapir-system";
@@ -54,7 +54,7 @@ impl<'a> Environment<'a> {
         self.wait_for_deployments(OPERATOR)?;
         let (namespace, pod) = TOOLS;
         self.wait_for(
-            "tools Pod",
+            "the Pod with dig to be ready",
             &["--namespace", namespace, "wait", "--for=condition=Ready", "--timeout=2s", &format!("pod/{pod}")],
         )
     }
@@ -149,15 +149,13 @@ impl<'a> Environment<'a> {
     }
 
     fn wait_for_deployments(&self, namespace: &str) -> Result<()> {
-        let what = format!("everything in {namespace}");
+        let what = format!("all Deployments in {namespace}");
         self.wait_for(&what, &["--namespace", namespace, "rollout", "status", "deployment", "--timeout=2s"])
     }
 
     /// Waits for what `kubectl wait` with these arguments waits for; the API server may be asked again and again.
     pub fn wait_for(&self, what: &str, arguments: &[&str]) -> Result<()> {
-        let waited = wait_for(what, Duration::from_secs(180), || {
-            Ok(output(self.cluster.kubectl().args(arguments)).map_err(|error| error.to_string()))
-        });
+        let waited = wait_for(what, Duration::from_secs(180), || ask(self.cluster.kubectl().args(arguments)));
         waited.map(|_| ()).with_context(|| self.pods_for_error())
     }
 

@@ -31,7 +31,7 @@ use super::{State, addons};
 use crate::images::{self, Image};
 use crate::packages;
 use crate::paths::ClusterName;
-use crate::progress::{Step, output, wait_for};
+use crate::progress::{NotYet, Step, output, wait_for};
 use crate::tools::NodeTools;
 use layout::Layout;
 use plan::{Plan, ResourceGroups};
@@ -50,12 +50,12 @@ pub(crate) fn up(name: &ClusterName) -> Result<()> {
 
     let step = Step::begin(format!("start cluster {}", name.as_str()));
     let mut node = start(name, &layout, &tools, &images)?;
-    wait_for("API server", Duration::from_secs(120), || ask(&mut node, &layout, &tools, &["get", "--raw", "/readyz"]))?;
+    wait_for("the API server", Duration::from_secs(120), || ask(&mut node, &layout, &tools, &["get", "--raw", "/readyz"]))?;
     for image in &images {
         import(name, &image.written.reference, &image.archive)?;
     }
     addons::apply(&mut kubectl_command(&layout, &tools), &images)?;
-    wait_for("node Ready", Duration::from_secs(120), || {
+    wait_for("the node to be ready", Duration::from_secs(120), || {
         ask(&mut node, &layout, &tools, &["wait", "--for=condition=Ready", "node", "--all", "--timeout=2s"])
     })?;
     wait_for("cluster DNS", Duration::from_secs(120), || {
@@ -210,12 +210,12 @@ fn kubectl_command(layout: &Layout, tools: &NodeTools) -> Command {
 }
 
 /// Asks by `kubectl`, as long as there is somebody to ask: a node whose pid 1 is gone will never become ready; its log says why.
-fn ask(node: &mut Child, layout: &Layout, tools: &NodeTools, arguments: &[&str]) -> Result<Result<String, String>> {
+fn ask(node: &mut Child, layout: &Layout, tools: &NodeTools, arguments: &[&str]) -> Result<Result<String, NotYet>> {
     if node.try_wait().context("looking after the node")?.is_some() {
         let log = layout.logs().join("node.log");
         bail!("the node has ended; its log:\n{}", crate::progress::tail(&log, 20));
     }
-    Ok(output(kubectl_command(layout, tools).args(arguments)).map_err(|error| error.to_string()))
+    crate::progress::ask(kubectl_command(layout, tools).args(arguments))
 }
 
 pub(crate) fn group_name(name: &ClusterName) -> String {

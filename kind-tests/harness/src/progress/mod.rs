@@ -2,6 +2,9 @@
 //!
 //! Output of tools goes to a log file unless it is the point of the step; when a tool fails, the end of that file is part of the error.
 
+mod commands;
+mod waiting;
+
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
@@ -13,8 +16,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+pub use commands::{ask, feed, output};
+pub use waiting::{NotYet, wait_for};
+
 /// A person starts to wonder after about this long.
+const FIRST_SIGN: Duration = Duration::from_secs(2);
+/// Enough to see that it goes on, and few enough lines for a build of some minutes.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A command has ended; this long its last lines may be on their way.
+const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
 
 /// Prints one line, at once, also when standard output is a pipe.
 pub fn say(line: &str) {
@@ -29,6 +39,8 @@ pub struct Step {
     name: String,
     started: Instant,
     last_line: Instant,
+    /// Until the next sign of life.
+    patience: Duration,
 }
 
 impl Step {
@@ -36,19 +48,20 @@ impl Step {
         let name = name.into();
         say(&format!("==> {name}"));
         let now = Instant::now();
-        Self { name, started: now, last_line: now }
+        Self { name, started: now, last_line: now, patience: FIRST_SIGN }
     }
 
     /// Says that the step still runs, when the last line is old enough.
     pub fn tick(&mut self, detail: &str) {
-        if self.last_line.elapsed() >= HEARTBEAT {
+        let line = format!("{} … {}{}{detail}", self.name, seconds(self.elapsed()), if detail.is_empty() { "" } else { ", " });
+        self.sign(&line);
+    }
+
+    fn sign(&mut self, line: &str) {
+        if self.last_line.elapsed() >= self.patience {
             self.last_line = Instant::now();
-            say(&format!(
-                "    {} … {}{}{detail}",
-                self.name,
-                seconds(self.started.elapsed()),
-                if detail.is_empty() { "" } else { ", " }
-            ));
+            self.patience = HEARTBEAT;
+            say(&format!("    {line}"));
         }
     }
 
@@ -64,7 +77,12 @@ impl Step {
 
     /// Runs a command to its end with its output in `log`; prints a line every few seconds.
     pub fn run(&mut self, command: &mut Command, log: &Path) -> Result<()> {
-        let status = self.run_for_status(command, log)?;
+        self.run_from(Stdio::null(), command, log)
+    }
+
+    /// As [`Step::run`], with something to read for the command.
+    pub fn run_from(&mut self, input: Stdio, command: &mut Command, log: &Path) -> Result<()> {
+        let status = self.run_to_end(input, command, log)?;
         if !status.success() {
             bail!("{} failed ({status}); the end of {}:\n{}", describe(command), log.display(), tail(log, 40));
         }
@@ -91,8 +109,9 @@ impl Step {
             });
         }
         drop(lines);
+        let mut ended: Option<(ExitStatus, Instant)> = None;
         loop {
-            match incoming.recv_timeout(HEARTBEAT) {
+            match incoming.recv_timeout(Duration::from_millis(100)) {
                 Ok(line) => {
                     look(&line);
                     say(&line);
@@ -101,23 +120,32 @@ impl Step {
                 Err(RecvTimeoutError::Timeout) => self.tick(""),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            // Its pipes may stay open behind it, in the hands of a process that it has left: that one is not waited for.
+            match &ended {
+                None => ended = child.try_wait().context("waiting for a command")?.map(|status| (status, Instant::now())),
+                Some((status, at)) if at.elapsed() > LAST_LINES_WITHIN => {
+                    say(&format!("    {}: ended, but a process that it started still runs and holds its output", self.name));
+                    return Ok(*status);
+                }
+                Some(_) => {}
+            }
         }
         child.wait().context("waiting for a command")
     }
 
     /// As [`Step::run`], but a failure of the command is left to the caller to judge.
     pub fn run_for_status(&mut self, command: &mut Command, log: &Path) -> Result<ExitStatus> {
+        self.run_to_end(Stdio::null(), command, log)
+    }
+
+    fn run_to_end(&mut self, input: Stdio, command: &mut Command, log: &Path) -> Result<ExitStatus> {
         if let Some(parent) = log.parent() {
             std::fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
         }
         let file = File::options().create(true).append(true).open(log).with_context(|| format!("opening {}", log.display()))?;
         let both = file.try_clone().context("sharing the log file")?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(both)
-            .spawn()
-            .with_context(|| format!("starting {}", describe(command)))?;
+        let mut child =
+            command.stdin(input).stdout(file).stderr(both).spawn().with_context(|| format!("starting {}", describe(command)))?;
         let mut pause = Duration::from_millis(5);
         loop {
             if let Some(status) = child.try_wait().context("waiting for a command")? {
@@ -127,60 +155,6 @@ impl Step {
             pause = (pause * 2).min(Duration::from_millis(100));
             self.tick(last_line(log).as_str());
         }
-    }
-}
-
-/// Runs a short command; its standard output is the answer, its standard error is part of the error.
-pub fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting {}", describe(command)))?;
-    if !output.status.success() {
-        bail!(
-            "{} failed ({}): {}{}",
-            describe(command),
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim(),
-            String::from_utf8_lossy(&output.stdout).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Runs a short command with a text as its standard input.
-pub fn feed(command: &mut Command, input: &str) -> Result<String> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("starting {}", describe(command)))?;
-    // Beside reading, so that neither side waits for the other; dropped at its end, which ends the input.
-    let pipe = child.stdin.take();
-    let output = thread::scope(|scope| {
-        scope.spawn(move || {
-            // Whoever does not read to the end says why by exit code.
-            let _ = pipe.map(|mut pipe| pipe.write_all(input.as_bytes()));
-        });
-        child.wait_with_output()
-    });
-    let output = output.with_context(|| format!("waiting for {}", describe(command)))?;
-    if !output.status.success() {
-        bail!("{} failed ({}): {}", describe(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Asks again until the answer is there, with a line every few seconds. `probe` says what it still waits for, or, by the outer error,
-/// that waiting is in vain.
-pub fn wait_for<T>(name: &str, limit: Duration, mut probe: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
-    let mut step = Step::begin(name);
-    let mut pause = Duration::from_millis(50);
-    loop {
-        match probe()? {
-            Ok(value) => {
-                step.end();
-                return Ok(value);
-            }
-            Err(missing) if step.elapsed() > limit => bail!("{name}: not within {}: {missing}", seconds(limit)),
-            Err(missing) => step.tick(missing.lines().next().unwrap_or("")),
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(500));
     }
 }
 
@@ -207,4 +181,26 @@ fn last_line(path: &Path) -> String {
 fn describe(command: &Command) -> String {
     let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
     format!("{} {}", command.get_program().to_string_lossy(), arguments.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::Step;
+
+    #[test]
+    fn an_orphan_that_holds_the_output_is_not_waited_for() {
+        let mut step = Step::begin("a command that leaves a process behind");
+        let mut lines = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & echo $!; echo last"]);
+        let status = step.stream(&mut command, |line| lines.push(line.to_owned())).unwrap();
+        let elapsed = step.elapsed();
+        Command::new("kill").arg(&lines[0]).status().unwrap();
+        assert!(status.success());
+        assert_eq!(lines[1], "last");
+        assert!(elapsed < Duration::from_secs(30), "waited {elapsed:?}");
+    }
 }
