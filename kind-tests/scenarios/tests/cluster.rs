@@ -8,6 +8,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[path = "cluster/admission.rs"]
 mod admission;
+#[path = "cluster/admission_cases.rs"]
+mod admission_cases;
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
 #[path = "cluster/converged.rs"]

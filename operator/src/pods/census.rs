@@ -56,7 +56,7 @@ impl Census {
             return bad(
                 "Collision",
                 format!(
-                    "{pods} not injected: a container or volume named tapir-…, a mount below /run/tapir, or a kind of Pod that ends by itself stands in the way; change the Pod template"
+                    "{pods} not injected: a container or volume named tapir-…, something mounted at /run/tapir, a /run that cannot be written, resources of the Pod as a whole (give them to its containers), or a kind of Pod that ends by itself stands in the way; change the Pod template"
                 ),
             );
         }
