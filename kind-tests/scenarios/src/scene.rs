@@ -66,12 +66,9 @@ impl Scene {
     /// The same after a change of its text.
     ///
     /// # Errors
-    /// When the API server refuses, or when nothing was changed that should have been.
+    /// When the API server refuses.
     pub fn apply_changed_example(&self, change: impl FnOnce(String) -> String) -> Result<()> {
-        let cluster = cluster();
-        let manifest = cluster.kubectl(&["kustomize", &cluster.repo.join("kind-tests/demo").to_string_lossy()])?;
-        let manifest = manifest.replace("tapir.local/unbound:dev", &cluster.image("unbound")?);
-        cluster.apply(&self.namespace, &change(manifest)).map(|_| ())
+        cluster().apply(&self.namespace, &change(example()?)).map(|_| ())
     }
 
     /// Credentials, example, and the edge is `Ready`: where most scenarios begin.
@@ -179,8 +176,37 @@ impl Drop for Scene {
     }
 }
 
+/// The example's objects as one text, with this run's images.
+///
+/// # Errors
+/// When they cannot be rendered.
+pub fn example() -> Result<String> {
+    let cluster = cluster();
+    let manifest = cluster.kubectl(&["kustomize", &cluster.repo.join("kind-tests/demo").to_string_lossy()])?;
+    Ok(manifest.replace("tapir.local/unbound:dev", &cluster.image("unbound")?))
+}
+
+/// The example before its edge: Pods that are made by it are not injected.
+#[must_use]
+pub fn without_edge(manifest: &str) -> String {
+    let others = manifest.split("\n---\n").filter(|document| !document.contains("\nkind: TapirEdge\n"));
+    others.collect::<Vec<_>>().join("\n---\n")
+}
+
 /// A Secret with enrolment credentials.
 #[must_use]
 pub fn secret(name: &str, credentials: &str) -> Value {
     serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"credentials.json": credentials}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_edge;
+
+    #[test]
+    fn only_the_edge_is_left_out() {
+        let manifest = "apiVersion: v1\nkind: Service\n---\napiVersion: dnstapir.se/v1alpha1\nkind: TapirEdge\nspec: {}\n---\napiVersion: dnstapir.se/v1alpha1\nkind: TapirPolicy\n";
+        let left = without_edge(manifest);
+        assert!(left.contains("Service") && left.contains("TapirPolicy") && !left.contains("TapirEdge"), "{left}");
+    }
 }

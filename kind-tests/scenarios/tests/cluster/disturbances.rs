@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use tapir_scenarios::cluster::cluster;
 use tapir_scenarios::objects::{is_injected, is_ready, name};
 use tapir_scenarios::probe::Probe;
-use tapir_scenarios::scene::{EDGE, RESOLVER, Scene};
+use tapir_scenarios::scene::{EDGE, RESOLVER, Scene, without_edge};
 use tapir_scenarios::{core, wait};
 
 const ASKED: &str = "www.example.se";
@@ -223,19 +223,15 @@ fn a_sidecar_image_that_cannot_be_pulled_does_not_keep_a_new_pods_resolver_from_
 fn pods_that_were_never_injected_are_evicted_one_by_one_beside_another_ready_one() -> Result<()> {
     let _guard = crate::shared();
     let scene = Scene::new("evict")?;
-    let manifest = cluster().kubectl(&["kustomize", &cluster().repo.join("kind-tests/demo").to_string_lossy()])?;
-    let manifest =
-        manifest.replace("tapir.local/unbound:dev", &cluster().image("unbound")?).replace("replicas: 2", "replicas: 3");
-    let without_edge: String =
-        manifest.split("\n---\n").filter(|document| !document.contains("kind: TapirEdge")).collect::<Vec<_>>().join("\n---\n");
-    cluster().apply(&scene.namespace, &without_edge)?;
+    let three = |manifest: String| manifest.replace("replicas: 2", "replicas: 3");
+    scene.apply_changed_example(|manifest| without_edge(&three(manifest)))?;
     wait::until_true("three resolvers", Duration::from_secs(90), || {
         Ok(scene.pods()?.iter().filter(|pod| is_ready(pod)).count() == 3)
     })?;
     assert!(scene.pods()?.iter().all(|pod| !is_injected(pod)));
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
     scene.credentials()?;
-    cluster().apply(&scene.namespace, &manifest)?;
+    scene.apply_changed_example(three)?;
     let mut fewest = 3;
     wait::until_true("three injected Pods", Duration::from_secs(180), || {
         let pods = scene.pods()?;

@@ -7,7 +7,7 @@ use tapir_scenarios::cluster::cluster;
 use tapir_scenarios::dig::{Answer, dig};
 use tapir_scenarios::objects::{is_injected, is_ready, text};
 use tapir_scenarios::record::{bytes_of, find};
-use tapir_scenarios::scene::Scene;
+use tapir_scenarios::scene::{Scene, example, without_edge};
 use tapir_scenarios::{core, wait};
 
 fn unique(label: &str) -> String {
@@ -84,8 +84,7 @@ fn everything_in_one_apply_ends_injected_and_ready_although_pods_came_first() ->
     let folder = cluster().artifacts.join(format!("{}.kustomize", scene.namespace));
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("credentials.json"), credentials)?;
-    let manifest = cluster().kubectl(&["kustomize", &cluster().repo.join("kind-tests/demo").to_string_lossy()])?;
-    std::fs::write(folder.join("all.yaml"), manifest.replace("tapir.local/unbound:dev", &cluster().image("unbound")?))?;
+    std::fs::write(folder.join("all.yaml"), example()?)?;
     std::fs::write(
         folder.join("kustomization.yaml"),
         format!(
@@ -102,16 +101,12 @@ fn everything_in_one_apply_ends_injected_and_ready_although_pods_came_first() ->
 fn a_lone_pod_that_was_never_injected_is_reported_and_left_alone() -> Result<()> {
     let _guard = crate::shared();
     let scene = Scene::new("lone")?;
-    let manifest = cluster().kubectl(&["kustomize", &cluster().repo.join("kind-tests/demo").to_string_lossy()])?;
-    let manifest =
-        manifest.replace("tapir.local/unbound:dev", &cluster().image("unbound")?).replace("replicas: 2", "replicas: 1");
-    let without_edge: String =
-        manifest.split("\n---\n").filter(|document| !document.contains("kind: TapirEdge")).collect::<Vec<_>>().join("\n---\n");
-    cluster().apply(&scene.namespace, &without_edge)?;
+    let alone = |manifest: String| manifest.replace("replicas: 2", "replicas: 1");
+    scene.apply_changed_example(|manifest| without_edge(&alone(manifest)))?;
     wait::until_true("the resolver is ready", Duration::from_secs(90), || Ok(scene.pods()?.iter().any(is_ready)))?;
     let before = scene.pods()?;
     scene.credentials()?;
-    cluster().apply(&scene.namespace, &manifest)?;
+    scene.apply_changed_example(alone)?;
     scene.wait_condition("Enrolled", "True", None)?;
     scene.wait_condition("Injected", "False", None)?;
     let after = scene.pods()?;
