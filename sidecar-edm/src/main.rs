@@ -27,7 +27,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let Arguments { command: Command::Run { config_file } } = Arguments::parse();
-    tapir_runtime::logging::init("tapir-edm");
+    let _last_lines = tapir_runtime::logging::init("tapir-edm");
     tapir_runtime::crypto::install();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -3,12 +3,15 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::Resolver;
 use support::broker::soon;
+use support::{Resolver, get};
+use tokio::io::AsyncWriteExt as _;
 
 #[test]
 fn tells_version_and_commit() {
@@ -16,32 +19,42 @@ fn tells_version_and_commit() {
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), format!("tapir-edm {}", tapir_version::LONG));
 }
 
+/// The socket is `run/dnstap.sock` in `folder`.
+fn start(folder: &Path, http: u16, level: &str) -> Child {
+    let file = folder.join("edm.toml");
+    let socket = folder.join("run/dnstap.sock");
+    let text = format!("format = 1\ninput-unix = \"{}\"\nhttp-listen = \"127.0.0.1:{http}\"\n", socket.display());
+    std::fs::write(&file, text).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_tapir-edm"))
+        .args(["run", "--config-file"])
+        .arg(&file)
+        .env_remove("RUST_LOG")
+        .env("TAPIR_LOG", level)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn terminate(child: &Child) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+}
+
 #[tokio::test]
 async fn says_no_names_and_no_addresses_and_ends_at_sigterm() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("run/dnstap.sock");
-    let file = folder.path().join("edm.toml");
-    let text = format!("format = 1\ninput-unix = \"{}\"\nhttp-listen = \"127.0.0.1:0\"\n", socket.display());
-    std::fs::write(&file, text).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_tapir-edm"))
-        .args(["run", "--config-file"])
-        .arg(&file)
-        .env_remove("RUST_LOG")
-        .env_remove("TAPIR_LOG")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = start(folder.path(), 0, "info");
     let mut resolver = Resolver::connect(&socket).await;
     resolver.answered("secret-name.looptest.dnstapir.se.", "198.51.100.77").await;
     resolver.answered("198-51-100-77.looptest.dnstapir.se.", "198.51.100.77").await;
     resolver.send(b"secret-garbage").await;
     resolver.stop().await;
     let mut liar = Resolver::connect_only(&socket).await;
-    tokio::io::AsyncWriteExt::write_all(&mut liar.stream, &[0, 0, 0, 1, b's']).await.unwrap();
+    liar.stream.write_all(&[0, 0, 0, 1, b's']).await.unwrap();
     liar.closed().await;
 
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    terminate(&child);
     let output = soon("end", tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())).await.unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(!socket.exists());
@@ -53,4 +66,35 @@ async fn says_no_names_and_no_addresses_and_ends_at_sigterm() {
     for secret in ["secret", "198.51", "198-51", "c633644d"] {
         assert!(!everything.contains(secret), "{secret} in the log:\n{everything}");
     }
+}
+
+#[tokio::test]
+async fn works_and_ends_while_nobody_reads_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("run/dnstap.sock");
+    let http = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut child = start(folder.path(), http, "debug");
+    let lost = async || {
+        let metrics = get(http, "/metrics").await;
+        metrics.lines().find_map(|line| line.strip_prefix("tapir_edm_log_lines_dropped_total ")?.parse::<u64>().ok()).unwrap()
+    };
+    let mut good = Resolver::connect(&socket).await;
+    assert_eq!(lost().await, 0);
+    // Each of these is two lines.
+    soon("end of the queue", async {
+        while lost().await < 100 {
+            for _ in 0..200 {
+                let mut liar = Resolver::connect_only(&socket).await;
+                liar.stream.write_all(&[0, 0, 0, 1, b's']).await.unwrap();
+                liar.closed().await;
+            }
+        }
+    })
+    .await;
+    assert_eq!(get(http, "/livez").await.trim(), "ok");
+    good.send(b"x").await;
+    good.stop().await;
+    terminate(&child);
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    assert!(tokio::time::timeout(Duration::from_secs(5), ended).await.expect("ends without a reader").unwrap().success());
 }

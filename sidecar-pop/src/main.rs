@@ -35,7 +35,7 @@ fn default_config() -> PathBuf {
 
 fn main() -> anyhow::Result<()> {
     let Arguments { command: Command::Run { config_file, state_dir } } = Arguments::parse();
-    logging::init("pop");
+    let _last_lines = logging::init("pop");
     crypto::install();
     // The engine may be busy with one thread for a while; DNS and probes need another.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

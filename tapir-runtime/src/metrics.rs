@@ -4,7 +4,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-/// A registry whose names start with `prefix` (`tapir_edm`, `tapir_pop`) and that tells version and commit.
+/// A registry whose names start with `prefix` (`tapir_edm`, `tapir_pop`) and that tells version and commit, and what the log lost.
 #[must_use]
 pub fn registry(prefix: &str) -> Registry {
     let mut registry = Registry::with_prefix(prefix);
@@ -13,6 +13,8 @@ pub fn registry(prefix: &str) -> Registry {
         "Version and commit of this build",
         Info::new([("version", tapir_version::VERSION), ("commit", tapir_version::COMMIT)]),
     );
+    let lost = crate::logging::dropped();
+    registry.register("log_lines_dropped", "Lines of the log that were dropped because nobody read them", lost);
     registry
 }
 

@@ -35,6 +35,18 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     .await;
 }
 
+/// The body of a GET request; empty while nothing answers.
+pub async fn get(port: u16, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await else { return String::new() };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: edm\r\nConnection: close\r\n\r\n");
+    if stream.write_all(request.as_bytes()).await.is_err() {
+        return String::new();
+    }
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+}
+
 /// A running EDM and its folders.
 pub struct Edm {
     folder: TempDir,
@@ -66,16 +78,8 @@ impl Edm {
         Files { folder: self.folder.path().to_owned(), http: self.http }
     }
 
-    /// The body of a GET request; empty while nothing answers.
     pub async fn get(&self, path: &str) -> String {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.http)).await else { return String::new() };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: edm\r\nConnection: close\r\n\r\n");
-        if stream.write_all(request.as_bytes()).await.is_err() {
-            return String::new();
-        }
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer).await;
-        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+        get(self.http, path).await
     }
 
     pub async fn status(&self) -> serde_json::Value {
