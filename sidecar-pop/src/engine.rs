@@ -103,6 +103,9 @@ impl Engine {
             if self.journal_is_due() {
                 blocking(|| self.keep_journal());
             }
+            if self.disk.as_ref().is_some_and(|(_, serials)| serials.needs_write()) {
+                blocking(|| self.keep_serial());
+            }
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = wake(self.due, self.observations.next_due(), now) => {}
@@ -253,7 +256,7 @@ impl Engine {
         let (serial, error) = serials.of(content.fingerprint(), now);
         if let Some(error) = error {
             self.telemetry.metrics.state_error("serial");
-            tracing::error!(%error, "the serial could not be written down");
+            tracing::error!(%error, "the serial could not be written down, trying again");
         }
         tracing::info!(serial = serial.0, records = content.records.len(), "zone published");
         self.telemetry.published(&content, serial);
@@ -296,6 +299,17 @@ impl Engine {
             self.telemetry.metrics.state_error("journal");
             tracing::error!(%error, "observations cannot be written down; a restart would forget them");
             self.rewrite_after += WRITE_PAUSE;
+        }
+    }
+
+    fn keep_serial(&mut self) {
+        let Some((_, serials)) = &mut self.disk else { return };
+        match serials.write() {
+            Ok(()) => tracing::info!("the serial is written down again"),
+            Err(error) => {
+                self.telemetry.metrics.state_error("serial");
+                tracing::error!(%error, "the serial could still not be written down");
+            }
         }
     }
 

@@ -1,12 +1,13 @@
 //! `tapir-pop`: the worker of the POP sidecar.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tapir_pop::app::{self, Options};
-use tapir_runtime::shutdown::Shutdown;
-use tapir_runtime::{crypto, logging};
+use tapir_runtime::process;
 use tapir_wire::node::paths;
+use tokio::runtime::Builder;
 
 /// DNS TAPIR Policy Processor: intelligence in, response policy zone out.
 #[derive(Debug, Parser)]
@@ -33,15 +34,10 @@ fn default_config() -> PathBuf {
     PathBuf::from(paths::POP_CONFIG_DIRECTORY).join(paths::POP_CONFIG_FILE)
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let Arguments { command: Command::Run { config_file, state_dir } } = Arguments::parse();
-    let _last_lines = logging::init("pop");
-    crypto::install();
     // The engine may be busy with one thread for a while; DNS and probes need another.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let shutdown = Shutdown::on_signals()?;
-        app::run(Options { config_file, state_dir }, shutdown).await?;
-        anyhow::Ok(())
-    })
+    let mut runtime = Builder::new_multi_thread();
+    runtime.worker_threads(2);
+    process::run("tapir-pop", &mut runtime, |shutdown| app::run(Options { config_file, state_dir }, shutdown))
 }

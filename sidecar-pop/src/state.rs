@@ -3,6 +3,7 @@
 pub mod file;
 pub mod journal;
 pub mod serial;
+pub mod unwritten;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;

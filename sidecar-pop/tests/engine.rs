@@ -187,3 +187,21 @@ async fn a_new_policy_decides_anew_what_is_known() {
     pop.setup.send_replace(setup(directory.path(), TAGGED));
     pop.until(|zone| has(zone, "evil.example.")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serial_that_could_not_be_written_down_is_written_when_the_disk_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let in_the_way = directory.path().join("serial.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let mut pop = start(directory.path(), TAGGED);
+    let zone = pop.until(|_| true).await;
+    std::fs::remove_dir(in_the_way).unwrap();
+    let written = async {
+        while !directory.path().join("serial.json").exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, written).await.unwrap();
+    pop.kill().await;
+    assert_eq!(start(directory.path(), TAGGED).until(|_| true).await, zone, "the same content keeps its serial");
+}

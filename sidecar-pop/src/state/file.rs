@@ -14,10 +14,37 @@ pub fn replace_with(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io:
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(directory)?;
     let beside = path.with_extension("new");
-    let mut file = BufWriter::new(File::create(&beside)?);
-    write(&mut file)?;
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    fs::rename(&beside, path)?;
-    // The rename itself is on disk only when the folder is.
+    if let Err(error) = write_file(&beside, write).and_then(|()| fs::rename(&beside, path)) {
+        // What is torn would only take room that the disk may lack.
+        let _ = fs::remove_file(&beside);
+        return Err(error);
+    }
+    sync_directory(directory)
+}
+
+/// What was renamed in a folder is on disk only when the folder is.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+fn write_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    write(&mut file)?;
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_content_and_nothing_beside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file.json");
+        replace(&path, b"old").unwrap();
+        let torn = replace_with(&path, |file| file.write_all(b"ne").and_then(|()| Err(io::ErrorKind::StorageFull.into())));
+        assert!(torn.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 }
