@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tapir_edm::run::{Options, run};
-use tapir_runtime::shutdown::Shutdown;
+use tapir_runtime::process;
+use tokio::runtime::Builder;
 
 /// DNS TAPIR Edge DNSTAP Minimiser: dnstap in, minimised data out.
 #[derive(Debug, Parser)]
@@ -27,31 +28,6 @@ enum Command {
 
 fn main() -> ExitCode {
     let Arguments { command: Command::Run { config_file } } = Arguments::parse();
-    let _last_lines = tapir_runtime::logging::init("tapir-edm");
-    tapir_runtime::crypto::install();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(error = %error, "cannot start the runtime");
-            return ExitCode::FAILURE;
-        }
-    };
-    runtime.block_on(async {
-        match Shutdown::on_signals() {
-            Ok(shutdown) => match run(Options::new(config_file, tapir_runtime::instance::suffix()), shutdown).await {
-                Ok(()) => {
-                    tracing::info!("stopped");
-                    ExitCode::SUCCESS
-                }
-                Err(error) => {
-                    tracing::error!(error = %error, "stopped");
-                    ExitCode::FAILURE
-                }
-            },
-            Err(error) => {
-                tracing::error!(error = %error, "cannot handle signals");
-                ExitCode::FAILURE
-            }
-        }
-    })
+    let options = Options::new(config_file, tapir_runtime::instance::suffix());
+    process::run("tapir-edm", &mut Builder::new_multi_thread(), |shutdown| run(options, shutdown))
 }

@@ -12,5 +12,6 @@ pub mod logging;
 pub mod metrics;
 pub mod mqtt;
 pub mod node;
+pub mod process;
 pub mod shutdown;
 pub mod watch;
