@@ -111,10 +111,13 @@ impl Observations {
         if expires <= now {
             return Err(Refusal::Expired);
         }
-        let known = self.records.get(&entry.name).map(|held| held.record);
-        if known.is_some_and(|known| entry.time_added < known.added) {
+        let held = self.records.get(&entry.name);
+        // What ended or was removed does not come back with the message that it came with, or one of the same moment.
+        let stale = |held: &Held| entry.time_added < held.record.added || (!held.live && entry.time_added == held.record.added);
+        if held.is_some_and(stale) {
             return Err(Refusal::Stale);
         }
+        let known = held.map(|held| held.record);
         let guard = known.map_or(expires, |known| known.guard.max(expires));
         let record = Record { added: entry.time_added, expires, tags: entry.tag_mask, guard };
         self.put(entry.name.clone(), record, now);
@@ -391,5 +394,17 @@ mod tests {
         }
         assert!(store.weight <= 3000 && store.len() > 1, "{} of {}", store.weight, store.len());
         assert_eq!(store.take_displaced() as usize + store.len(), 50);
+    }
+
+    #[test]
+    fn a_removal_of_the_same_moment_is_not_undone_by_a_replay() {
+        let mut store = Observations::default();
+        let observed = entry("a", 0, 1000, 1);
+        store.add(&observed, NOW).unwrap();
+        store.remove(&entry("a", 0, 0, 0), NOW).unwrap();
+        assert_eq!(store.add(&observed, at(1)).unwrap_err(), Refusal::Stale);
+        assert_eq!(tags(&store, "a"), None);
+        store.add(&entry("a", 1, 1000, 1), at(1)).unwrap();
+        assert_eq!(tags(&store, "a"), Some(1));
     }
 }
