@@ -34,13 +34,22 @@ enum Action {
         arguments: Vec<String>,
     },
     /// Load images: an archive file, or the name of an image of this repository
-    Import { images: Vec<String> },
+    Import {
+        #[arg(required = true, value_name = "IMAGE")]
+        images: Vec<String>,
+    },
     /// Run a command on the node
     Exec {
         program: String,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+impl Arguments {
+    pub(crate) fn passes_through(&self) -> bool {
+        matches!(self.action, Action::Kubectl { .. } | Action::Exec { .. })
+    }
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -68,8 +77,13 @@ fn import(cluster: &Cluster, names: &[String]) -> Result<()> {
         let archive = PathBuf::from(name);
         if archive.is_file() {
             cluster.import_archive(&archive)?;
-        } else {
-            cluster.import(&images::build(&[name])?)?;
+            continue;
+        }
+        let built =
+            images::build(&[name]).with_context(|| format!("{name} is no file, so it should be an image of this repository"))?;
+        cluster.import(&built)?;
+        for image in &built {
+            say(&format!("{} is in the cluster as {}", image.name, image.written.reference));
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 use tapir_harness::progress::say;
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "Build, test, try out DNS TAPIR Edge for Kubernetes")]
+#[command(name = "cargo xtask", version = tapir_version::LONG, about = "Build, test, try out DNS TAPIR Edge for Kubernetes")]
 struct Arguments {
     #[command(subcommand)]
     command: Task,
@@ -41,8 +41,19 @@ enum Task {
     Node { folder: std::path::PathBuf },
 }
 
+impl Task {
+    /// Whether the output is ours alone; that of another program goes through unchanged.
+    fn speaks(&self) -> bool {
+        !matches!(self, Self::Cluster(arguments) if arguments.passes_through())
+    }
+}
+
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    if command.speaks() {
+        say(&format!("tapir-operator {}", tapir_version::LONG));
+    }
+    let result = match command {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Cluster(arguments) => cluster::run(arguments),
@@ -71,4 +82,32 @@ fn bench(name: Option<&str>) -> Result<ExitCode> {
         Some(name) => bail!("no benchmark {name:?}: there are none yet"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::Arguments;
+
+    fn speaks(line: &str) -> bool {
+        Arguments::try_parse_from(line.split(' ')).unwrap().command.speaks()
+    }
+
+    #[test]
+    fn version_and_commit_are_told() {
+        let told = Arguments::try_parse_from(["xtask", "--version"]).unwrap_err().to_string();
+        assert!(told.contains(tapir_version::LONG), "{told}");
+        for line in ["xtask demo", "xtask test --fast", "xtask cluster up", "xtask cluster --name a down"] {
+            assert!(speaks(line), "{line}");
+        }
+        for line in ["xtask cluster kubectl get pods --output=json", "xtask cluster exec cat /etc/hostname"] {
+            assert!(!speaks(line), "{line} must print nothing but what the program prints");
+        }
+    }
+
+    #[test]
+    fn an_import_of_nothing_is_a_mistake() {
+        assert!(Arguments::try_parse_from(["xtask", "cluster", "import"]).is_err());
+    }
 }

@@ -47,10 +47,8 @@ pub fn ensure() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let command = format!("apt-get update && apt-get install --no-install-recommends --yes {}", missing.join(" "));
-    let debian = Path::new("/etc/debian_version").is_file();
-    if !nix::unistd::geteuid().is_root() || !debian {
-        bail!("missing programs of the distribution: {}; on Debian: sudo sh -c '{command}'", missing.join(", "));
+    if !nix::unistd::geteuid().is_root() || !Path::new("/etc/debian_version").is_file() {
+        bail!("{}", advice(&missing));
     }
     say(&format!("    installing {}", missing.join(", ")));
     let mut step = Step::begin("install packages of the distribution");
@@ -64,6 +62,32 @@ pub fn ensure() -> Result<()> {
     Ok(())
 }
 
+/// Everything that keeps a node from starting here, in one message: whoever gets root should not be told of packages only then.
+pub(crate) fn require_root() -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let mut message =
+        "a cluster without a Docker engine needs root for namespaces and mounts: run this as root (on Debian, that \
+                       also installs what is missing), or start Docker and have a kind node image at hand"
+            .to_owned();
+    let missing = missing();
+    if !missing.is_empty() {
+        message = format!("{message}; {}", advice(&missing));
+    }
+    bail!(message)
+}
+
+/// Names the packages and the command that installs them.
+fn advice(missing: &[&str]) -> String {
+    format!(
+        "missing programs of the distribution, by Debian's package names: {}; on Debian and its descendants install them with: \
+         sudo sh -c 'apt-get update && apt-get install --no-install-recommends --yes {}'",
+        missing.join(", "),
+        missing.join(" ")
+    )
+}
+
 fn missing() -> Vec<&'static str> {
     NEEDED
         .into_iter()
@@ -74,4 +98,16 @@ fn missing() -> Vec<&'static str> {
         })
         .map(|(_, package)| package)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::advice;
+
+    #[test]
+    fn what_is_missing_is_named_with_the_command_that_installs_it() {
+        let text = advice(&["runc", "nftables"]);
+        assert!(text.contains("runc, nftables;"), "{text}");
+        assert!(text.ends_with("apt-get install --no-install-recommends --yes runc nftables'"), "{text}");
+    }
 }

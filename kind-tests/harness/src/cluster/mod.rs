@@ -130,7 +130,7 @@ impl Cluster {
     pub fn import_archive(&self, archive: &Path) -> Result<()> {
         match self.backend {
             Backend::Kind => kind::import(&self.name, archive),
-            Backend::Sealed => sealed::import(&self.name, "", archive),
+            Backend::Sealed => sealed::load(&self.name, &archive.display().to_string(), archive),
         }
     }
 

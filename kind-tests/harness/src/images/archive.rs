@@ -119,5 +119,51 @@ fn append(builder: &mut tar::Builder<BufWriter<File>>, path: &str, bytes: &[u8])
     header.set_mode(0o644);
     header.set_size(bytes.len() as u64);
     header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
     builder.append_data(&mut header, path, bytes).with_context(|| format!("adding {path} to the archive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::content::{Content, Node};
+    use super::super::list::ImageList;
+    use super::{Written, write};
+
+    const LIST: &str = r#"
+        description = "for a test"
+        user = "65532:65532"
+        entrypoint = ["/usr/bin/one"]
+        limit_megabytes = 1
+        environment = {B = "2", A = "1"}
+    "#;
+
+    fn archive(name: &str, text: &str, folder: &std::path::Path) -> (Written, Vec<u8>) {
+        let list: ImageList = toml::from_str(text).unwrap();
+        let mut content = Content::default();
+        content.add("/usr/bin/one", Node::File { mode: 0o755, bytes: b"one".to_vec() }).unwrap();
+        let path = folder.join(name);
+        let written = write(&list, &content, &path).unwrap();
+        (written, fs::read(path).unwrap())
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_bytes_and_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, bytes) = archive("one.tar", LIST, folder.path());
+        // Of no influence: into which file, and the order in which the list names its members.
+        let reordered = LIST.replace(r#"{B = "2", A = "1"}"#, r#"{A = "1", B = "2"}"#);
+        let (two, same) = archive("two.tar", &reordered, folder.path());
+        assert_eq!((&one, &bytes), (&two, &same));
+        for entry in tar::Archive::new(bytes.as_slice()).entries().unwrap() {
+            let header = entry.unwrap().header().clone();
+            let owner = (header.uid().unwrap(), header.gid().unwrap());
+            assert_eq!((header.mtime().unwrap(), owner), (0, (0, 0)), "nothing of this moment or of this user");
+        }
+        assert!(one.digest.starts_with("sha256:") && one.reference.ends_with(&one.digest[7..19]), "{one:?}");
+        let (other, _) = archive("three.tar", &LIST.replace("65532:65532", "0:0"), folder.path());
+        assert_ne!((one.digest, one.reference), (other.digest, other.reference));
+    }
 }

@@ -27,6 +27,8 @@ fn main() -> ExitCode {
         let _ = writeln!(out, "tapir-probe {}", tapir_version::LONG);
         return ExitCode::SUCCESS;
     }
+    // Standard output is for counts alone.
+    let _ = writeln!(std::io::stderr(), "tapir-probe {}", tapir_version::LONG);
     let [server, name] = arguments.as_slice() else {
         let _ = writeln!(std::io::stderr(), "usage: tapir-probe SERVER:PORT NAME");
         return ExitCode::from(2);

@@ -31,15 +31,13 @@ use super::{State, addons};
 use crate::images::{self, Image};
 use crate::packages;
 use crate::paths::ClusterName;
-use crate::progress::{NotYet, Step, output, wait_for};
+use crate::progress::{self, NotYet, Step, output, wait_for};
 use crate::tools::NodeTools;
 use layout::Layout;
 use plan::{Plan, ResourceGroups};
 
 pub(crate) fn up(name: &ClusterName) -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        bail!("a cluster without a Docker engine needs root for namespaces and mounts: run this with sudo, or start Docker");
-    }
+    packages::require_root()?;
     let layout = Layout::new(&name.folder());
     refuse_covered(&layout.folder)?;
     // What an interrupted run left is not worth repairing.
@@ -51,6 +49,9 @@ pub(crate) fn up(name: &ClusterName) -> Result<()> {
     let step = Step::begin(format!("start cluster {}", name.as_str()));
     let mut node = start(name, &layout, &tools, &images)?;
     wait_for("the API server", Duration::from_secs(120), || ask(&mut node, &layout, &tools, &["get", "--raw", "/readyz"]))?;
+    wait_for("the container runtime", Duration::from_secs(60), || {
+        ask_command(&mut node, &layout, images_command(name)?.arg("list"))
+    })?;
     for image in &images {
         import(name, &image.written.reference, &image.archive)?;
     }
@@ -159,38 +160,29 @@ pub(crate) fn audit_log(name: &ClusterName) -> PathBuf {
     Layout::new(&name.folder()).audit_log()
 }
 
-/// Loads an image archive unless the reference is there already; an empty reference is always loaded.
+/// Loads an image archive unless the reference is there already.
 pub(crate) fn import(name: &ClusterName, reference: &str, archive: &Path) -> Result<()> {
-    let ctr = || -> Result<Command> {
-        let mut command = on_node(name, &NodeTools::build()?.containerd.join("ctr").display().to_string())?;
-        command.args(["--namespace", "k8s.io", "images"]);
-        Ok(command)
-    };
-    if !reference.is_empty() {
-        let present = wait_for_quietly(Duration::from_secs(30), || output(ctr()?.args(["list", "--quiet"])))?;
-        if present.lines().any(|line| line == reference) {
-            return Ok(());
-        }
+    let present = output(images_command(name)?.args(["list", "--quiet"]))?;
+    if present.lines().any(|line| line == reference) {
+        return Ok(());
     }
-    let mut step = Step::begin(format!(
-        "import {}",
-        if reference.is_empty() { archive.display().to_string() } else { reference.to_owned() }
-    ));
+    load(name, reference, archive)
+}
+
+/// Loads whatever is in an archive. It comes as standard input: the node does not see every folder that the host sees.
+pub(crate) fn load(name: &ClusterName, what: &str, archive: &Path) -> Result<()> {
+    let file = File::open(archive).with_context(|| format!("opening {}", archive.display()))?;
+    let mut step = Step::begin(format!("import {what}"));
     let log = Layout::new(&name.folder()).logs().join("import.log");
-    step.run(ctr()?.arg("import").arg(archive), &log)?;
+    step.run_from(Stdio::from(file), images_command(name)?.args(["import", "-"]), &log)?;
     step.end();
     Ok(())
 }
 
-/// The runtime may still be starting.
-fn wait_for_quietly<T>(limit: Duration, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-    let end = Instant::now() + limit;
-    loop {
-        match ask() {
-            Err(_) if Instant::now() < end => thread::sleep(Duration::from_millis(200)),
-            other => return other,
-        }
-    }
+fn images_command(name: &ClusterName) -> Result<Command> {
+    let mut command = on_node(name, &NodeTools::build()?.containerd.join("ctr").display().to_string())?;
+    command.args(["--namespace", "k8s.io", "images"]);
+    Ok(command)
 }
 
 /// A command in the node's namespaces; also in its process namespace, so that it cannot outlive the node.
@@ -209,13 +201,17 @@ fn kubectl_command(layout: &Layout, tools: &NodeTools) -> Command {
     command
 }
 
-/// Asks by `kubectl`, as long as there is somebody to ask: a node whose pid 1 is gone will never become ready; its log says why.
 fn ask(node: &mut Child, layout: &Layout, tools: &NodeTools, arguments: &[&str]) -> Result<Result<String, NotYet>> {
+    ask_command(node, layout, kubectl_command(layout, tools).args(arguments))
+}
+
+/// Asks as long as there is somebody to ask: a node whose pid 1 is gone will never become ready; its log says why.
+fn ask_command(node: &mut Child, layout: &Layout, command: &mut Command) -> Result<Result<String, NotYet>> {
     if node.try_wait().context("looking after the node")?.is_some() {
         let log = layout.logs().join("node.log");
-        bail!("the node has ended; its log:\n{}", crate::progress::tail(&log, 20));
+        bail!("the node has ended; its log:\n{}", progress::tail(&log, 20));
     }
-    crate::progress::ask(kubectl_command(layout, tools).args(arguments))
+    progress::ask(command)
 }
 
 pub(crate) fn group_name(name: &ClusterName) -> String {
