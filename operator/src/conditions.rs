@@ -36,6 +36,29 @@ impl Draft {
         let message: String = message.into();
         Self { kind, truth, reason: reason.into(), message: message.chars().take(LONGEST_MESSAGE).collect() }
     }
+
+    /// With the words of before, if it is the same but for numbers. An error of the API server may name ports, versions and durations; as
+    /// each write of a status leads to another reconcile, a message that is new each time would be a busy loop.
+    #[must_use]
+    pub fn steady(self, before: &[Condition]) -> Self {
+        let truth: &str = self.truth.into();
+        let same = |old: &&Condition| {
+            old.type_ == self.kind
+                && old.status == truth
+                && old.reason == self.reason
+                && without_numbers(&old.message).eq(without_numbers(&self.message))
+        };
+        match before.iter().find(same) {
+            Some(old) => Self { message: old.message.clone(), ..self },
+            None => self,
+        }
+    }
+}
+
+/// The words that hold no digit.
+fn without_numbers(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|character: char| !character.is_alphanumeric());
+    words.filter(|word| !word.contains(|character: char| character.is_ascii_digit()))
 }
 
 /// The new list, and what changed in status or reason.
@@ -108,6 +131,16 @@ mod tests {
         assert_eq!((third[0].last_transition_time.0, transitions.len()), (at(100), 1));
         let (fourth, _) = merge(&third, vec![draft(Truth::True, "Enrolled")], Some(2), at(400));
         assert_eq!((fourth[0].last_transition_time.0, fourth[0].observed_generation), (at(400), Some(2)));
+    }
+
+    #[test]
+    fn a_message_is_steady_but_for_its_numbers() {
+        let said = |message: &str| Draft::new("Injected", Truth::False, "ApplyFailed", message);
+        let (old, _) = merge(&[], vec![said("dial 10.0.0.1:40001: refused")], Some(1), at(100));
+        assert_eq!(said("dial 10.0.0.1:40002: refused").steady(&old), said("dial 10.0.0.1:40001: refused"));
+        assert_eq!(said("dial 10.0.0.1:40002: timeout").steady(&old), said("dial 10.0.0.1:40002: timeout"));
+        let other = Draft { reason: "TouchFailed".to_owned(), ..said("dial 10.0.0.1:40002: refused") };
+        assert_eq!(other.clone().steady(&old), other);
     }
 
     #[test]

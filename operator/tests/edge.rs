@@ -55,6 +55,7 @@ impl Scene {
             scope: Scope::Namespaces(vec!["dns".into()]),
             pod_name: "operator-0".into(),
             pod_namespace: "tapir".into(),
+            lease_name: "tapir-operator".into(),
             admission_policy_name: "policy".into(),
             http_listen: "[::]:8080".parse().unwrap(),
         };
@@ -89,11 +90,31 @@ impl Scene {
         panic!("still writing: {:?}", self.server.writes());
     }
 
-    fn reason(&self, path: &str, kind: &str) -> (String, String) {
+    fn condition(&self, path: &str, kind: &str) -> Value {
         let edge = self.server.get(path).unwrap();
-        let conditions = edge["status"]["conditions"].as_array().unwrap().clone();
-        let condition = conditions.iter().find(|condition| condition["type"] == kind).unwrap();
+        let conditions =
+            edge["status"]["conditions"].as_array().unwrap_or_else(|| panic!("no conditions: {}", edge["status"])).clone();
+        conditions.into_iter().find(|condition| condition["type"] == kind).unwrap()
+    }
+
+    fn reason(&self, path: &str, kind: &str) -> (String, String) {
+        let condition = self.condition(path, kind);
         (condition["status"].as_str().unwrap().to_owned(), condition["reason"].as_str().unwrap().to_owned())
+    }
+
+    /// Reconciles while the API server refuses some requests, until the status is not written any more.
+    async fn settle_refused(&self, what: &str, code: u16) {
+        self.server.refuse(Some((what, code)));
+        for _ in 0..SETTLED_WITHIN {
+            self.server.forget_writes();
+            // What failed is an error too, for the log and the back-off.
+            let _ = self.once(EDGE).await;
+            let said = self.server.get(EDGE).unwrap()["status"]["conditions"].is_array();
+            if said && !self.server.writes().iter().any(|write| write.contains("/status")) {
+                return;
+            }
+        }
+        panic!("the status is written again and again: {}", self.server.get(EDGE).unwrap()["status"]["conditions"]);
     }
 
     /// The condition while something is wrong, then its healing.
@@ -116,6 +137,14 @@ fn edge(name: &str, created: &str) -> Value {
 
 fn secret(text: &str) -> Value {
     json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "enrol", "namespace": "dns"}, "data": {"credentials.json": BASE64_STANDARD.encode(text)}})
+}
+
+/// A Ready Pod with both sidecars.
+fn injected_pod(name: &str) -> (String, Value) {
+    let (path, mut pod) = pod(name, "unbound");
+    pod["spec"] = json!({"containers": [{"name": "unbound"}, {"name": "tapir-edm"}, {"name": "tapir-pop"}], "volumes": [{"name": "tapir-no-token"}]});
+    pod["status"] = json!({"conditions": [{"type": "Ready", "status": "True"}], "podIP": "10.0.0.1"});
+    (path, pod)
 }
 
 /// A Ready Pod from before the binding.
@@ -320,6 +349,112 @@ async fn sidecars_are_disabled_also_when_their_configuration_vanished_first() {
             assert!(map["data"].to_string().contains(disabled), "{map}");
             assert_eq!(map["metadata"]["labels"]["dnstapir.se/offboarded"], "true");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_the_api_server_refuses_is_said_with_its_own_words() {
+    for (what, kind, reason) in [
+        ("PATCH /api/v1/namespaces/dns/configmaps/stockholm-edm", "Injected", "ApplyFailed"),
+        ("PATCH /apis/admissionregistration.k8s.io", "Injected", "ApplyFailed"),
+        ("PATCH /api/v1/namespaces/dns/pods/", "Ready", "TouchFailed"),
+        ("GET /api/v1/namespaces/dns/configmaps/core-ca", "Ready", "ReadFailed"),
+        ("POST /api/v1/namespaces/dns/secrets", "Enrolled", "IdentityUnreachable"),
+    ] {
+        for code in [403, 500] {
+            let scene = Scene::new().await;
+            let (path, pod) = injected_pod("p");
+            scene.server.put(&path, pod);
+            scene.settle_refused(what, code).await;
+            assert_eq!(scene.reason(EDGE, kind), ("False".to_owned(), reason.to_owned()), "{what}");
+            assert!(scene.condition(EDGE, kind)["message"].as_str().unwrap().contains(&format!("refused by rule {what}")));
+            assert_eq!(scene.reason(EDGE, "Ready").0, "False", "{what}");
+            if kind != "Enrolled" && reason != "ReadFailed" {
+                assert_eq!(scene.reason(EDGE, "Enrolled").0, "True", "{what}: everything else goes on");
+            }
+            scene.server.refuse(None);
+            scene.settle(EDGE).await;
+            assert_ne!(scene.reason(EDGE, kind).1, reason, "{what}: does not heal");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pods_that_cannot_be_listed_or_evicted_do_not_silence_the_rest() {
+    let (scene, _) = with_old_pods(["r", "r"]).await;
+    scene.settle_refused("/eviction", 500).await;
+    assert_eq!(scene.reason(EDGE, "Injected"), ("False".to_owned(), "EvictionFailed".to_owned()));
+    let scene = Scene::new().await;
+    scene.settle_refused("GET /api/v1/namespaces/dns/pods", 403).await;
+    assert_eq!(scene.reason(EDGE, "Injected"), ("Unknown".to_owned(), "ReadFailed".to_owned()));
+    assert_eq!(scene.reason(EDGE, "Enrolled").0, "True");
+    assert!(scene.server.get(EDGE).unwrap()["status"]["injection"].is_object());
+}
+
+/// nodeman answered, and the answer cannot be stored: asking again at once would not help.
+#[tokio::test]
+async fn an_identity_that_cannot_be_stored_does_not_make_a_busy_loop_at_core() {
+    let scene = Scene::new().await;
+    scene.once(EDGE).await.unwrap();
+    let pending = "/api/v1/namespaces/dns/secrets/stockholm-pending";
+    scene.nodeman.fault(Some((503, "busy")));
+    scene.once(EDGE).await.unwrap();
+    assert!(scene.server.get(pending).is_some());
+    scene.nodeman.fault(None);
+    // The keys are stored, the identity cannot be.
+    scene.server.refuse(Some(("POST /api/v1/namespaces/dns/secrets", 403)));
+    let begun = std::time::Instant::now();
+    while scene.reason(EDGE, "Enrolled").1 != "IdentityUnreachable" {
+        let _ = scene.once(EDGE).await;
+    }
+    for _ in 0..20 {
+        let _ = scene.once(EDGE).await;
+    }
+    let most = 3 * (1 + begun.elapsed().as_millis() / 500);
+    assert_eq!(scene.reason(EDGE, "Enrolled"), ("False".to_owned(), "IdentityUnreachable".to_owned()));
+    assert!(scene.nodeman.answers().len() as u128 <= most, "{:?}", scene.nodeman.answers());
+}
+
+#[tokio::test]
+async fn secrets_out_of_reach_leave_an_enrolled_edge_enrolled_as_far_as_known() {
+    let scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    scene.settle_refused("/secrets/stockholm-identity", 500).await;
+    assert_eq!(scene.reason(EDGE, "Enrolled"), ("Unknown".to_owned(), "IdentityUnreachable".to_owned()));
+    assert_eq!(scene.server.get(EDGE).unwrap()["status"]["node"]["name"], NODE);
+}
+
+#[tokio::test]
+async fn pods_that_cannot_be_touched_or_listed_do_not_keep_an_edge_from_going() {
+    for refused in ["PATCH /api/v1/namespaces/dns/pods/", "GET /api/v1/namespaces/dns/pods"] {
+        let scene = Scene::new().await;
+        let (path, pod) = injected_pod("p");
+        scene.server.put(&path, pod);
+        scene.settle(EDGE).await;
+        scene.server.delete(EDGE);
+        scene.server.refuse(Some((refused, 403)));
+        scene.once(EDGE).await.unwrap();
+        let edge = scene.server.get(EDGE);
+        assert!(edge.is_none_or(|edge| edge["metadata"]["finalizers"] == json!([])), "{refused}");
+        let map = scene.server.get("/api/v1/namespaces/dns/configmaps/stockholm-pop").unwrap();
+        assert!(map["data"].to_string().contains("disabled: true"), "{map}");
+    }
+}
+
+#[tokio::test]
+async fn an_edge_that_cannot_go_says_why() {
+    for (refused, reason) in
+        [("DELETE /apis/admissionregistration", "OffboardFailed"), ("PATCH /api/v1/namespaces/dns/configmaps", "ApplyFailed")]
+    {
+        let scene = Scene::new().await;
+        scene.settle(EDGE).await;
+        scene.server.delete(EDGE);
+        scene.settle_refused(refused, 403).await;
+        assert_eq!(scene.reason(EDGE, "Ready"), ("False".to_owned(), reason.to_owned()));
+        assert_eq!(scene.reason(EDGE, "Enrolled").0, "True", "what was known stays");
+        scene.server.refuse(None);
+        scene.once(EDGE).await.unwrap();
+        assert!(scene.server.get(EDGE).is_none_or(|edge| edge["metadata"]["finalizers"] == json!([])));
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Attempts(Arc<Mutex<HashMap<EdgeKey, Attempt>>>);
 
 #[derive(Clone, Debug)]
 struct Attempt {
+    /// nodeman was asked, and is not to be asked again before `next`.
+    asked: bool,
     inputs: String,
     failures: u32,
     next: Instant,
@@ -28,20 +30,30 @@ impl Attempts {
     #[must_use]
     pub fn held(&self, edge: &EdgeKey, inputs: &str, now: Instant) -> Option<(Verdict, Duration)> {
         let attempts = self.lock();
-        let attempt = attempts.get(edge).filter(|attempt| attempt.inputs == inputs && attempt.next > now)?;
+        let attempt = attempts.get(edge).filter(|attempt| attempt.holds(inputs, now))?;
         Some((attempt.verdict.clone(), attempt.next.saturating_duration_since(now)))
     }
 
     /// An attempt failed. Says when the next one is due; none when only a change can help.
     pub fn failed(&self, edge: &EdgeKey, inputs: &str, verdict: &Verdict, now: Instant) -> Option<Duration> {
-        let Retry::BackOff(longest) = verdict.retry else {
-            self.forget(edge);
-            return None;
+        let (asked, longest) = match verdict.retry {
+            Retry::OnChange => {
+                self.forget(edge);
+                return None;
+            }
+            Retry::Look(longest) => (false, longest),
+            Retry::Ask(longest) => (true, longest),
         };
         let mut attempts = self.lock();
-        let before = attempts.get(edge).filter(|attempt| attempt.inputs == inputs).map_or(0, |attempt| attempt.failures);
+        let before = attempts.get(edge).filter(|attempt| attempt.inputs == inputs);
+        if let Some(held) = before.filter(|before| !asked && before.holds(inputs, now)) {
+            // nodeman is left alone as long as it was to be.
+            return Some(held.next.saturating_duration_since(now).min(longest));
+        }
+        let before = before.map_or(0, |attempt| attempt.failures);
         let pause = jittered(FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(before)).min(longest));
         let attempt = Attempt {
+            asked,
             inputs: inputs.to_owned(),
             failures: before.saturating_add(1),
             next: now + pause,
@@ -61,6 +73,12 @@ impl Attempts {
     }
 }
 
+impl Attempt {
+    fn holds(&self, inputs: &str, now: Instant) -> bool {
+        self.asked && self.inputs == inputs && self.next > now
+    }
+}
+
 /// Up to a quarter less, so that edges do not ask in step.
 pub(super) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(1.0 - rand::random::<f64>() / 4.0)
@@ -75,7 +93,7 @@ mod tests {
     }
 
     fn verdict(retry: Retry) -> Verdict {
-        Verdict { reason: "NodemanUnreachable", message: String::new(), retry }
+        Verdict { truth: crate::conditions::Truth::False, reason: "NodemanUnreachable", message: String::new(), retry }
     }
 
     #[test]
@@ -84,13 +102,23 @@ mod tests {
         let now = Instant::now();
         let bound = Duration::from_secs(30);
         let pauses: Vec<Duration> =
-            (0..10).filter_map(|_| attempts.failed(&edge(), "a", &verdict(Retry::BackOff(bound)), now)).collect();
+            (0..10).filter_map(|_| attempts.failed(&edge(), "a", &verdict(Retry::Ask(bound)), now)).collect();
         assert!(pauses[0] <= FIRST_PAUSE && pauses[3] > pauses[0] && pauses[9] <= bound && pauses[9] >= bound / 2, "{pauses:?}");
         assert!(attempts.held(&edge(), "a", now).is_some());
         assert!(attempts.held(&edge(), "b", now).is_none());
         assert!(attempts.held(&edge(), "a", now + bound).is_none());
         attempts.forget(&edge());
         assert!(attempts.held(&edge(), "a", now).is_none());
+    }
+
+    #[test]
+    fn only_asking_in_vain_holds_and_looking_does_not_end_it() {
+        let (attempts, now, bound) = (Attempts::default(), Instant::now(), Duration::from_secs(30));
+        assert!(attempts.failed(&edge(), "a", &verdict(Retry::Look(bound)), now).is_some());
+        assert!(attempts.held(&edge(), "a", now).is_none());
+        attempts.failed(&edge(), "a", &verdict(Retry::Ask(bound)), now);
+        attempts.failed(&edge(), "a", &verdict(Retry::Look(bound)), now);
+        assert!(attempts.held(&edge(), "a", now).is_some());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tapir_wire::certificate::CertificateInfo;
 
+use super::error::words;
 use crate::conditions::{Draft, Truth};
 use crate::identity::enrol::EnrolError;
 use crate::identity::keeper::{KeepError, Kept};
@@ -16,28 +17,35 @@ use crate::nodeman::{NodemanError, Refusal};
 pub enum Retry {
     /// A watch tells: nothing gets better by asking.
     OnChange,
-    /// With growing pauses of at most this.
-    BackOff(Duration),
+    /// With growing pauses of at most this, and whenever something changes.
+    Look(Duration),
+    /// nodeman was asked in vain: not before a pause has passed, whatever happens meanwhile. Pauses grow up to this.
+    Ask(Duration),
 }
 
 /// What is to be said of a failure, and when to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
+    pub truth: Truth,
     pub reason: &'static str,
     pub message: String,
     pub retry: Retry,
 }
 
 /// Core may be back any moment.
-const SOON: Retry = Retry::BackOff(Duration::from_secs(30));
+const SOON: Retry = Retry::Ask(Duration::from_secs(30));
 /// Somebody at Core has to act.
-const SELDOM: Retry = Retry::BackOff(Duration::from_mins(5));
+const SELDOM: Retry = Retry::Ask(Duration::from_mins(5));
+/// Nobody was asked: what is in the way may be gone any moment.
+const LOOK: Retry = Retry::Look(Duration::from_secs(30));
 
-/// What a failure to keep the identity means; none for failures of the API server, which say nothing about the identity.
+/// What a failure to keep the identity means; none where nothing was tried.
 #[must_use]
-pub(super) fn verdict(error: &KeepError) -> Option<Verdict> {
+pub(super) fn verdict(error: &KeepError, enrolled_before: bool) -> Option<Verdict> {
     let message = error.to_string();
-    let verdict = |reason, retry| Some(Verdict { reason, message: message.clone(), retry });
+    let verdict = |reason, retry| Some(Verdict { truth: Truth::False, reason, message: message.clone(), retry });
+    // A Secret that cannot be reached says nothing against a node that was enrolled.
+    let truth = if enrolled_before { Truth::Unknown } else { Truth::False };
     match error {
         // The other edge may live in a namespace that is watched apart.
         KeepError::Blocked(blocked @ Blocked::CredentialsShared(_)) => verdict(blocked.into(), SOON),
@@ -47,8 +55,16 @@ pub(super) fn verdict(error: &KeepError) -> Option<Verdict> {
         KeepError::Enrol(EnrolError::CredentialsUsed(_)) => verdict("CredentialsUsed", SELDOM),
         KeepError::Enrol(EnrolError::Request(_) | EnrolError::Signature(_)) => verdict("CredentialsInvalid", Retry::OnChange),
         KeepError::Enrol(EnrolError::Nodeman(error)) => Some(nodeman(error)),
-        KeepError::Enrol(EnrolError::Lease(_)) | KeepError::Api(_) | KeepError::Contended | KeepError::Held => None,
+        KeepError::Api(error) => unreachable(truth, "reading or writing the identity's Secrets", error, LOOK),
+        KeepError::NotStored(error) => unreachable(truth, "storing what nodeman answered", error, SOON),
+        KeepError::Contended => Some(Verdict { truth, reason: "IdentityContended", message, retry: SOON }),
+        KeepError::Enrol(EnrolError::Lease(_)) | KeepError::Held => None,
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "an arm of `verdict`")]
+fn unreachable(truth: Truth, doing: &str, error: &kube::Error, retry: Retry) -> Option<Verdict> {
+    Some(Verdict { truth, reason: "IdentityUnreachable", message: format!("{doing}: {}", words(error)), retry })
 }
 
 fn nodeman(error: &NodemanError) -> Verdict {
@@ -72,7 +88,7 @@ fn nodeman(error: &NodemanError) -> Verdict {
             ("NodemanRefused", remedy(*refusal), retry)
         }
     };
-    Verdict { reason, message: format!("{error}: {remedy}"), retry }
+    Verdict { truth: Truth::False, reason, message: format!("{error}: {remedy}"), retry }
 }
 
 fn remedy(refusal: Refusal) -> &'static str {
@@ -109,7 +125,7 @@ pub(super) fn enrolled(outcome: &Result<Kept, Verdict>) -> Draft {
             draft(Truth::Unknown, "Restoring", "the identity Secret is being deleted and will be restored".to_owned())
         }
         Ok(Kept::Leaving) => draft(Truth::False, "NamespaceTerminating", "the namespace is being deleted".to_owned()),
-        Err(verdict) => draft(Truth::False, verdict.reason, verdict.message.clone()),
+        Err(verdict) => draft(verdict.truth, verdict.reason, verdict.message.clone()),
     }
 }
 
@@ -132,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_bad_input_has_its_reason() {
-        let reason = |error: KeepError| verdict(&error).map(|verdict| verdict.reason);
+        let reason = |error: KeepError| verdict(&error, false).map(|verdict| verdict.reason);
         let nodeman = |error| reason(KeepError::Enrol(EnrolError::Nodeman(error)));
         assert_eq!(reason(Blocked::CredentialsMissing("x".into()).into()), Some("CredentialsMissing"));
         assert_eq!(reason(Blocked::CredentialsInvalid("x".into()).into()), Some("CredentialsInvalid"));
@@ -143,16 +159,25 @@ mod tests {
         assert_eq!(nodeman(NodemanError::Nonsense("x".into())), Some("NodemanNonsense"));
         let refused = NodemanError::Refused { status: 404, detail: "Not Found".into(), refusal: Refusal::UnknownNode };
         assert_eq!(nodeman(refused), Some("NodemanRefused"));
-        assert_eq!(reason(KeepError::Contended), None);
+        assert_eq!(reason(KeepError::Contended), Some("IdentityContended"));
+        assert_eq!(reason(KeepError::Held), None);
     }
 
     #[test]
     fn only_core_itself_is_asked_again_and_again() {
-        let missing = verdict(&Blocked::CredentialsMissing("x".into()).into()).unwrap();
+        let missing = verdict(&Blocked::CredentialsMissing("x".into()).into(), false).unwrap();
         assert_eq!(missing.retry, Retry::OnChange);
-        let down = verdict(&KeepError::Enrol(EnrolError::Nodeman(NodemanError::Unreachable("x".into())))).unwrap();
+        let down = verdict(&KeepError::Enrol(EnrolError::Nodeman(NodemanError::Unreachable("x".into()))), false).unwrap();
         assert_eq!(down.retry, SOON);
         assert!(down.message.contains("network policy"));
+    }
+
+    #[test]
+    fn secrets_out_of_reach_say_nothing_against_an_enrolled_node() {
+        let error = KeepError::Api(kube::Error::LinesCodecMaxLineLengthExceeded);
+        let truth = |enrolled_before| verdict(&error, enrolled_before).map(|verdict| (verdict.truth, verdict.reason));
+        assert_eq!(truth(false), Some((Truth::False, "IdentityUnreachable")));
+        assert_eq!(truth(true), Some((Truth::Unknown, "IdentityUnreachable")));
     }
 
     #[test]

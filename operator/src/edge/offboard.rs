@@ -9,7 +9,8 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 
 use super::error::EdgeError;
-use super::reconcile::{Context, recorded};
+use super::identity_round::recorded;
+use super::reconcile::Context;
 use super::touch;
 use crate::api::{DeletionPolicy, FINALIZER_OFFBOARD, LABEL_EDGE, TapirEdge};
 use crate::apply::{ApplyError, apply};
@@ -58,10 +59,15 @@ async fn disable(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(
     let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
     let edm = maps.get_opt(&build::edm_config_name(name)).await.map_err(EdgeError::Offboard)?;
     let pop = maps.get_opt(&build::pop_config_name(name)).await.map_err(EdgeError::Offboard)?;
-    let found = pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={name}"))).await.map_err(EdgeError::Offboard)?;
-    let views: Vec<_> = found.items.iter().filter_map(|pod| classify(pod, &edge.spec.resolver.container, None)).collect();
+    let found = pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={name}"))).await;
+    let found =
+        found.inspect_err(|error| tracing::warn!(namespace, edge = name, error = %error, "cannot list the Pods to disable"));
+    let pods_known = found.is_ok();
+    let found = found.map(|list| list.items).unwrap_or_default();
+    let views: Vec<_> = found.iter().filter_map(|pod| classify(pod, &edge.spec.resolver.container, None)).collect();
     // What was never rendered is mounted nowhere. A configuration that somebody removed is: its sidecars go on with what they read last.
     let rendered = edge.status.as_ref().is_some_and(|status| status.injection.is_some())
+        || !pods_known
         || views.iter().any(|view| view.injection == Injection::Injected);
     let mut disabled = Vec::new();
     if rendered || edm.is_some() {
@@ -82,8 +88,9 @@ async fn disable(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(
         }
     }
     let revision = touch::mounted_revision(&written.iter().collect::<Vec<_>>(), None);
-    for pod in touch::outdated(&found.items, &views, &revision) {
-        touch::touch(&pods, pod, &revision).await.map_err(EdgeError::Touch)?;
+    // The kubelet brings the configuration by itself within minutes: no reason to keep the edge from going.
+    if let Some(error) = touch::touch_all(&pods, &found, &views, &revision).await {
+        tracing::warn!(namespace, edge = name, error = %error, "cannot touch Pods: they hear of being disabled within minutes");
     }
     Ok(())
 }
@@ -94,6 +101,6 @@ async fn remove_finalizer(context: &Context, key: &EdgeKey, edge: &TapirEdge) ->
     let patch = serde_json::json!({"metadata": {"resourceVersion": edge.resource_version(), "finalizers": finalizers}});
     match api.patch_metadata(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        other => other.map(drop).map_err(EdgeError::Offboard),
+        other => other.map(drop).map_err(EdgeError::Finalizer),
     }
 }

@@ -7,7 +7,7 @@ use kube::api::Api;
 use kube::{Client, ResourceExt as _};
 
 use super::dereference::{Dereferenced, Referent};
-use super::error::EdgeError;
+use super::error::{EdgeError, Said};
 use crate::api::{Injection, TapirEdge};
 use crate::apply::{ApplyError, apply};
 use crate::build;
@@ -20,55 +20,63 @@ use crate::settings::Settings;
 pub(super) struct Rendered {
     pub edm: Option<ConfigMap>,
     pub pop: Option<ConfigMap>,
+    /// Whether both configurations are known as they are in the cluster, there or not.
+    pub all_seen: bool,
     pub injection: Option<Injection>,
     pub binding_created: Option<Timestamp>,
     pub policy: Draft,
-    /// What keeps the rendering from being what the specification asks for: reason and message.
-    pub trouble: Option<(&'static str, String)>,
+    /// What keeps the rendering from being what the specification asks for.
+    pub trouble: Option<Said>,
+    /// What the API server refused; everything else was applied all the same.
+    pub failures: Vec<EdgeError>,
 }
 
-/// Renders and applies. What cannot be rendered now stays as it was before.
-///
-/// # Errors
-/// When the API server fails.
+/// Renders and applies. What cannot be rendered or applied now stays as it was before, and is said.
 pub(super) async fn render(
     client: &Client,
     settings: &Settings,
     namespace: &str,
     edge: &TapirEdge,
     found: &Dereferenced,
-) -> Result<Rendered, EdgeError> {
+) -> Rendered {
     let name = edge.name_any();
     let input = build::Edge { namespace, name: &name, spec: &edge.spec };
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let mut trouble = None;
 
-    let edm = match &found.well_known_domains {
-        Some(Referent::Missing(what)) => {
-            trouble = Some((
+    let (list, edm) = match &found.well_known_domains {
+        Some(Referent::Missing(what)) => (
+            Some((
                 "WellKnownDomainsMissing",
                 format!("{what}: EDM goes on with what it has; create it or correct spec.edm.wellKnownDomains"),
-            ));
-            None
-        }
-        Some(Referent::Found(list)) => Some(build::edm_config(&input, Some(&list.0))),
-        None => Some(build::edm_config(&input, None)),
+            )),
+            None,
+        ),
+        Some(Referent::Found(list)) => (None, Some(build::edm_config(&input, Some(&list.0)))),
+        None => (None, Some(build::edm_config(&input, None))),
     };
-    let edm = put(&maps, "EDM's ConfigMap", edm, &build::edm_config_name(&name), &mut trouble).await?;
-
+    let edm = put(&maps, "EDM's ConfigMap", edm, &build::edm_config_name(&name)).await;
     let (policy, pop) = policy(edge, found, &input);
-    let pop = put(&maps, "POP's ConfigMap", pop, &build::pop_config_name(&name), &mut trouble).await?;
+    let pop = put(&maps, "POP's ConfigMap", pop, &build::pop_config_name(&name)).await;
 
     let images = build::Images { edm: &settings.edm_image, pop: &settings.pop_image };
-    let injection = match build::injection(&input, images) {
-        Ok(injection) => Some(injection),
+    let (invalid, injection) = match build::injection(&input, images) {
+        Ok(injection) => (None, Some(injection)),
         Err(error) => {
-            trouble = Some(("InjectionInvalid", chain(&error)));
-            edge.status.as_ref().and_then(|status| status.injection.clone())
+            let before = edge.status.as_ref().and_then(|status| status.injection.clone());
+            (Some(("InjectionInvalid", chain(&error))), before)
         }
     };
-    let binding_created = bind(client, settings, namespace, edge, &mut trouble).await?;
-    Ok(Rendered { edm, pop, injection, binding_created, policy, trouble })
+    let binding = bind(client, settings, namespace, edge).await;
+    Rendered {
+        all_seen: edm.seen && pop.seen,
+        edm: edm.object,
+        pop: pop.object,
+        injection,
+        binding_created: binding.object.and_then(|binding| binding.creation_timestamp()).map(|time| time.0),
+        policy,
+        trouble: [binding.trouble, invalid, pop.trouble, edm.trouble, list].into_iter().flatten().next(),
+        failures: [edm.failure, pop.failure, binding.failure].into_iter().flatten().collect(),
+    }
 }
 
 /// Condition `PolicyAccepted`, and POP's configuration if there is one to write.
@@ -108,58 +116,69 @@ fn policy(
     }
 }
 
+/// One object after the attempt to bring it to where it should be.
+struct Placed<K> {
+    /// As it is in the cluster now; none if it is not there, is somebody else's, or could not be looked at.
+    object: Option<K>,
+    /// It could be looked at.
+    seen: bool,
+    trouble: Option<Said>,
+    failure: Option<EdgeError>,
+}
+
 async fn put(
     maps: &Api<ConfigMap>,
     what: &'static str,
     built: Option<Result<ConfigMap, build::ConfigBuildError>>,
     name: &str,
-    trouble: &mut Option<(&'static str, String)>,
-) -> Result<Option<ConfigMap>, EdgeError> {
-    let failed = |error: kube::Error| EdgeError::Apply { what, error: Box::new(error.into()) };
+) -> Placed<ConfigMap> {
     match built {
-        None => maps.get_opt(name).await.map_err(failed),
+        None => standing(maps, what, name).await,
         Some(Err(error)) => {
-            *trouble = Some(("ConfigurationInvalid", chain(&error)));
-            maps.get_opt(name).await.map_err(failed)
+            let trouble = Some(("ConfigurationInvalid", chain(&error)));
+            Placed { trouble, ..standing(maps, what, name).await }
         }
-        Some(Ok(map)) => applied(maps, what, &map, trouble).await,
+        Some(Ok(map)) => applied(maps, what, &map).await,
     }
 }
 
 /// The binding follows the injection: a Pod created with the binding in force must find something to be injected with, so the
 /// injection has to stand in the status first.
-async fn bind(
-    client: &Client,
-    settings: &Settings,
-    namespace: &str,
-    edge: &TapirEdge,
-    trouble: &mut Option<(&'static str, String)>,
-) -> Result<Option<Timestamp>, EdgeError> {
+async fn bind(client: &Client, settings: &Settings, namespace: &str, edge: &TapirEdge) -> Placed<MutatingAdmissionPolicyBinding> {
     if edge.status.as_ref().is_none_or(|status| status.injection.is_none()) {
-        return Ok(None);
+        return Placed { object: None, seen: true, trouble: None, failure: None };
     }
-    let api: Api<MutatingAdmissionPolicyBinding> = Api::all(client.clone());
     let wanted = build::binding(namespace, &edge.name_any(), &settings.admission_policy_name);
-    let binding = applied(&api, "the admission binding", &wanted, trouble).await?;
-    Ok(binding.and_then(|binding| binding.creation_timestamp()).map(|time| time.0))
+    applied(&Api::all(client.clone()), "the admission binding", &wanted).await
 }
 
-async fn applied<K>(
-    api: &Api<K>,
-    what: &'static str,
-    wanted: &K,
-    trouble: &mut Option<(&'static str, String)>,
-) -> Result<Option<K>, EdgeError>
+async fn applied<K>(api: &Api<K>, what: &'static str, wanted: &K) -> Placed<K>
 where
     K: kube::Resource<DynamicType = ()> + Clone + serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     match apply(api, wanted).await {
-        Ok(object) => Ok(Some(object)),
+        Ok(object) => Placed { object: Some(object), seen: true, trouble: None, failure: None },
         Err(error @ ApplyError::Foreign { .. }) => {
-            *trouble = Some(("NameTaken", error.to_string()));
-            Ok(None)
+            Placed { object: None, seen: true, trouble: Some(("NameTaken", error.to_string())), failure: None }
         }
-        Err(error) => Err(EdgeError::Apply { what, error: Box::new(error) }),
+        Err(error) => {
+            let failure = EdgeError::Apply { what, error: Box::new(error) };
+            Placed { failure: Some(failure), ..standing(api, what, &wanted.name_any()).await }
+        }
+    }
+}
+
+/// What is there, untouched.
+async fn standing<K>(api: &Api<K>, what: &'static str, name: &str) -> Placed<K>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    match api.get_opt(name).await {
+        Ok(object) => Placed { object, seen: true, trouble: None, failure: None },
+        Err(error) => {
+            let failure = EdgeError::Apply { what, error: Box::new(error.into()) };
+            Placed { object: None, seen: false, trouble: None, failure: Some(failure) }
+        }
     }
 }
 

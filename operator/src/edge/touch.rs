@@ -32,7 +32,7 @@ pub(super) fn mounted_revision(config_maps: &[&ConfigMap], identity: Option<&Sec
 
 /// Injected Pods that mount something older.
 #[must_use]
-pub(super) fn outdated<'a>(pods: &'a [Pod], views: &[View], revision: &str) -> Vec<&'a Pod> {
+fn outdated<'a>(pods: &'a [Pod], views: &[View], revision: &str) -> Vec<&'a Pod> {
     let injected = |pod: &Pod| {
         let name = pod.name_any();
         views.iter().any(|view| view.name == name && view.injection == Injection::Injected && !view.terminating)
@@ -42,11 +42,19 @@ pub(super) fn outdated<'a>(pods: &'a [Pod], views: &[View], revision: &str) -> V
         .collect()
 }
 
-/// Touches one Pod.
-///
-/// # Errors
-/// When the API server refuses; a Pod that is gone is none.
-pub(super) async fn touch(api: &Api<Pod>, pod: &Pod, revision: &str) -> Result<(), kube::Error> {
+/// Touches every Pod that mounts something older. Returns the first refusal, after having tried all of them.
+pub(super) async fn touch_all(api: &Api<Pod>, pods: &[Pod], views: &[View], revision: &str) -> Option<kube::Error> {
+    let mut first = None;
+    for pod in outdated(pods, views, revision) {
+        if let Err(error) = touch(api, pod, revision).await {
+            first.get_or_insert(error);
+        }
+    }
+    first
+}
+
+/// A Pod that is gone is no error.
+async fn touch(api: &Api<Pod>, pod: &Pod, revision: &str) -> Result<(), kube::Error> {
     let patch = serde_json::json!({"metadata": {"uid": pod.uid(), "annotations": {ANNOTATION_CONFIG: revision}}});
     match api.patch_metadata(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

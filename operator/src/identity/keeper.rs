@@ -65,6 +65,9 @@ pub enum KeepError {
     Enrol(#[from] EnrolError),
     #[error("reading or writing the identity's Secrets: {0}")]
     Api(#[from] kube::Error),
+    /// nodeman was asked, and what followed from its answer could not be written.
+    #[error("storing what nodeman answered: {0}")]
+    NotStored(#[source] kube::Error),
     #[error("identity material: {0}")]
     Material(#[from] MaterialError),
     #[error(
@@ -106,7 +109,7 @@ impl Keeper {
             let found = secrets.read().await?;
             look(&mut facts, &found);
             let step = match plan(&facts) {
-                Plan::Do(Step::Enrol | Step::DiscardPending) if wanted.hold => return Err(KeepError::Held),
+                Plan::Do(step) if step.asks_nodeman() && wanted.hold => return Err(KeepError::Held),
                 Plan::Do(step) => step,
                 Plan::Settled { node, ignored_credentials } => {
                     let Some(secret) = found.identity.map(Box::new) else { return Ok(Kept::Waiting) };
@@ -131,6 +134,7 @@ impl Keeper {
                 Err(KeepError::Api(error)) if refused_as_terminating(&error) => facts.namespace_terminating = true,
                 // Somebody was faster, perhaps ourselves before a crash: look again.
                 Err(KeepError::Api(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
+                Err(KeepError::Api(error)) if step.asks_nodeman() => return Err(KeepError::NotStored(error)),
                 Err(error) => return Err(error),
             }
         }

@@ -78,6 +78,14 @@ pub enum Step {
     RemoveRescue,
 }
 
+impl Step {
+    /// Whether nodeman is called in it.
+    #[must_use]
+    pub fn asks_nodeman(self) -> bool {
+        matches!(self, Self::Enrol | Self::DiscardPending)
+    }
+}
+
 /// Why nothing can be done until somebody acts. Variant names are condition reasons.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum Blocked {

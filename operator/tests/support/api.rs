@@ -28,6 +28,8 @@ struct State {
     /// Somebody else's write, slipped in before the write of that number.
     intrude: Option<(usize, String, Value)>,
     refuse_writes: bool,
+    /// Requests whose method and path contain this are refused with this code.
+    refuse: Option<(String, u16)>,
     /// A disruption budget allows no eviction.
     budget_holds: bool,
 }
@@ -88,8 +90,17 @@ impl Server {
         self.0.lock().unwrap().refuse_writes = true;
     }
 
+    /// Requests whose method and path contain this text are refused with this code from now on; none ends it.
+    pub fn refuse(&self, refuse: Option<(&str, u16)>) {
+        self.0.lock().unwrap().refuse = refuse.map(|(what, code)| (what.to_owned(), code));
+    }
+
     pub fn let_budget_hold(&self) {
         self.0.lock().unwrap().budget_holds = true;
+    }
+
+    pub fn let_budget_go(&self) {
+        self.0.lock().unwrap().budget_holds = false;
     }
 
     pub fn intrude(&self, number: usize, path: &str, object: Value) {
@@ -110,6 +121,21 @@ impl Server {
 
     fn answer(&self, method: &Method, path: &str, body: &Value, applies: bool) -> (u16, Value) {
         let mut state = self.0.lock().unwrap();
+        if let Some((what, code)) = &state.refuse
+            && format!("{method} {path}").contains(what)
+        {
+            let (code, what) = (*code, what.clone());
+            state.version += 1;
+            if method != Method::GET {
+                state.writes.push(format!("{method} {path}"));
+            }
+            // As when a connection to a webhook breaks: no two messages are the same.
+            let message = format!("refused by rule {what}, read tcp 10.0.0.1:{}", 40000 + state.version);
+            return (
+                code,
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "R", "message": message}),
+            );
+        }
         if method == Method::GET && ["/pods", "/tapiredges"].iter().any(|kind| path.ends_with(kind)) {
             let items: Vec<&Value> =
                 state.objects.iter().filter(|(at, _)| at.starts_with(&format!("{path}/"))).map(|(_, object)| object).collect();
@@ -170,7 +196,11 @@ impl State {
             return failure(409, "Conflict");
         }
         if self.budget_holds {
-            return failure(429, "TooManyRequests");
+            let (code, mut answer) = failure(429, "TooManyRequests");
+            answer["message"] = "Cannot evict pod as it would violate the pod's disruption budget.".into();
+            let why = "The disruption budget unbound needs 2 healthy pods and has 2 currently";
+            answer["details"] = json!({"causes": [{"reason": "DisruptionBudget", "message": why}]});
+            return (code, answer);
         }
         self.objects.remove(pod);
         (201, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))

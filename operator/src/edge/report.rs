@@ -1,0 +1,109 @@
+//! What a reconcile says: the conditions and the rest of the status, also of a round in which something failed.
+
+use jiff::Timestamp;
+use kube::api::Api;
+
+use super::enrolled;
+use super::error::EdgeError;
+use super::identity_round::IdentityRound;
+use super::pods_round::{PodsRound, counts, injected};
+use super::reconcile::Context;
+use super::render::Rendered;
+use super::{core_link, status};
+use crate::api::status::{CertificateStatus, NodeStatus};
+use crate::api::{TapirEdge, TapirEdgeStatus};
+use crate::conditions::{Draft, Truth, merge, summary};
+use crate::identity::keeper::Kept;
+use crate::identity::material::certificate;
+use crate::sidecars::{Component, EdgeKey};
+
+/// Writes the status after a round that came to its end.
+///
+/// # Errors
+/// When the API server refuses.
+pub(super) async fn report(
+    context: &Context,
+    key: &EdgeKey,
+    edge: &TapirEdge,
+    rendered: &Rendered,
+    identity: &IdentityRound,
+    pods: &Result<PodsRound, EdgeError>,
+    failures: &[EdgeError],
+) -> Result<(), EdgeError> {
+    let before = edge.status.clone().unwrap_or_default();
+    let heard = match pods {
+        Ok(pods) => {
+            let revisions = [&rendered.edm, &rendered.pop].map(|map| map.as_ref().and_then(crate::build::config::revision_of));
+            let targets = core_link::targets(&pods.found);
+            context.board.expect(key, targets.clone(), revisions);
+            core_link::heard(&context.board, key, targets)
+        }
+        Err(_) => Vec::new(),
+    };
+    let info = match &identity.outcome {
+        Ok(Kept::Identity { secret, .. }) => certificate(secret),
+        _ => None,
+    };
+    let mut policy = rendered.policy.clone();
+    if let Some(refused) = core_link::refused_configuration(&heard, Component::Pop).filter(|_| policy.truth == Truth::True) {
+        policy = Draft::new("PolicyAccepted", Truth::False, "RefusedByPop", refused);
+    }
+    let refused = core_link::refused_configuration(&heard, Component::Edm).map(|message| ("RefusedByEdm", message));
+    let connected = match pods {
+        Ok(_) => core_link::core_connected(&heard),
+        Err(_) => Draft::new("CoreConnected", Truth::Unknown, "ReadFailed", "the Pods cannot be listed, so no sidecar was asked"),
+    };
+    let parts = vec![
+        enrolled::enrolled(&identity.outcome).steady(&before.conditions),
+        enrolled::certificate(info.as_ref(), Timestamp::now()),
+        policy,
+        injected(pods, key, edge, failures, rendered.trouble.clone().or(refused)).steady(&before.conditions),
+        connected,
+    ];
+    let drafts = std::iter::once(ready(&parts, failures).steady(&before.conditions)).chain(parts).collect();
+    let (conditions, transitions) = merge(&before.conditions, drafts, edge.metadata.generation, Timestamp::now());
+    let wanted = TapirEdgeStatus {
+        observed_generation: edge.metadata.generation,
+        conditions,
+        node: node(identity, info).or(before.node),
+        pods: pods.as_ref().map_or(before.pods, |pods| Some(counts(pods, rendered))),
+        injection: rendered.injection.clone(),
+    };
+    let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
+    if status::update(&api, edge, &wanted).await? {
+        status::publish(&context.recorder, edge, &transitions).await;
+    }
+    Ok(())
+}
+
+/// After a round that ended early: `Ready` says why, and everything else stays as it was last known.
+pub(super) async fn report_failure(context: &Context, key: &EdgeKey, edge: &TapirEdge, error: &EdgeError) {
+    let Some((reason, message)) = error.said() else { return };
+    let before = edge.status.clone().unwrap_or_default();
+    let ready = Draft::new("Ready", Truth::False, reason, message).steady(&before.conditions);
+    let (mut conditions, transitions) = merge(&before.conditions, vec![ready], edge.metadata.generation, Timestamp::now());
+    conditions.extend(before.conditions.iter().filter(|condition| condition.type_ != "Ready").cloned());
+    let wanted = TapirEdgeStatus { conditions, ..before };
+    let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
+    match status::update(&api, edge, &wanted).await {
+        Ok(true) => status::publish(&context.recorder, edge, &transitions).await,
+        Ok(false) => {}
+        // The failure itself is what is logged and counted.
+        Err(error) => tracing::warn!(namespace = key.namespace, edge = key.name, error = %error, "cannot report a failure"),
+    }
+}
+
+/// All parts, and what failed without being in any of them.
+fn ready(parts: &[Draft], failures: &[EdgeError]) -> Draft {
+    let ready = summary("Ready", parts, "enrolled, injected and connected");
+    match failures.iter().find_map(EdgeError::said).filter(|_| ready.truth != Truth::False) {
+        Some((reason, message)) => Draft::new("Ready", Truth::False, reason, message),
+        None => ready,
+    }
+}
+
+fn node(identity: &IdentityRound, info: Option<tapir_wire::certificate::CertificateInfo>) -> Option<NodeStatus> {
+    let Ok(Kept::Identity { node, .. }) = &identity.outcome else { return None };
+    let certificate = info.map(|info| CertificateStatus { serial: info.serial, not_after: info.not_after });
+    Some(NodeStatus { name: node.clone(), certificate })
+}
