@@ -16,6 +16,7 @@ pub use sealed::{NODE_COMMAND, run_node};
 pub use traces::Before;
 
 use crate::images::Image;
+use crate::packages;
 use crate::paths::{self, ClusterName};
 use crate::progress::{output, say};
 use crate::tools;
@@ -46,8 +47,11 @@ pub enum State {
 impl Cluster {
     /// Makes the cluster, or finds it as it is.
     pub fn up(name: &ClusterName) -> Result<Self> {
-        let _lock = lock(name)?;
         let backend = if kind::is_possible() { Backend::Kind } else { Backend::Sealed };
+        if backend == Backend::Sealed {
+            packages::require_root()?;
+        }
+        let _lock = lock(name)?;
         if state(name) == State::Up {
             say(&format!("cluster {} is up already", name.as_str()));
             return Self::open(name);

@@ -82,9 +82,11 @@ impl Step {
 
     /// As [`Step::run`], with something to read for the command.
     pub fn run_from(&mut self, input: Stdio, command: &mut Command, log: &Path) -> Result<()> {
+        // Earlier commands' lines in the same log would only mislead.
+        let before = std::fs::metadata(log).map_or(0, |data| data.len());
         let status = self.run_to_end(input, command, log)?;
         if !status.success() {
-            bail!("{} failed ({status}); the end of {}:\n{}", describe(command), log.display(), tail(log, 40));
+            bail!("{} failed ({status}); the end of {}:\n{}", describe(command), log.display(), tail_after(log, before, 40));
         }
         Ok(())
     }
@@ -168,7 +170,13 @@ pub fn seconds(duration: Duration) -> String {
 
 /// The last lines of a log, for an error message.
 pub fn tail(path: &Path, lines: usize) -> String {
-    let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    tail_after(path, 0, lines)
+}
+
+fn tail_after(path: &Path, start: u64, lines: usize) -> String {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let start = usize::try_from(start).unwrap_or(usize::MAX).min(bytes.len());
+    let text = String::from_utf8_lossy(&bytes[start..]);
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
@@ -185,10 +193,24 @@ fn describe(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::process::{Command, Stdio};
     use std::time::Duration;
 
     use super::Step;
+
+    #[test]
+    fn a_failure_shows_its_own_last_words_and_reads_what_it_is_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut step = Step::begin("two commands with one log");
+        step.run(Command::new("echo").arg("earlier"), &log).unwrap();
+        let input = folder.path().join("input");
+        std::fs::write(&input, "given\n").unwrap();
+        let input = Stdio::from(std::fs::File::open(input).unwrap());
+        let error = step.run_from(input, Command::new("sh").args(["-c", "cat; exit 4"]), &log).unwrap_err().to_string();
+        assert!(error.contains("exit status: 4") && error.ends_with("\ngiven"), "{error}");
+        assert!(!error.contains("earlier"), "{error}");
+    }
 
     #[test]
     fn an_orphan_that_holds_the_output_is_not_waited_for() {

@@ -37,7 +37,6 @@ use layout::Layout;
 use plan::{Plan, ResourceGroups};
 
 pub(crate) fn up(name: &ClusterName) -> Result<()> {
-    packages::require_root()?;
     let layout = Layout::new(&name.folder());
     refuse_covered(&layout.folder)?;
     // What an interrupted run left is not worth repairing.
