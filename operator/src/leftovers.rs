@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{FINALIZER_IDENTITY, LABEL_EDGE, TapirEdge};
 use crate::edge::Context;
+use crate::identity::material::facts;
 use crate::identity::secrets::Secrets;
 use crate::names::{FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_OFFBOARDED};
 use crate::pods::{Injection, classify};
@@ -76,24 +77,47 @@ async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<Cont
     Ok(Action::await_change())
 }
 
-/// While an edge exists, a deleted identity is brought back. Without one, deleting the Secret is the documented way to destroy it.
-async fn identity(secret: Arc<PartialObjectMeta<Secret>>, context: Arc<Context>) -> Result<Action, LeftoverError> {
+/// While an edge exists, it brings a deleted identity back. Without one, deleting the Secret is the documented way to destroy it.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn identity(secret: Arc<PartialObjectMeta<Secret>>, context: Arc<Context>) -> Result<Action, LeftoverError> {
     let held = secret.finalizers().iter().any(|finalizer| finalizer == FINALIZER_IDENTITY);
     let Some((namespace, edge)) = place(&secret.metadata) else { return Ok(Action::await_change()) };
-    if !held || secret.metadata.deletion_timestamp.is_none() || find_edge(&context, &namespace, &edge).await?.is_some() {
+    if !held || secret.metadata.deletion_timestamp.is_none() {
         return Ok(Action::await_change());
+    }
+    // Edges are not watched here, and one may go without having touched the Secret.
+    match find_edge(&context, &namespace, &edge).await? {
+        Some(edge) if edge.metadata.deletion_timestamp.is_some() => return Ok(Action::requeue(SOON)),
+        Some(_) => return Ok(Action::requeue(RECOUNT)),
+        None => {}
     }
     let secrets = Secrets::new(&context.client, &namespace, &edge);
     let found = secrets.read().await.map_err(LeftoverError::ReleaseIdentity)?;
     let Some(identity) = found.identity.filter(|identity| identity.uid() == secret.uid()) else {
         return Ok(Action::await_change());
     };
+    if found.rescue.as_ref().is_some_and(|rescue| !same_key(&identity, rescue)) {
+        tracing::warn!(
+            namespace,
+            edge,
+            "a deleted identity is kept, because the rescued copy beside it holds another data key: delete that copy to let the identity go"
+        );
+        return Ok(Action::requeue(RECOUNT));
+    }
     match secrets.release(&identity).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(Action::requeue(Duration::from_secs(1))),
         other => other.map_err(LeftoverError::ReleaseIdentity)?,
     }
     tracing::info!(namespace, edge, "released a deleted identity that belongs to no edge");
     Ok(Action::await_change())
+}
+
+/// Whether two Secrets hold the same data key. Keys that cannot be read are the same only as the same content.
+fn same_key(one: &Secret, other: &Secret) -> bool {
+    let (one, other) = (facts(one), facts(other));
+    one.content == other.content || (one.data_key.is_some() && one.data_key == other.data_key)
 }
 
 fn place(metadata: &kube::api::ObjectMeta) -> Option<(String, String)> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
 use kube::runtime::events::Recorder;
 use serde_json::{Value, json};
 use support::api::Server;
@@ -16,6 +17,7 @@ use support::nodeman::Nodeman;
 use tapir_operator::edge::{Attempts, Context, EdgeError, Evictions, reconcile};
 use tapir_operator::identity::keeper::Keeper;
 use tapir_operator::leader::Leadership;
+use tapir_operator::leftovers;
 use tapir_operator::settings::{Scope, Settings};
 use tapir_operator::sidecars::Board;
 use tapir_operator::telemetry::metrics::Metrics;
@@ -27,6 +29,8 @@ const POLICY: &str = "/apis/dnstapir.se/v1alpha1/namespaces/dns/tapirpolicies/de
 const BUNDLE: &str = "/api/v1/namespaces/dns/configmaps/core-ca";
 const NAMESPACE: &str = "/api/v1/namespaces/dns";
 const BINDING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings/dnstapir.dns.stockholm";
+const IDENTITY: &str = "/api/v1/namespaces/dns/secrets/stockholm-identity";
+const RESCUE: &str = "/api/v1/namespaces/dns/secrets/stockholm-identity-rescue";
 const SETTLED_WITHIN: usize = 8;
 
 struct Scene {
@@ -456,6 +460,50 @@ async fn an_edge_that_cannot_go_says_why() {
         scene.once(EDGE).await.unwrap();
         assert!(scene.server.get(EDGE).is_none_or(|edge| edge["metadata"]["finalizers"] == json!([])));
     }
+}
+
+/// Deletes the identity and puts a copy with another key beside it.
+fn conflict(scene: &Scene) {
+    scene.server.delete(IDENTITY);
+    let mut other = scene.server.get(IDENTITY).unwrap();
+    other["metadata"] = json!({"name": "stockholm-identity-rescue", "namespace": "dns", "labels": other["metadata"]["labels"]});
+    let key = tapir_wire::jwk::DataKey::generate(&"b.edge.test".parse().unwrap()).unwrap();
+    other["data"]["datakey.jwk"] = BASE64_STANDARD.encode(key.to_jwk().as_bytes()).into();
+    scene.server.put(RESCUE, other);
+}
+
+#[tokio::test]
+async fn an_edge_stays_and_says_why_while_two_keys_stand_in_each_other_s_way() {
+    let scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    conflict(&scene);
+    scene.server.delete(EDGE);
+    assert!(scene.once(EDGE).await.is_err());
+    assert_eq!(scene.server.get(EDGE).unwrap()["metadata"]["finalizers"], json!(["dnstapir.se/offboard"]));
+    assert_eq!(scene.reason(EDGE, "Ready"), ("False".to_owned(), "RescueConflict".to_owned()));
+    scene.server.destroy(RESCUE);
+    scene.once(EDGE).await.unwrap();
+    assert!(scene.server.get(EDGE).is_none_or(|edge| edge["metadata"]["finalizers"] == json!([])));
+    let identity = scene.server.get(IDENTITY).unwrap();
+    assert!(identity["metadata"]["deletionTimestamp"].is_null() && scene.server.get(RESCUE).is_none());
+}
+
+#[tokio::test]
+async fn a_deleted_identity_of_no_edge_goes_only_alone() {
+    let scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    conflict(&scene);
+    let look = async || {
+        let secret = serde_json::from_value(scene.server.get(IDENTITY).unwrap()).unwrap();
+        leftovers::identity(Arc::new(secret), Arc::clone(&scene.context)).await.unwrap()
+    };
+    assert_ne!(look().await, Action::await_change(), "nobody looks again once the edge is gone");
+    scene.server.destroy(EDGE);
+    assert_ne!(look().await, Action::await_change());
+    assert!(scene.server.get(IDENTITY).is_some(), "released beside a copy that is none");
+    scene.server.destroy(RESCUE);
+    assert_eq!(look().await, Action::await_change());
+    assert!(scene.server.get(IDENTITY).is_none());
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use support::api::{Loss, Server};
 use support::nodeman::Nodeman;
 use tapir_operator::identity::enrol::EnrolError;
 use tapir_operator::identity::keeper::{CredentialsFound, KeepError, Keeper, Kept, Wanted};
+use tapir_operator::identity::leaving::Left;
 use tapir_operator::identity::material::fingerprint;
 use tapir_operator::identity::plan::Blocked;
 use tapir_operator::leader::Leadership;
@@ -69,6 +70,17 @@ impl Scene {
         let secret = self.server.get(path)?;
         let jwk = BASE64_STANDARD.decode(secret["data"]["datakey.jwk"].as_str().unwrap()).unwrap();
         Some(serde_json::from_slice::<Value>(&jwk).unwrap()["x"].clone())
+    }
+
+    /// A rescued copy that holds another key than the identity. Returns its content.
+    fn put_rescue_of_another_node(&self) -> Value {
+        let mut other = self.server.get(IDENTITY).unwrap();
+        other["metadata"] =
+            json!({"name": "stockholm-identity-rescue", "namespace": "dns", "labels": other["metadata"]["labels"]});
+        let key = tapir_wire::jwk::DataKey::generate(&"b.edge.test".parse().unwrap()).unwrap();
+        other["data"]["datakey.jwk"] = BASE64_STANDARD.encode(key.to_jwk().as_bytes()).into();
+        self.server.put(RESCUE, other.clone());
+        other["data"].clone()
     }
 
     fn assert_settled(&self) {
@@ -227,16 +239,37 @@ async fn only_what_was_made_for_the_node_of_the_edge_goes_with_it() {
 async fn a_copy_of_another_node_outlives_the_identity_beside_it() {
     let scene = Scene::new().await;
     scene.keep().await.unwrap();
-    let mut other = scene.server.get(IDENTITY).unwrap();
-    other["metadata"]["name"] = "stockholm-identity-rescue".into();
-    other["metadata"]["finalizers"] = json!([]);
-    let key = tapir_wire::jwk::DataKey::generate(&"b.edge.test".parse().unwrap()).unwrap();
-    other["data"]["datakey.jwk"] = BASE64_STANDARD.encode(key.to_jwk().as_bytes()).into();
-    let data = other["data"].clone();
-    scene.server.put(RESCUE, other);
+    let data = scene.put_rescue_of_another_node();
     scene.keeper.erase("dns", "stockholm", Some(NODE)).await.unwrap();
     let left = [RESCUE, IDENTITY].into_iter().filter_map(|path| scene.server.get(path)).find(|secret| secret["data"] == data);
     assert!(left.is_some(), "the other node's key is gone");
+}
+
+#[tokio::test]
+async fn an_edge_that_goes_claims_nothing_done_while_keys_could_be_lost() {
+    let scene = Scene::new().await;
+    scene.keep().await.unwrap();
+    assert_eq!(scene.keeper.leave("dns", "stockholm", false).await.unwrap(), Left::Done);
+    scene.put_rescue_of_another_node();
+    for deleted in [false, true] {
+        if deleted {
+            scene.server.delete(IDENTITY);
+        }
+        let error = scene.keeper.leave("dns", "stockholm", false).await.unwrap_err();
+        assert!(matches!(error, KeepError::Blocked(Blocked::RescueConflict)), "{error}");
+        assert!(scene.server.get(IDENTITY).is_some() && scene.server.get(RESCUE).is_some());
+    }
+    // The copy is the right one by now, and somebody else's finalizer holds the deleted original.
+    let mut identity = scene.server.get(IDENTITY).unwrap();
+    identity["metadata"]["finalizers"] = json!(["example.com/backup"]);
+    scene.server.put(IDENTITY, identity.clone());
+    let mut rescue = scene.server.get(RESCUE).unwrap();
+    rescue["data"] = identity["data"].clone();
+    scene.server.put(RESCUE, rescue);
+    assert_eq!(scene.keeper.leave("dns", "stockholm", false).await.unwrap(), Left::Waiting);
+    scene.server.destroy(IDENTITY);
+    assert_eq!(scene.keeper.leave("dns", "stockholm", false).await.unwrap(), Left::Done);
+    scene.assert_settled();
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! An edge goes: new Pods get nothing any more, running ones stop sending, the identity stays or goes as asked. Nothing here
-//! waits for anybody, so that neither an edge nor a namespace hangs.
+//! An edge goes: new Pods get nothing any more, running ones stop sending, the identity stays or goes as asked. Nothing here waits for
+//! Pods, Core or people, so that neither an edge nor a namespace hangs, with one exception: while keys could be lost the edge stays, and says so.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,19 @@ use super::touch;
 use crate::api::{DeletionPolicy, FINALIZER_OFFBOARD, LABEL_EDGE, TapirEdge};
 use crate::apply::{ApplyError, apply};
 use crate::build;
+use crate::identity::leaving::Left;
 use crate::identity::secrets::{namespace_terminating, refused_as_terminating};
 use crate::names::LABEL_OFFBOARDED;
 use crate::pods::{Injection, classify};
 use crate::sidecars::EdgeKey;
 
-/// Offboards, then lets the edge go.
+/// Offboards, then lets the edge go, unless a deleted identity has to be brought back first.
 ///
 /// # Errors
-/// When the API server fails; the whole may be repeated.
-pub(super) async fn offboard(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(), EdgeError> {
+/// When the API server fails, or when keys of two nodes stand in each other's way; the whole may be repeated.
+pub(super) async fn offboard(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Left, EdgeError> {
     if !edge.finalizers().iter().any(|finalizer| finalizer == FINALIZER_OFFBOARD) {
-        return Ok(());
+        return Ok(Left::Done);
     }
     unbind(context, key).await?;
     let terminating = namespace_terminating(&context.client, &key.namespace).await.map_err(EdgeError::Offboard)?;
@@ -39,10 +40,12 @@ pub(super) async fn offboard(context: &Context, key: &EdgeKey, edge: &TapirEdge)
         }
         DeletionPolicy::Delete | DeletionPolicy::Retain => context.keeper.leave(&key.namespace, &key.name, terminating).await,
     };
-    identity.map_err(|error| EdgeError::Identity(Box::new(error)))?;
+    if identity.map_err(|error| EdgeError::Identity(Box::new(error)))? == Left::Waiting {
+        return Ok(Left::Waiting);
+    }
     remove_finalizer(context, key, edge).await?;
     tracing::info!(namespace = key.namespace, edge = key.name, policy = ?edge.spec.deletion_policy, "offboarded");
-    Ok(())
+    Ok(Left::Done)
 }
 
 async fn unbind(context: &Context, key: &EdgeKey) -> Result<(), EdgeError> {

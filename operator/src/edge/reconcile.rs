@@ -15,10 +15,12 @@ use super::error::EdgeError;
 use super::offboard::offboard;
 use super::render::render;
 use super::replace::Evictions;
-use super::report::{report, report_failure};
+use super::report::{report, report_departure, report_failure};
 use super::{identity_round, pods_round};
 use crate::api::{FINALIZER_OFFBOARD, TapirEdge};
 use crate::identity::keeper::{Keeper, Kept};
+use crate::identity::leaving::Left;
+use crate::identity::secrets::namespace_terminating;
 use crate::pods::Decision;
 use crate::settings::Settings;
 use crate::sidecars::{Board, EdgeKey};
@@ -72,7 +74,10 @@ pub async fn reconcile(edge: Arc<DeserializeGuard<TapirEdge>>, context: Arc<Cont
 }
 
 async fn depart(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Round, EdgeError> {
-    offboard(context, key, edge).await?;
+    if offboard(context, key, edge).await? == Left::Waiting {
+        report_departure(context, key, edge).await;
+        return Ok(Round::Done(Action::requeue(WATCHFUL)));
+    }
     context.board.forget(key);
     context.evictions.forget(key);
     context.attempts.forget(key);
@@ -81,14 +86,23 @@ async fn depart(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Ro
 
 async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Round, EdgeError> {
     if !edge.finalizers().iter().any(|finalizer| finalizer == FINALIZER_OFFBOARD) {
+        // There it was just taken off.
+        if namespace_terminating(&context.client, &key.namespace).await.map_err(EdgeError::Dereference)? {
+            return Ok(Round::Done(Action::await_change()));
+        }
         add_finalizer(&context.client, &key.namespace, edge).await?;
         // The write comes back as an event, with the version that later writes need.
         return Ok(Round::Done(Action::await_change()));
     }
     let found = dereference(&context.client, &key.namespace, edge).await?;
+    // In a namespace that is being deleted, an edge that is not deleted yet will be. The operator's own rights there, and perhaps its own
+    // Pod, may go first.
+    if found.namespace_terminating {
+        return depart(context, key, edge).await;
+    }
     let identity = identity_round::keep(context, key, edge, &found).await?;
     if matches!(identity.outcome, Ok(Kept::Leaving)) {
-        return Ok(Round::Done(Action::requeue(WATCHFUL)));
+        return depart(context, key, edge).await;
     }
     let mut rendered = render(&context.client, &context.settings, &key.namespace, edge, &found).await;
     let mut pods = pods_round::tend(context, key, edge, &rendered, &identity).await;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::api::Api;
 
 use super::enrolled;
-use super::error::EdgeError;
+use super::error::{EdgeError, Said};
 use super::identity_round::IdentityRound;
 use super::pods_round::{PodsRound, counts, injected};
 use super::reconcile::Context;
@@ -76,9 +76,22 @@ pub(super) async fn report(
     Ok(())
 }
 
-/// After a round that ended early: `Ready` says why, and everything else stays as it was last known.
+/// After a round that ended early: `Ready` says why.
 pub(super) async fn report_failure(context: &Context, key: &EdgeKey, edge: &TapirEdge, error: &EdgeError) {
-    let Some((reason, message)) = error.said() else { return };
+    if let Some(said) = error.said() {
+        report_only_ready(context, key, edge, said).await;
+    }
+}
+
+/// The edge would go, and waits for its identity to be whole again.
+pub(super) async fn report_departure(context: &Context, key: &EdgeKey, edge: &TapirEdge) {
+    let message =
+        "the identity Secret was deleted too, and something else holds it: once it is gone it is restored, then this edge goes";
+    report_only_ready(context, key, edge, ("Restoring", message.to_owned())).await;
+}
+
+/// Everything but `Ready` stays as it was last known.
+async fn report_only_ready(context: &Context, key: &EdgeKey, edge: &TapirEdge, (reason, message): Said) {
     let before = edge.status.clone().unwrap_or_default();
     let ready = Draft::new("Ready", Truth::False, reason, message).steady(&before.conditions);
     let (mut conditions, transitions) = merge(&before.conditions, vec![ready], edge.metadata.generation, Timestamp::now());
@@ -88,8 +101,8 @@ pub(super) async fn report_failure(context: &Context, key: &EdgeKey, edge: &Tapi
     match status::update(&api, edge, &wanted).await {
         Ok(true) => status::publish(&context.recorder, edge, &transitions).await,
         Ok(false) => {}
-        // The failure itself is what is logged and counted.
-        Err(error) => tracing::warn!(namespace = key.namespace, edge = key.name, error = %error, "cannot report a failure"),
+        // What is reported is logged and counted where it happened.
+        Err(error) => tracing::warn!(namespace = key.namespace, edge = key.name, error = %error, "cannot report"),
     }
 }
 

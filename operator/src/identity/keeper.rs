@@ -8,7 +8,7 @@ use tapir_wire::node_name::NodeName;
 
 use super::enrol::{EnrolError, Exchange, Worth};
 use super::material::{Keys, MaterialError, NODE_ANNOTATION, facts};
-use super::plan::{Blocked, Credentials, Facts, Plan, Step, plan, rescue};
+use super::plan::{Blocked, Credentials, Facts, Plan, Step, plan};
 use super::secrets::{Found, Origin, Secrets, refused_as_terminating};
 use crate::api::TapirEdge;
 use crate::failpoint::Failpoint;
@@ -17,7 +17,7 @@ use crate::nodeman::{Nodeman, NodemanError, Transport, TrustAnchors};
 use crate::telemetry::metrics::Metrics;
 
 /// The longest way through the table is rescue, then enrolment; beyond this somebody keeps undoing our steps.
-const MOST_STEPS: usize = 16;
+pub(super) const MOST_STEPS: usize = 16;
 
 /// The credentials as they were found.
 #[derive(Debug)]
@@ -141,59 +141,6 @@ impl Keeper {
         Err(KeepError::Contended)
     }
 
-    /// For an edge that goes and leaves its identity: only finishes bringing back what somebody deleted.
-    ///
-    /// # Errors
-    /// When the API server fails.
-    pub async fn leave(&self, namespace: &str, edge: &str, namespace_terminating: bool) -> Result<(), KeepError> {
-        let secrets = Secrets::new(&self.client, namespace, edge);
-        for _ in 0..MOST_STEPS {
-            let found = secrets.read().await?;
-            let identity = found.identity.as_ref().map(facts);
-            if namespace_terminating {
-                match (&found.identity, identity) {
-                    (Some(secret), Some(identity)) if identity.protected => secrets.release(secret).await?,
-                    _ => {}
-                }
-                return Ok(());
-            }
-            let facts = Facts { identity, rescue: found.rescue.as_ref().map(facts), ..bare_facts() };
-            let result = match rescue(&facts) {
-                Some(Plan::Do(step)) => self.tend(step, &secrets, &found).await,
-                _ => return Ok(()),
-            };
-            match result {
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-                other => other?,
-            }
-        }
-        Err(KeepError::Contended)
-    }
-
-    /// For an edge that goes and takes its identity along: erases the keys of the node that this edge was, and nothing else.
-    /// What only has the right name, such as an identity that the edge was never allowed to adopt, is left as by
-    /// [`leave`](Self::leave).
-    ///
-    /// # Errors
-    /// When the API server fails.
-    pub async fn erase(&self, namespace: &str, edge: &str, recorded: Option<&str>) -> Result<(), KeepError> {
-        let secrets = Secrets::new(&self.client, namespace, edge);
-        let own = |secret: &&Secret| secrets.made(secret) && recorded.is_some() && facts(secret).node.as_deref() == recorded;
-        let found = secrets.read().await?;
-        if let Some(identity) = found.identity.as_ref().filter(own) {
-            if facts(identity).protected {
-                secrets.release(identity).await?;
-            }
-            if let Some(identity) = secrets.read().await?.identity.as_ref().filter(own) {
-                gone_is_fine(secrets.remove(identity).await)?;
-            }
-        }
-        for secret in [&found.pending, &found.rescue].into_iter().flatten().filter(own) {
-            gone_is_fine(secrets.remove(secret).await)?;
-        }
-        self.leave(namespace, edge, false).await
-    }
-
     async fn perform(&self, step: Step, wanted: &Wanted, secrets: &Secrets, found: &Found) -> Result<(), KeepError> {
         match (step, &wanted.credentials, found) {
             (Step::CreatePending, CredentialsFound::Valid { credentials, fingerprint, nodeman_url }, _) => {
@@ -234,7 +181,7 @@ impl Keeper {
     }
 
     /// Steps that need neither credentials nor nodeman.
-    async fn tend(&self, step: Step, secrets: &Secrets, found: &Found) -> Result<(), kube::Error> {
+    pub(super) async fn tend(&self, step: Step, secrets: &Secrets, found: &Found) -> Result<(), kube::Error> {
         match (step, &found.identity, &found.rescue) {
             (Step::Protect, Some(identity), _) => secrets.protect(identity).await,
             (Step::Release, Some(identity), _) => secrets.release(identity).await,
@@ -282,7 +229,7 @@ fn facts_of(wanted: &Wanted) -> Facts {
     }
 }
 
-fn bare_facts() -> Facts {
+pub(super) fn bare_facts() -> Facts {
     Facts {
         namespace_terminating: false,
         identity: None,
@@ -298,11 +245,4 @@ fn look(known: &mut Facts, found: &Found) {
     known.identity = found.identity.as_ref().map(facts);
     known.pending = found.pending.as_ref().map(facts);
     known.rescue = found.rescue.as_ref().map(facts);
-}
-
-fn gone_is_fine(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
-    match result {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        other => other,
-    }
 }

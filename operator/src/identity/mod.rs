@@ -2,6 +2,7 @@
 
 pub mod enrol;
 pub mod keeper;
+pub mod leaving;
 pub mod material;
 pub mod plan;
 pub mod secrets;

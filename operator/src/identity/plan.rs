@@ -104,7 +104,7 @@ pub enum Blocked {
     #[error("the identity Secret is damaged ({0}): restore it from a backup; its data key cannot be replaced at Core")]
     IdentityInvalid(String),
     #[error(
-        "the rescued copy of the identity holds another data key than the identity Secret: compare both and delete the wrong one"
+        "the rescued copy of the identity holds another data key than the identity Secret, and neither is destroyed: compare both, see that the right one is the content of the identity Secret, back the other one up and delete the copy"
     )]
     RescueConflict,
     #[error(

@@ -184,8 +184,12 @@ impl State {
         if let Some(pod) = path.strip_suffix("/eviction") {
             return self.evict(pod, body);
         }
+        let mut body = body.clone();
+        if let Some((namespace, _)) = path.split_once("/namespaces/").and_then(|(_, rest)| rest.split_once('/')) {
+            body["metadata"]["namespace"] = namespace.into();
+        }
         let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
-        if self.objects.contains_key(&path) { failure(409, "AlreadyExists") } else { (201, self.store(&path, body.clone())) }
+        if self.objects.contains_key(&path) { failure(409, "AlreadyExists") } else { (201, self.store(&path, body)) }
     }
 
     fn evict(&mut self, pod: &str, body: &Value) -> (u16, Value) {
