@@ -54,7 +54,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<End> {
     let listener = http::bind(settings.http_listen).await.with_context(|| format!("listening on {}", settings.http_listen))?;
     tokio::spawn(http::serve(listener, readiness.clone(), metrics.clone(), stop.clone()));
 
-    let config = Config::infer().await.context("finding the API server")?;
+    let mut config = Config::infer().await.context("finding the API server")?;
+    // The client would repeat what is answered by 429 or 503, fifteen times within minutes, before anybody here heard of it. A disruption
+    // budget answers evictions so, and a lease cannot wait; controllers and watches have their own back-off.
+    config.default_retry = false;
     let client =
         ClientBuilder::try_from(config).context("preparing the client")?.with_layer(&CountWrites(metrics.clone())).build();
     let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.pod_namespace);

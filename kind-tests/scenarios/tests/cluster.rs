@@ -18,6 +18,8 @@ mod converged;
 mod crashes;
 #[path = "cluster/disturbances.rs"]
 mod disturbances;
+#[path = "cluster/eviction_blocked.rs"]
+mod eviction_blocked;
 #[path = "cluster/loop_closes.rs"]
 mod loop_closes;
 #[path = "cluster/privacy.rs"]

@@ -22,5 +22,5 @@ pub use attempts::Attempts;
 pub use controller::run;
 pub use error::EdgeError;
 pub use reconcile::{Context, reconcile};
-pub use replace::Evictions;
+pub use replace::{Decided, Evictions};
 pub use status::publish;

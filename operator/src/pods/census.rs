@@ -87,6 +87,12 @@ impl Census {
                 "RestartNeeded",
                 format!("Pod {pod} was created before this edge was rendered and has no controller: create it anew"),
             ),
+            Decision::Blocked { pod, why, .. } => (
+                "EvictionBlocked",
+                format!(
+                    "Pod {pod} was created before this edge was rendered and may not be evicted now: {why}; tried again by itself, or restart it when that suits"
+                ),
+            ),
             Decision::Useless { pod } => (
                 "AdmissionSkipped",
                 format!(

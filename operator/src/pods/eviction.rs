@@ -3,9 +3,14 @@
 //! One at a time, beside another Ready Pod of the same controller (that of another workload may answer for another Service), only what a controller brings back, and never in a loop: when a Pod
 //! that was created with the binding in force is not injected either, something else is wrong and replacing more helps nobody.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::classify::{Cause, Injection, PROPAGATION_SECONDS, View};
+
+/// How long a controller may take to create a Pod anew. After that it never will: its workload was scaled down meanwhile.
+pub const REPLACEMENT_LIMIT: Duration = Duration::from_mins(5);
 
 /// What is to be done about Pods that were never injected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +21,8 @@ pub enum Decision {
     Evict(String),
     /// Some are to be replaced, but not now.
     Later,
+    /// This one was to be evicted, and a disruption budget forbids it. Tried again after this time.
+    Blocked { pod: String, why: String, retry_in: Duration },
     /// This one has to be replaced by a person: nobody would bring it back, or no other Pod would answer meanwhile.
     Person { pod: String, lone: bool },
     /// Replacing does not help: this Pod is new and was not injected either.
@@ -27,6 +34,15 @@ pub enum Decision {
 pub struct Memory {
     /// Pods that the edge had when one was last evicted: the next one waits until there are as many again.
     pub pods_before: usize,
+    /// When that was.
+    pub evicted: Option<Timestamp>,
+}
+
+impl Memory {
+    fn replacement_is_under_way(&self, pods: usize, now: Timestamp) -> bool {
+        let waited = |evicted: Timestamp| Duration::try_from(now.duration_since(evicted)).unwrap_or_default();
+        pods < self.pods_before && self.evicted.is_some_and(|evicted| waited(evicted) < REPLACEMENT_LIMIT)
+    }
 }
 
 /// Decides from all Pods of an edge.
@@ -57,7 +73,7 @@ pub fn decide(pods: &[View], binding_created: Option<Timestamp>, memory: Memory,
         pods.iter().any(beside)
     };
     let moving = pods.iter().any(|pod| pod.terminating || (pod.injection == Injection::Injected && !pod.ready));
-    if moving || pods.len() < memory.pods_before {
+    if moving || memory.replacement_is_under_way(pods.len(), now) {
         return Decision::Later;
     }
     match replaceable.iter().find(|pod| answering(pod)) {
@@ -112,8 +128,19 @@ mod tests {
         let terminating = View { terminating: true, ..old("a") };
         assert_eq!(ask(&[terminating, old("b"), old("c")]), Decision::Later);
         assert_eq!(ask(&[new("a", false), old("b"), old("c")]), Decision::Later);
-        let memory = Memory { pods_before: 3 };
+        let memory = Memory { pods_before: 3, evicted: Some(later(50)) };
         assert_eq!(decide(&[old("b"), old("c")], Some(later(0)), memory, later(60)), Decision::Later);
+    }
+
+    #[test]
+    fn a_replacement_that_never_comes_is_not_waited_for_for_ever() {
+        let memory = Memory { pods_before: 4, evicted: Some(later(50)) };
+        let after = |passed: Duration| {
+            let now = later(50).checked_add(jiff::SignedDuration::try_from(passed).unwrap()).unwrap();
+            decide(&[old("b"), old("c")], Some(later(0)), memory, now)
+        };
+        assert_eq!(after(REPLACEMENT_LIMIT - Duration::from_secs(1)), Decision::Later);
+        assert_eq!(after(REPLACEMENT_LIMIT), Decision::Evict("b".into()));
     }
 
     #[test]

@@ -6,4 +6,4 @@ mod eviction;
 
 pub use census::{Census, Finding};
 pub use classify::{Cause, Injection, PROPAGATION_SECONDS, Trouble, View, classify};
-pub use eviction::{Decision, Memory, decide};
+pub use eviction::{Decision, Memory, REPLACEMENT_LIMIT, decide};
