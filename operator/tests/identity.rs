@@ -272,6 +272,40 @@ async fn an_edge_that_goes_claims_nothing_done_while_keys_could_be_lost() {
     scene.assert_settled();
 }
 
+/// Only another key on record proves that a stored one can never be the node's.
+#[tokio::test]
+async fn pending_keys_of_other_credentials_go_only_when_core_has_another_key() {
+    type Prepare = fn(&Scene);
+    let cases: [(&str, bool, Prepare); 5] = [
+        ("another key on record", true, |scene| scene.nodeman.enrol_somebody_else()),
+        ("not activated", false, |_| ()),
+        ("unknown", false, |scene| scene.nodeman.fault(Some((404, r#"{"detail":"Not Found"}"#)))),
+        ("out of reach", false, |scene| scene.nodeman.fault(Some((503, "busy")))),
+        ("enrolled", false, |scene| scene.nodeman.lose_enrolments(1)),
+    ];
+    for (case, goes, prepare) in cases {
+        let scene = Scene::new().await;
+        if case == "enrolled" {
+            prepare(&scene);
+            scene.keep().await.unwrap_err();
+        } else {
+            scene.nodeman.fault(Some((503, "busy")));
+            scene.keep().await.unwrap_err();
+            scene.nodeman.fault(None);
+            prepare(&scene);
+        }
+        let key = scene.stored_key(PENDING).unwrap();
+        let text = scene.nodeman.credentials("b.edge.test");
+        let other = CredentialsFound::Valid {
+            credentials: Credentials::parse(&text).unwrap(),
+            fingerprint: fingerprint(&text),
+            nodeman_url: scene.nodeman.server.uri(),
+        };
+        scene.keeper.keep(&Wanted { credentials: other, ..scene.wanted() }).await.unwrap_err();
+        assert_eq!(scene.stored_key(PENDING) != Some(key), goes, "{case}");
+    }
+}
+
 #[tokio::test]
 async fn nodeman_s_bad_answers_are_told_apart_and_leave_the_keys() {
     let scene = Scene::new().await;

@@ -51,7 +51,7 @@ pub(super) fn verdict(error: &KeepError, enrolled_before: bool) -> Option<Verdic
         KeepError::Blocked(blocked @ Blocked::CredentialsShared(_)) => verdict(blocked.into(), SOON),
         KeepError::Blocked(blocked) => verdict(blocked.into(), Retry::OnChange),
         KeepError::Material(_) | KeepError::NotAsWritten => verdict("IdentityInvalid", SELDOM),
-        KeepError::PendingEnrolled { .. } => verdict("CredentialsChanged", SELDOM),
+        KeepError::PendingEnrolled { .. } | KeepError::PendingUndecided { .. } => verdict("CredentialsChanged", SELDOM),
         KeepError::Enrol(EnrolError::CredentialsUsed(_)) => verdict("CredentialsUsed", SELDOM),
         KeepError::Enrol(EnrolError::Request(_) | EnrolError::Signature(_)) => verdict("CredentialsInvalid", Retry::OnChange),
         KeepError::Enrol(EnrolError::Nodeman(error)) => Some(nodeman(error)),

@@ -42,8 +42,11 @@ pub struct Exchange<'a> {
 pub enum Worth {
     /// Core has them on record.
     Enrolled,
-    /// Core has no use for them.
+    /// Core has another data key on record, and never takes a second one: these can never become the node's.
     None,
+    /// Nothing is proven. A node that is not activated may become so by an enrolment that is still under way, and one that is unknown
+    /// may be so at a wrong address only.
+    Undecided(Refusal),
 }
 
 impl Exchange<'_> {
@@ -81,7 +84,8 @@ impl Exchange<'_> {
         match self.renew(keys, None).await {
             Ok(_) => Ok(Worth::Enrolled),
             Err(EnrolError::Nodeman(error)) => match error.refusal() {
-                Some(Refusal::UnknownNode | Refusal::NotActivated | Refusal::InvalidDataSignature) => Ok(Worth::None),
+                Some(Refusal::InvalidDataSignature) => Ok(Worth::None),
+                Some(refusal @ (Refusal::UnknownNode | Refusal::NotActivated)) => Ok(Worth::Undecided(refusal)),
                 _ => Err(error.into()),
             },
             Err(error) => Err(error),

@@ -74,6 +74,10 @@ pub enum KeepError {
         "keys for node {node} are pending and Core has them on record: name the credentials of that node again, or move the pending Secret away to give that node up"
     )]
     PendingEnrolled { node: String },
+    #[error(
+        "keys for node {node} are pending from earlier credentials, and Core's answer ({answer}) does not prove that they are of no use: name the credentials of that node again, or delete the pending Secret to give that node up"
+    )]
+    PendingUndecided { node: String, answer: &'static str },
     #[error("the identity Secret does not read back as it was written")]
     NotAsWritten,
     #[error("the identity's Secrets are changed by somebody else all the time")]
@@ -168,8 +172,13 @@ impl Keeper {
                     let keys = Keys::from_secret(pending)?;
                     let url = keys.nodeman_url.as_deref().unwrap_or(nodeman_url);
                     let nodeman = nodeman(&wanted.trust_anchors, url, keys.data.node_name())?;
-                    if self.exchange(&nodeman, wanted).worth(&keys).await? == Worth::Enrolled {
-                        return Err(KeepError::PendingEnrolled { node: keys.data.kid().to_owned() });
+                    let node = || keys.data.kid().to_owned();
+                    match self.exchange(&nodeman, wanted).worth(&keys).await? {
+                        Worth::None => {}
+                        Worth::Enrolled => return Err(KeepError::PendingEnrolled { node: node() }),
+                        Worth::Undecided(answer) => {
+                            return Err(KeepError::PendingUndecided { node: node(), answer: answer.into() });
+                        }
                     }
                 }
                 Ok(secrets.remove(pending).await?)

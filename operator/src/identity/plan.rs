@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Two things can never be had again from Core: another data key for a node, and a node name for another node. Hence no
-//! step destroys a data key unless the same key stands elsewhere or nodeman says that it has no use for it.
+//! step destroys a data key unless the same key stands elsewhere or nodeman has another one on record for the node.
 
 /// What is known of one of the Secrets of an edge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,8 +57,8 @@ pub struct Facts {
 pub enum Step {
     /// Make keys and store them as `<edge>-pending`.
     CreatePending,
-    /// The pending keys are of another node than the credentials: ask nodeman whether it has any use for them, and remove
-    /// them if not.
+    /// The pending keys are of another node than the credentials: ask nodeman whether they are that node's, and remove them if they
+    /// cannot be.
     DiscardPending,
     /// Enrol with the pending keys, or recover an enrolment whose answer was lost; write `<edge>-identity`.
     Enrol,
