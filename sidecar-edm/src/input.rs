@@ -3,7 +3,8 @@
 mod connection;
 mod frames;
 mod listener;
+mod socket;
 
 pub use connection::End;
 pub use frames::{FrameQueue, Frames, QueuedFrame, frame_queue};
-pub use listener::{Listener, MAX_CONNECTIONS};
+pub use listener::{Listener, MAX_CONNECTIONS, SocketState};

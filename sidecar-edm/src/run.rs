@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tapir_runtime::http::{self, Probe};
+use tapir_runtime::http::{self, HttpState, Probe};
 use tapir_runtime::mqtt;
 use tapir_runtime::shutdown::Shutdown;
 use tapir_wire::node::paths;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::input::{Listener, MAX_CONNECTIONS, frame_queue};
+use crate::input::{Listener, MAX_CONNECTIONS, SocketState, frame_queue};
 use crate::metrics::Metrics;
 use crate::publisher::Publisher;
 use crate::queue::EventQueue;
@@ -82,7 +82,8 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
     let mqtt = mqtt::spawn(settings, mqtt_shutdown.clone());
     // EDM subscribes to nothing: whatever a broker sends all the same must not wait anywhere.
     drop(mqtt.incoming);
-    let (listening_sender, listening) = watch::channel(Err("not listening yet".to_owned()));
+    let (socket_sender, socket) = watch::channel(SocketState::default());
+    let (http_sender, http) = watch::channel(HttpState::default());
     let (frames_sender, frames) = frame_queue();
     let worker_gone = CancellationToken::new();
     let mut registry = tapir_runtime::metrics::registry("tapir_edm");
@@ -94,17 +95,14 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
         registry,
         in_force: in_force.clone(),
         core: mqtt.state.clone(),
-        listening,
+        socket,
+        http,
         queue: Arc::clone(&queue),
         worker_gone: worker_gone.clone(),
     });
 
-    let listener = Listener {
-        frames: frames_sender,
-        metrics: Arc::clone(&metrics),
-        state: listening_sender,
-        max_connections: MAX_CONNECTIONS,
-    };
+    let listener =
+        Listener { frames: frames_sender, metrics: Arc::clone(&metrics), state: socket_sender, max_connections: MAX_CONNECTIONS };
     let worker = Worker::new(Arc::clone(&queue), Arc::clone(&metrics), in_force.clone());
     let publisher = Publisher {
         queue,
@@ -123,7 +121,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
     tasks.spawn(publisher.run(worker_gone, shutdown.clone()));
     tasks.spawn(reload::keep_reading(reloader, watch, in_force_sender, metrics, shutdown.clone()));
     tasks.spawn(followers.run(in_force, shutdown.clone()));
-    tasks.spawn(serve_http(listen, probe, shutdown.clone()));
+    tasks.spawn(http::serve(listen, probe, http_sender, shutdown.clone()));
     let outcome = wait_for_all(tasks, &shutdown).await;
     mqtt_shutdown.trigger();
     let _ = timeout(FAREWELL, mqtt.task).await;
@@ -195,15 +193,4 @@ fn replace<T: PartialEq>(present: &mut T, new: T) -> bool {
     let differs = *present != new;
     *present = new;
     differs
-}
-
-/// Serves HTTP at the configured address, anew when it changes.
-async fn serve_http(mut listen: watch::Receiver<SocketAddr>, probe: Arc<dyn Probe>, shutdown: Shutdown) {
-    while !shutdown.is_triggered() {
-        let address = *listen.borrow_and_update();
-        tokio::select! {
-            () = http::serve(address, Arc::clone(&probe), shutdown.clone()) => {}
-            Ok(()) = listen.changed() => {}
-        }
-    }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
-use tapir_runtime::http::Probe;
+use tapir_runtime::http::{HttpState, Probe};
 use tapir_runtime::mqtt::ConnectionState;
 use tapir_wire::status::{ConfigStatus, CoreStatus, EdmStatus, IdentityStatus, SidecarStatus};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::input::SocketState;
 use crate::metrics::Metrics;
 use crate::queue::EventQueue;
 use crate::reload::InForce;
@@ -28,7 +29,9 @@ pub struct EdmProbe {
     /// Where the connection to the broker stands.
     pub core: watch::Receiver<ConnectionState>,
     /// Where the socket stands.
-    pub listening: watch::Receiver<Result<(), String>>,
+    pub socket: watch::Receiver<SocketState>,
+    /// Where the HTTP port stands.
+    pub http: watch::Receiver<HttpState>,
     /// Events that wait.
     pub queue: Arc<EventQueue>,
     /// Cancelled when the worker ended.
@@ -44,7 +47,7 @@ impl EdmProbe {
             version: tapir_version::VERSION.to_owned(),
             commit: tapir_version::COMMIT.to_owned(),
             started_at: self.started_at,
-            config: config_status(&in_force),
+            config: self.config_status(&in_force),
             identity: in_force.identity.as_ref().map(|identity| IdentityStatus {
                 node: identity.material.document.name.clone(),
                 certificate_serial: identity.material.certificate.serial.clone(),
@@ -68,15 +71,19 @@ impl EdmProbe {
             well_known_domains: in_force.well_known.as_ref().map(|list| list.dawg().len()),
         }
     }
-}
 
-fn config_status(in_force: &InForce) -> ConfigStatus {
-    let config = in_force.config.as_deref();
-    ConfigStatus {
-        revision: config.map(|config| config.revision.clone()).unwrap_or_default(),
-        loaded_at: in_force.config_loaded_at,
-        disabled: config.is_some_and(|config| config.disabled),
-        error: in_force.config_error.clone(),
+    /// What is asked for and cannot be had is an error of the configuration, too.
+    fn config_status(&self, in_force: &InForce) -> ConfigStatus {
+        let config = in_force.config.as_deref();
+        let socket = self.socket.borrow().error.as_ref().map(|error| format!("input-unix: {error}"));
+        let http = self.http.borrow().error.as_ref().map(|error| format!("http-listen: {error}"));
+        let errors: Vec<String> = [in_force.config_error.clone(), socket, http].into_iter().flatten().collect();
+        ConfigStatus {
+            revision: config.map(|config| config.revision.clone()).unwrap_or_default(),
+            loaded_at: in_force.config_loaded_at,
+            disabled: config.is_some_and(|config| config.disabled),
+            error: (!errors.is_empty()).then(|| errors.join("; ")),
+        }
     }
 }
 
@@ -87,7 +94,10 @@ impl Probe for EdmProbe {
 
     /// Takes dnstap and has a configuration. Core may be away: queueing for it is part of the job.
     fn ready(&self) -> Result<(), String> {
-        self.listening.borrow().clone()?;
+        let SocketState { listening, error } = self.socket.borrow().clone();
+        if !listening {
+            return Err(error.unwrap_or_else(|| "not listening yet".to_owned()));
+        }
         if self.in_force.borrow().config.is_none() { Err("no configuration".to_owned()) } else { Ok(()) }
     }
 

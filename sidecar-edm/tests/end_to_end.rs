@@ -255,3 +255,30 @@ async fn what_was_taken_is_sent_before_the_end() {
     }
     core.nothing_more().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn places_that_cannot_be_had_leave_the_old_ones_in_service_and_are_told() {
+    let edm = Edm::start(|files| files.write_config("revision = \"old\"")).await;
+    edm.status_becomes("/config/revision", "old").await;
+    let files = edm.files();
+    let occupant = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (http, socket) = (occupant.local_addr().unwrap(), files.config().join("occupied"));
+    files.write("occupied", b"precious");
+    let text = format!("format = 1\nrevision = \"new\"\ninput-unix = \"{}\"\nhttp-listen = \"{http}\"\n", socket.display());
+    files.write("edm.toml", text.as_bytes());
+    edm.status_becomes("/config/revision", "new").await;
+    until("both reasons", async || {
+        let status = edm.status().await;
+        let error = status["config"]["error"].as_str().unwrap_or_default();
+        error.contains("input-unix: ") && error.contains(&format!("http-listen: {http}: "))
+    })
+    .await;
+    assert_eq!(edm.get("/readyz").await.trim(), "ok");
+    edm.connect().await.stop().await;
+
+    files.write_config("revision = \"old again\"");
+    edm.status_becomes("/config/revision", "old again").await;
+    edm.status_becomes("/config/error", Value::Null).await;
+    edm.connect().await.stop().await;
+    edm.stop().await;
+}

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use support::broker::soon;
 use support::{Resolver, until};
-use tapir_edm::input::{End, Frames, Listener, frame_queue};
+use tapir_edm::input::{End, Frames, Listener, SocketState, frame_queue};
 use tapir_edm::metrics::{ClosedLabels, Metrics};
 use tapir_runtime::shutdown::Shutdown;
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ struct Scene {
     folder: TempDir,
     frames: Frames,
     metrics: Arc<Metrics>,
-    state: watch::Receiver<Result<(), String>>,
+    state: watch::Receiver<SocketState>,
     path: watch::Sender<PathBuf>,
     shutdown: Shutdown,
     task: tokio::task::JoinHandle<()>,
@@ -34,7 +34,7 @@ impl Scene {
         prepare(&socket);
         let (queue, frames) = frame_queue();
         let metrics = Arc::new(Metrics::default());
-        let (state_sender, state) = watch::channel(Err(String::new()));
+        let (state_sender, state) = watch::channel(SocketState::default());
         let (path, path_receiver) = watch::channel(socket);
         let (_, shutdown) = Shutdown::manual();
         let listener = Listener { frames: queue, metrics: Arc::clone(&metrics), state: state_sender, max_connections };
@@ -44,6 +44,10 @@ impl Scene {
 
     fn socket(&self) -> PathBuf {
         self.folder.path().join("run/dnstap.sock")
+    }
+
+    async fn state_becomes(&mut self, holds: impl FnMut(&SocketState) -> bool) -> SocketState {
+        soon("state", self.state.wait_for(holds)).await.unwrap().clone()
     }
 
     async fn connect(&self) -> Resolver {
@@ -186,9 +190,8 @@ async fn a_file_that_is_no_socket_stays_and_is_reported() {
         std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
         std::fs::write(socket, "precious").unwrap();
     });
-    let reported =
-        soon("report", scene.state.wait_for(|state| state.as_ref().is_err_and(|error| error.contains("not a socket")))).await;
-    drop(reported.unwrap());
+    let state = scene.state_becomes(|state| state.error.is_some()).await;
+    assert!(!state.listening && state.error.unwrap().contains("not a socket"));
     assert_eq!(std::fs::read_to_string(scene.socket()).unwrap(), "precious");
     std::fs::remove_file(scene.socket()).unwrap();
     scene.connect().await.stop().await;
@@ -218,4 +221,35 @@ async fn follows_its_path_and_cleans_up() {
     soon("end", &mut scene.task).await.unwrap();
     connected.closed().await;
     assert!(!second.exists());
+}
+
+#[tokio::test]
+async fn a_new_path_that_cannot_be_bound_leaves_the_old_one_in_service() {
+    let mut scene = Scene::start(5, |_| ());
+    scene.connect().await.stop().await;
+    let second = scene.folder.path().join("other.sock");
+    std::fs::write(&second, "precious").unwrap();
+    scene.path.send_replace(second.clone());
+    let state = scene.state_becomes(|state| state.error.is_some()).await;
+    let error = state.error.unwrap();
+    assert!(error.contains("other.sock: there is a file") && error.ends_with("dnstap.sock stays in service"), "{error}");
+    assert!(state.listening);
+    scene.connect().await.stop().await;
+    // Also when its file is lost meanwhile.
+    std::fs::remove_file(scene.socket()).unwrap();
+    scene.connect().await.stop().await;
+
+    // The new one comes as soon as it can, and only then goes the old one.
+    std::fs::remove_file(&second).unwrap();
+    Resolver::connect(&second).await.stop().await;
+    scene.state_becomes(|state| *state == SocketState { listening: true, error: None }).await;
+    assert!(!scene.socket().exists());
+
+    // Back to what is there: nothing is wrong any more.
+    std::fs::write(scene.socket(), "precious").unwrap();
+    scene.path.send_replace(scene.socket());
+    scene.state_becomes(|state| state.error.is_some()).await;
+    scene.path.send_replace(second.clone());
+    scene.state_becomes(|state| *state == SocketState { listening: true, error: None }).await;
+    Resolver::connect(&second).await.stop().await;
 }

@@ -3,9 +3,10 @@
 //! The port is open to the cluster, so everything is bounded: connections, header size, and the time of each connection, which
 //! carries one request. There is no TLS and no authentication; nothing that is served here is secret.
 
+mod listener;
+
 use std::convert::Infallible;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,15 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::back_off::BackOff;
 use crate::shutdown::Shutdown;
+use listener::Listener;
+
+pub use listener::HttpState;
 
 /// What a sidecar tells of itself over HTTP. Called for every request: must not wait.
 pub trait Probe: Send + Sync + 'static {
@@ -63,29 +67,32 @@ impl Default for HttpLimits {
     }
 }
 
-/// Serves `probe` until shutdown. A port that cannot be bound is tried again for ever.
-pub async fn serve(listen: SocketAddr, probe: Arc<dyn Probe>, shutdown: Shutdown) {
-    let (bound, _) = watch::channel(None);
-    serve_with(listen, probe, shutdown, HttpLimits::default(), bound).await;
+/// Serves `probe` until shutdown, at the address that is wanted. One that cannot be bound is tried again for ever; the one
+/// before it stays in service meanwhile, and `state` says so.
+pub async fn serve(
+    listen: watch::Receiver<SocketAddr>,
+    probe: Arc<dyn Probe>,
+    state: watch::Sender<HttpState>,
+    shutdown: Shutdown,
+) {
+    serve_with(listen, probe, state, shutdown, HttpLimits::default()).await;
 }
 
-/// [`serve`] with other limits; `bound` tells the address once the port is open.
+/// [`serve`] with other limits.
 pub async fn serve_with(
-    listen: SocketAddr,
+    listen: watch::Receiver<SocketAddr>,
     probe: Arc<dyn Probe>,
+    state: watch::Sender<HttpState>,
     shutdown: Shutdown,
     limits: HttpLimits,
-    bound: watch::Sender<Option<SocketAddr>>,
 ) {
     tokio::select! {
-        () = serve_for_ever(listen, probe, limits, bound) => {}
+        () = serve_for_ever(Listener::new(listen, state, limits.back_off), probe, limits) => {}
         () = shutdown.requested() => {}
     }
 }
 
-async fn serve_for_ever(listen: SocketAddr, probe: Arc<dyn Probe>, limits: HttpLimits, bound: watch::Sender<Option<SocketAddr>>) {
-    let listener = bind_at_last(listen, limits.back_off).await;
-    bound.send_replace(listener.local_addr().ok());
+async fn serve_for_ever(mut listener: Listener, probe: Arc<dyn Probe>, limits: HttpLimits) {
     let connections = Arc::new(Semaphore::new(limits.connections));
     let mut tasks = tokio::task::JoinSet::new();
     let mut pauses = limits.back_off.start();
@@ -94,7 +101,7 @@ async fn serve_for_ever(listen: SocketAddr, probe: Arc<dyn Probe>, limits: HttpL
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 pauses.reset();
                 let probe = Arc::clone(&probe);
                 tasks.spawn(async move {
@@ -110,34 +117,6 @@ async fn serve_for_ever(listen: SocketAddr, probe: Arc<dyn Probe>, limits: HttpL
                 sleep(pause).await;
             }
         }
-    }
-}
-
-async fn bind_at_last(listen: SocketAddr, back_off: BackOff) -> TcpListener {
-    let mut pauses = back_off.start();
-    loop {
-        match bind(listen).await {
-            Ok(listener) => {
-                tracing::info!(%listen, "HTTP port open");
-                return listener;
-            }
-            Err(error) => {
-                let pause = pauses.next_pause();
-                tracing::warn!(error = %error, %listen, pause_ms = pause.as_millis(), "HTTP port cannot be opened, trying again");
-                sleep(pause).await;
-            }
-        }
-    }
-}
-
-/// `[::]` means every address of both families; where IPv6 is switched off it means every IPv4 address.
-async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
-    match TcpListener::bind(listen).await {
-        Err(error) if listen.is_ipv6() && listen.ip().is_unspecified() && error.kind() != io::ErrorKind::AddrInUse => {
-            let fallback = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), listen.port());
-            TcpListener::bind(fallback).await.map_err(|_| error)
-        }
-        result => result,
     }
 }
 

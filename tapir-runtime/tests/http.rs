@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tapir_runtime::back_off::BackOff;
-use tapir_runtime::http::{HttpLimits, Probe, serve_with};
+use tapir_runtime::http::{HttpLimits, HttpState, Probe, serve_with};
 use tapir_runtime::metrics;
 use tapir_runtime::shutdown::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,6 +48,8 @@ impl Probe for Sidecar {
 
 struct Server {
     address: SocketAddr,
+    wanted: watch::Sender<SocketAddr>,
+    state: watch::Receiver<HttpState>,
     probe: Arc<Sidecar>,
     shutdown: Shutdown,
     task: tokio::task::JoinHandle<()>,
@@ -65,17 +67,29 @@ fn limits() -> HttpLimits {
 }
 
 async fn start(listen: &str) -> Server {
-    let (server, mut bound) = begin(listen.parse().unwrap());
-    let address = timeout(PATIENCE, bound.wait_for(Option::is_some)).await.unwrap().unwrap().unwrap();
-    Server { address, ..server }
+    let mut server = begin(listen.parse().unwrap());
+    server.address = server.bound().await;
+    server
 }
 
-fn begin(address: SocketAddr) -> (Server, watch::Receiver<Option<SocketAddr>>) {
+fn begin(address: SocketAddr) -> Server {
     let probe = Arc::new(Sidecar::default());
     let (_, shutdown) = Shutdown::manual();
-    let (sender, bound) = watch::channel(None);
-    let task = tokio::spawn(serve_with(address, probe.clone(), shutdown.clone(), limits(), sender));
-    (Server { address, probe, shutdown, task }, bound)
+    let (sender, state) = watch::channel(HttpState::default());
+    let (wanted, listen) = watch::channel(address);
+    let task = tokio::spawn(serve_with(listen, probe.clone(), sender, shutdown.clone(), limits()));
+    Server { address, wanted, state, probe, shutdown, task }
+}
+
+impl Server {
+    async fn becomes(&mut self, holds: impl FnMut(&HttpState) -> bool) -> HttpState {
+        timeout(PATIENCE, self.state.wait_for(holds)).await.expect("the state changes").unwrap().clone()
+    }
+
+    /// The address, when all is well.
+    async fn bound(&mut self) -> SocketAddr {
+        self.becomes(|state| state.bound.is_some() && state.error.is_none()).await.bound.unwrap()
+    }
 }
 
 async fn talk(address: SocketAddr, request: &[u8]) -> String {
@@ -120,12 +134,55 @@ async fn the_four_paths() {
 async fn a_port_that_is_taken_is_opened_when_it_becomes_free() {
     let occupant = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = occupant.local_addr().unwrap();
-    let (server, mut bound) = begin(address);
-    assert!(timeout(Duration::from_millis(300), bound.wait_for(Option::is_some)).await.is_err());
+    let mut server = begin(address);
+    let state = server.becomes(|state| state.error.is_some()).await;
+    assert_eq!(state.bound, None);
+    assert!(state.error.unwrap().starts_with(&address.to_string()));
     assert!(!server.task.is_finished());
     drop(occupant);
-    timeout(PATIENCE, bound.wait_for(Option::is_some)).await.unwrap().unwrap();
+    assert_eq!(server.bound().await, address);
     assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_new_address_that_cannot_be_bound_leaves_the_old_one_in_service() {
+    let mut server = start("127.0.0.1:0").await;
+    let old = server.address;
+    let occupant = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let new = occupant.local_addr().unwrap();
+    server.wanted.send_replace(new);
+    let error = server.becomes(|state| state.error.is_some()).await.error.unwrap();
+    assert!(error.starts_with(&new.to_string()) && error.ends_with("127.0.0.1:0 stays in service"), "{error}");
+    assert!(get(old, "/livez").await.starts_with("HTTP/1.1 200 "));
+
+    // And is served when it becomes free.
+    drop(occupant);
+    assert_eq!(server.bound().await, new);
+    assert!(get(new, "/livez").await.starts_with("HTTP/1.1 200 "));
+    assert!(TcpStream::connect(old).await.is_err(), "the old one is closed");
+}
+
+#[tokio::test]
+async fn back_to_the_old_address_is_well_at_once() {
+    let mut server = start("127.0.0.1:0").await;
+    let occupant = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    server.wanted.send_replace(occupant.local_addr().unwrap());
+    server.becomes(|state| state.error.is_some()).await;
+    server.wanted.send_replace("127.0.0.1:0".parse().unwrap());
+    assert_eq!(server.bound().await, server.address);
+}
+
+#[tokio::test]
+async fn one_address_of_a_port_that_was_open_at_all_and_back_again() {
+    let mut server = start("0.0.0.0:0").await;
+    let port = server.address.port();
+    for address in [[127, 0, 0, 1], [0, 0, 0, 0], [127, 0, 0, 1]] {
+        let address = SocketAddr::from((address, port));
+        server.wanted.send_replace(address);
+        server.becomes(|state| state.bound == Some(address) && state.error.is_none()).await;
+        assert!(get(([127, 0, 0, 1], port).into(), "/livez").await.starts_with("HTTP/1.1 200 "));
+    }
+    assert!(TcpStream::connect(("127.0.0.2", port)).await.is_err(), "only where it is wanted");
 }
 
 #[tokio::test]
@@ -175,7 +232,7 @@ async fn every_address_means_both_families_where_there_are_both() {
 #[tokio::test]
 async fn shutdown_ends_it_also_while_it_waits_for_the_port() {
     let server = start("127.0.0.1:0").await;
-    let (waiting, _) = begin(server.address);
+    let waiting = begin(server.address);
     for server in [server, waiting] {
         server.shutdown.trigger();
         timeout(PATIENCE, server.task).await.unwrap().unwrap();

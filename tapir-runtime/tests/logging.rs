@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tapir_runtime::http::{HttpLimits, Probe, serve_with};
+use tapir_runtime::http::{HttpLimits, HttpState, Probe, serve_with};
 use tapir_runtime::shutdown::Shutdown;
 use tapir_runtime::{logging, metrics};
+use tokio::sync::watch;
 
 const CHILD: &str = "TAPIR_TEST_LOGGING_CHILD";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -114,11 +115,11 @@ impl Probe for Talker {
 
 async fn talk(address_file: &Path) {
     let (_, shutdown) = Shutdown::manual();
-    let (sender, mut bound) = tokio::sync::watch::channel(None);
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (sender, mut state) = watch::channel(HttpState::default());
+    let (_wanted, listen) = watch::channel(SocketAddr::from(([127, 0, 0, 1], 0)));
     let limits = HttpLimits { connection_time: PATIENCE, ..HttpLimits::default() };
-    let server = tokio::spawn(serve_with(listen, Arc::new(Talker), shutdown, limits, sender));
-    let address = bound.wait_for(Option::is_some).await.unwrap().unwrap();
+    let server = tokio::spawn(serve_with(listen, Arc::new(Talker), sender, shutdown, limits));
+    let address = state.wait_for(|state| state.bound.is_some()).await.unwrap().bound.unwrap();
     let aside = address_file.with_extension("aside");
     std::fs::write(&aside, address.to_string()).unwrap();
     std::fs::rename(&aside, address_file).unwrap();

@@ -1,0 +1,75 @@
+//! The socket and its file.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+
+/// The resolver runs as another user in another container, and the folder is shared by these two alone.
+const SOCKET_MODE: u32 = 0o666;
+
+/// Makes `serving` the socket at `wanted`. The new one is bound before the old one goes; where that fails, the old one stays.
+pub(super) fn follow(serving: &mut Option<BoundSocket>, wanted: &Path) -> io::Result<()> {
+    if serving.as_ref().is_some_and(|socket| socket.path == wanted && socket.file_is_ours()) {
+        return Ok(());
+    }
+    let refused = match BoundSocket::bind(wanted) {
+        Ok(new) => {
+            tracing::info!(path = %wanted.display(), "listening for dnstap");
+            *serving = Some(new);
+            return Ok(());
+        }
+        Err(refused) => refused,
+    };
+    // Nobody finds a socket without its file.
+    if let Some(old) = serving.take_if(|old| !old.file_is_ours()) {
+        *serving = BoundSocket::bind(&old.path).ok();
+    }
+    Err(refused)
+}
+
+/// A listening socket and the file that leads to it.
+pub(super) struct BoundSocket {
+    pub(super) listener: UnixListener,
+    pub(super) path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl BoundSocket {
+    fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path)?;
+        let metadata = std::fs::symlink_metadata(path)?;
+        let socket = Self { listener, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) };
+        std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+        Ok(socket)
+    }
+
+    pub(super) fn file_is_ours(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
+    }
+}
+
+impl Drop for BoundSocket {
+    /// Leaves the file alone when another process has put its own there.
+    fn drop(&mut self) {
+        if self.file_is_ours() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes what an earlier process left, but nothing that is not a socket: a wrong path must not cost a file.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
