@@ -1,6 +1,5 @@
 //! Puts the tasks together.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,9 +50,9 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskEnded> 
 
     let mut tasks = JoinSet::new();
     tasks.spawn(engine.run(Inputs { setup, keys, incoming: mqtt.incoming }, shutdown.clone()));
-    tasks.spawn(dns::server::serve(listen, published.clone(), Arc::clone(&metrics), shutdown.clone()));
+    tasks.spawn(dns::server::serve(listen, published.clone(), Arc::clone(&telemetry), shutdown.clone()));
     tasks.spawn(notify::run(targets, published, metrics, shutdown.clone()));
-    tasks.spawn(serve_http(http_listen, Arc::clone(&telemetry) as Arc<dyn Probe>, shutdown.clone()));
+    tasks.spawn(http::serve(http_listen, Arc::clone(&telemetry) as Arc<dyn Probe>, telemetry.http_state(), shutdown.clone()));
     tasks.spawn(loader.run(directory, telemetry, shutdown.clone()));
 
     let outcome = tokio::select! {
@@ -74,19 +73,4 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskEnded> 
         tracing::warn!("some tasks did not end in time");
     }
     outcome
-}
-
-async fn serve_http(mut listen: watch::Receiver<SocketAddr>, probe: Arc<dyn Probe>, shutdown: Shutdown) {
-    while !shutdown.is_triggered() {
-        let address = *listen.borrow_and_update();
-        let moved = async {
-            if listen.wait_for(|listen| *listen != address).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = http::serve(address, Arc::clone(&probe), shutdown.clone()) => {}
-            () = moved => {}
-        }
-    }
 }

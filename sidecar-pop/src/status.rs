@@ -1,11 +1,12 @@
 //! What POP tells of itself: metrics, `/status`, `/livez`, `/readyz`.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
-use tapir_runtime::http::Probe;
+use tapir_runtime::http::{HttpState, Probe};
 use tapir_runtime::mqtt::{ConnectionState, MqttMetrics};
 use tapir_wire::status::{ConfigStatus, CoreStatus, IdentityStatus, PopStatus, SidecarStatus, SourceStatus};
 use tokio::sync::watch;
@@ -24,8 +25,16 @@ pub struct Telemetry {
     /// Counters and gauges.
     pub metrics: Metrics,
     registry: Registry,
+    http: watch::Sender<HttpState>,
     started_at: Timestamp,
     facts: Mutex<Facts>,
+}
+
+/// What may be wrong with this POP itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// The address of the zone.
+    Listen,
 }
 
 #[derive(Debug)]
@@ -37,6 +46,7 @@ struct Facts {
     core: Option<watch::Receiver<ConnectionState>>,
     pop: PopStatus,
     core_source: Option<String>,
+    troubles: BTreeMap<Trouble, String>,
     published: bool,
     beat: Instant,
 }
@@ -59,10 +69,23 @@ impl Telemetry {
             core,
             pop: PopStatus::default(),
             core_source: None,
+            troubles: BTreeMap::new(),
             published: false,
             beat: Instant::now(),
         };
-        Arc::new(Self { metrics, registry, started_at: Timestamp::now(), facts: Mutex::new(facts) })
+        Arc::new(Self {
+            metrics,
+            registry,
+            http: watch::Sender::default(),
+            started_at: Timestamp::now(),
+            facts: Mutex::new(facts),
+        })
+    }
+
+    /// For the task that serves this.
+    #[must_use]
+    pub fn http_state(&self) -> watch::Sender<HttpState> {
+        self.http.clone()
     }
 
     /// A configuration came into force.
@@ -114,6 +137,15 @@ impl Telemetry {
         self.facts().keys_error = error;
     }
 
+    /// Something is wrong, or right again.
+    pub(crate) fn trouble(&self, what: Trouble, error: Option<String>) {
+        let troubles = &mut self.facts().troubles;
+        match error {
+            Some(error) => troubles.insert(what, error),
+            None => troubles.remove(&what),
+        };
+    }
+
     /// Observations came or went.
     pub(crate) fn observed(&self, refused: u64, now: Timestamp, remembered: usize, live: usize) {
         self.metrics.observed_names.set(i64::try_from(remembered).unwrap_or(i64::MAX));
@@ -154,6 +186,8 @@ impl Telemetry {
         let facts = self.facts();
         let core = facts.core.as_ref().map(|core| CoreStatus::from(&*core.borrow())).unwrap_or_default();
         let mut pop = facts.pop.clone();
+        let http = self.http.borrow().error.clone().map(|error| format!("cannot bind the address of probes and status, {error}"));
+        pop.errors = facts.troubles.values().cloned().chain(http).collect();
         if let Some(row) = pop.sources.iter_mut().find(|row| Some(&row.name) == facts.core_source.as_ref()) {
             row.error.clone_from(&facts.keys_error);
         }

@@ -117,6 +117,9 @@ pub struct PopStatus {
     /// Last observation with the tag `looptest`: proof that Core reaches this POP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_looptest: Option<Timestamp>,
+    /// What is wrong with this POP itself: an address that cannot be bound, kept state that could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
 }
 
 /// One source of names.
