@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+/// Digits of a commit; the same in a clone and in a tarball.
+const DIGITS: usize = 12;
+
 fn main() {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     println!("cargo::rerun-if-changed=build.rs");
@@ -26,7 +29,7 @@ fn from_git(here: &Path) -> Option<String> {
             println!("cargo::rerun-if-changed={}", path.display());
         }
     }
-    git(here, &["rev-parse", "--short=12", "HEAD"])
+    git(here, &["rev-parse", "HEAD"]).and_then(|hash| hash.get(..DIGITS).map(str::to_owned))
 }
 
 fn git(here: &Path, arguments: &[&str]) -> Option<String> {
@@ -37,6 +40,6 @@ fn git(here: &Path, arguments: &[&str]) -> Option<String> {
 
 fn from_archive(here: &Path) -> Option<String> {
     let text = fs::read_to_string(here.join("COMMIT")).ok()?;
-    let text = text.trim();
-    (text.len() >= 7 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_owned())
+    let hash = text.get(..DIGITS)?;
+    hash.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| hash.to_owned())
 }

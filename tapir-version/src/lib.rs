@@ -3,7 +3,7 @@
 /// Version of the workspace.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Short hash of the commit that was built; `unknown` when neither git nor the archive says.
+/// First twelve digits of the commit that was built; `unknown` when neither git nor the archive says.
 pub const COMMIT: &str = env!("TAPIR_COMMIT");
 
 /// `0.1.0 (abc1234)`, the text behind `--version`.
@@ -20,7 +20,7 @@ mod tests {
 
     #[test]
     fn commit_is_a_hash_or_unknown() {
-        let hash = COMMIT.len() >= 7 && COMMIT.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hash = COMMIT.len() == 12 && COMMIT.bytes().all(|byte| byte.is_ascii_hexdigit());
         assert!(hash || COMMIT == "unknown", "{COMMIT:?}");
     }
 }
