@@ -309,6 +309,30 @@ async fn of_two_edges_with_the_same_credentials_the_older_one_is_the_node() {
     assert_eq!(scene.nodeman.answers(), ["enroll 200"]);
 }
 
+/// Whatever blocked it: no pause of an earlier round is waited out.
+#[tokio::test]
+async fn what_stood_in_the_way_of_an_enrolment_is_over_with_its_cause() {
+    const SECOND: &str = "/apis/dnstapir.se/v1alpha1/namespaces/dns/tapiredges/another";
+    let scene = Scene::new().await;
+    scene.server.put(SECOND, edge("another", "2026-11-21T00:00:01Z"));
+    scene.settle(SECOND).await;
+    assert_eq!(scene.reason(SECOND, "Enrolled").1, "CredentialsShared");
+    scene.server.destroy(EDGE);
+    scene.settle(SECOND).await;
+    assert_eq!(scene.reason(SECOND, "Enrolled").1, "Enrolled");
+
+    let scene = Scene::new().await;
+    scene.server.put(CREDENTIALS, secret(&scene.nodeman.credentials("b.edge.test")));
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(EDGE, "Enrolled").1, "NodemanRefused");
+    scene.server.put(CREDENTIALS, secret(&scene.nodeman.credentials(NODE)));
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(EDGE, "Enrolled").1, "CredentialsChanged");
+    scene.server.delete("/api/v1/namespaces/dns/secrets/stockholm-pending");
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(EDGE, "Enrolled").1, "Enrolled");
+}
+
 #[tokio::test]
 async fn deleting_an_edge_disables_its_sidecars_and_keeps_its_identity() {
     let scene = Scene::new().await;

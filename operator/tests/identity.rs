@@ -249,7 +249,6 @@ async fn a_copy_of_another_node_outlives_the_identity_beside_it() {
 async fn an_edge_that_goes_claims_nothing_done_while_keys_could_be_lost() {
     let scene = Scene::new().await;
     scene.keep().await.unwrap();
-    assert_eq!(scene.keeper.leave("dns", "stockholm", false).await.unwrap(), Left::Done);
     scene.put_rescue_of_another_node();
     for deleted in [false, true] {
         if deleted {
@@ -269,6 +268,8 @@ async fn an_edge_that_goes_claims_nothing_done_while_keys_could_be_lost() {
     assert_eq!(scene.keeper.leave("dns", "stockholm", false).await.unwrap(), Left::Waiting);
     scene.server.destroy(IDENTITY);
     assert_eq!(scene.keeper.leave("dns", "stockholm", false).await.unwrap(), Left::Done);
+    assert_eq!(scene.server.get(IDENTITY).unwrap()["metadata"]["finalizers"], json!([]), "nobody would take it off");
+    scene.keep().await.unwrap();
     scene.assert_settled();
 }
 

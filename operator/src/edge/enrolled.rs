@@ -48,9 +48,10 @@ pub(super) fn verdict(error: &KeepError, enrolled_before: bool) -> Option<Verdic
     let truth = if enrolled_before { Truth::Unknown } else { Truth::False };
     match error {
         // The other edge may live in a namespace that is watched apart.
-        KeepError::Blocked(blocked @ Blocked::CredentialsShared(_)) => verdict(blocked.into(), SOON),
+        KeepError::Blocked(blocked @ Blocked::CredentialsShared(_)) => verdict(blocked.into(), LOOK),
         KeepError::Blocked(blocked) => verdict(blocked.into(), Retry::OnChange),
-        KeepError::Material(_) | KeepError::NotAsWritten => verdict("IdentityInvalid", SELDOM),
+        KeepError::Material(_) => verdict("IdentityInvalid", LOOK),
+        KeepError::NotAsWritten => verdict("IdentityInvalid", SELDOM),
         KeepError::PendingEnrolled { .. } | KeepError::PendingUndecided { .. } => verdict("CredentialsChanged", SELDOM),
         KeepError::Enrol(EnrolError::CredentialsUsed(_)) => verdict("CredentialsUsed", SELDOM),
         KeepError::Enrol(EnrolError::Request(_) | EnrolError::Signature(_)) => verdict("CredentialsInvalid", Retry::OnChange),
@@ -145,6 +146,7 @@ pub(super) fn certificate(info: Option<&CertificateInfo>, now: Timestamp) -> Dra
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::material::MaterialError;
 
     #[test]
     fn every_bad_input_has_its_reason() {
@@ -170,6 +172,14 @@ mod tests {
         let down = verdict(&KeepError::Enrol(EnrolError::Nodeman(NodemanError::Unreachable("x".into()))), false).unwrap();
         assert_eq!(down.retry, SOON);
         assert!(down.message.contains("network policy"));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_holds_nothing_back() {
+        let retry = |error: KeepError| verdict(&error, false).unwrap().retry;
+        assert_eq!(retry(Blocked::CredentialsShared("dns/b".into()).into()), LOOK);
+        assert_eq!(retry(Blocked::RescueConflict.into()), Retry::OnChange);
+        assert_eq!(retry(KeepError::Material(MaterialError::Missing("tls.key"))), LOOK);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use sha2::{Digest as _, Sha256};
+use kube::api::Api;
 
+use super::attempts::Inputs;
 use super::dereference::Dereferenced;
 use super::enrolled::{self, Verdict};
 use super::error::EdgeError;
@@ -13,7 +15,7 @@ use super::{rivals, validate};
 use crate::api::TapirEdge;
 use crate::identity::keeper::{CredentialsFound, KeepError, Kept, Wanted};
 use crate::identity::material::NODE_ANNOTATION;
-use crate::nodeman::TrustAnchors;
+use crate::names;
 use crate::sidecars::EdgeKey;
 
 /// What is known about the identity after this round.
@@ -36,11 +38,11 @@ pub(super) async fn keep(
     let enrolled_before = recorded.is_some();
     let credentials = validate::credentials(found);
     let trust_anchors = validate::trust_anchors(found);
-    let inputs = inputs(&credentials, trust_anchors.as_ref().ok());
-    let held = context.attempts.held(key, &inputs, Instant::now());
-    let kept = match rival(context, edge, &credentials, recorded.as_deref()).await {
-        Err(error) => Err(KeepError::Api(error)),
-        Ok(shared_with) => {
+    let mut inputs = Inputs::of(&credentials, trust_anchors.as_ref().ok());
+    let (kept, held) = match observe(context, key, edge, &credentials, recorded.as_deref(), &mut inputs).await {
+        Err(error) => (Err(KeepError::Api(error)), None),
+        Ok(()) => {
+            let held = context.attempts.held(key, &inputs, Instant::now());
             let wanted = Wanted {
                 namespace: key.namespace.clone(),
                 edge: key.name.clone(),
@@ -48,12 +50,12 @@ pub(super) async fn keep(
                 namespace_terminating: found.namespace_terminating,
                 recorded,
                 credentials,
-                shared_with,
+                shared_with: inputs.shared_with.clone(),
                 trust_anchors,
                 hold: held.is_some(),
                 requested_lifetime: None,
             };
-            context.keeper.keep(&wanted).await
+            (context.keeper.keep(&wanted).await, held)
         }
     };
     match (kept, held) {
@@ -66,11 +68,38 @@ pub(super) async fn keep(
             None => Err(EdgeError::Identity(Box::new(error))),
             Some(verdict) => {
                 context.metrics.failed("edge", verdict.reason);
+                // The keys that were tried may have been made in this round.
+                if let Ok(tried) = pending(context, key).await {
+                    inputs.pending = tried;
+                }
                 let retry_after = context.attempts.failed(key, &inputs, &verdict, Instant::now());
                 Ok(IdentityRound { outcome: Err(verdict), retry_after })
             }
         },
     }
+}
+
+/// Looks at what an attempt depends on besides what the edge names.
+async fn observe(
+    context: &Context,
+    key: &EdgeKey,
+    edge: &TapirEdge,
+    credentials: &CredentialsFound,
+    recorded: Option<&str>,
+    inputs: &mut Inputs,
+) -> Result<(), kube::Error> {
+    inputs.shared_with = rival(context, edge, credentials, recorded).await?;
+    // Only a failed attempt is compared with.
+    if context.attempts.remembered(key) {
+        inputs.pending = pending(context, key).await?;
+    }
+    Ok(())
+}
+
+/// Which pending Secret there is: somebody who moves it away gives its node up.
+async fn pending(context: &Context, key: &EdgeKey) -> Result<Option<String>, kube::Error> {
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
+    Ok(secrets.get_metadata_opt(&names::pending(&key.name)).await?.and_then(|secret| secret.uid()))
 }
 
 /// The edge that goes first for the node of these credentials. A node that this edge is already is nobody else's.
@@ -92,16 +121,4 @@ async fn rival(
 pub(super) fn recorded(edge: &TapirEdge) -> Option<String> {
     let status = edge.status.as_ref().and_then(|status| status.node.as_ref()).map(|node| node.name.clone());
     edge.annotations().get(NODE_ANNOTATION).cloned().or(status)
-}
-
-fn inputs(credentials: &CredentialsFound, anchors: Option<&TrustAnchors>) -> String {
-    let anchors = match anchors {
-        Some(TrustAnchors::Bundle(pem)) => hex::encode(Sha256::digest(pem.as_bytes())),
-        Some(TrustAnchors::System) => "system".to_owned(),
-        None => "none".to_owned(),
-    };
-    match credentials {
-        CredentialsFound::Valid { fingerprint, nodeman_url, .. } => format!("{fingerprint} {nodeman_url} {anchors}"),
-        CredentialsFound::Missing { .. } | CredentialsFound::Invalid { .. } => anchors,
-    }
 }
