@@ -3,6 +3,7 @@
 //! Change -> journal -> decide everything anew -> serial on disk -> snapshot. A change is published at once; while more stream
 //! in, one version per [`INTERVAL`] carries them together.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +21,9 @@ use crate::setup::Setup;
 use crate::sources::observations::Refusal;
 use crate::sources::{Knowledge, Observations};
 use crate::state::blocking;
-use crate::state::journal::Journal;
+use crate::state::journal::{Journal, Kept};
 use crate::state::serial::Serials;
-use crate::status::Telemetry;
+use crate::status::{Telemetry, Trouble};
 use crate::zone::build::build;
 use crate::zone::{Content, Snapshot};
 
@@ -271,10 +272,7 @@ impl Engine {
                 observations.restore(name, record, now);
             }
         });
-        if kept.error.is_some() || kept.broken > 0 {
-            self.telemetry.metrics.state_error("journal");
-            tracing::warn!(broken_lines = kept.broken, error = ?kept.error, "kept observations could not all be read");
-        }
+        self.report_kept(&kept);
         let (serials, error) = Serials::open(&setup.data_dir);
         if let Some(error) = error {
             self.telemetry.metrics.state_error("serial");
@@ -283,6 +281,25 @@ impl Engine {
         tracing::info!(names = self.observations.len(), "kept state read");
         self.report_displaced();
         self.disk = Some((journal, serials));
+    }
+
+    fn report_kept(&self, kept: &Kept) {
+        if kept.error.is_none() && kept.broken == 0 {
+            return;
+        }
+        self.telemetry.metrics.state_error("journal");
+        if !kept.is_damaged() {
+            return tracing::warn!("the last line of kept observations is torn, as a crash does it");
+        }
+        let reason = kept.error.as_ref().map_or_else(|| format!("{} broken lines", kept.broken), io::Error::to_string);
+        let aside = match &kept.aside {
+            Some(Ok(path)) => format!("the file is kept as {}", path.display()),
+            Some(Err(error)) => format!("nor can the file be set aside: {error}"),
+            None => String::new(),
+        };
+        tracing::error!(error = reason, aside, "kept observations could not all be read, going on with the rest");
+        self.telemetry
+            .trouble(Trouble::Kept, Some(format!("kept observations could not all be read at the start: {reason}; {aside}")));
     }
 
     fn journal_is_due(&self) -> bool {

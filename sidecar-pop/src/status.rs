@@ -35,6 +35,8 @@ pub struct Telemetry {
 pub enum Trouble {
     /// The address of the zone.
     Listen,
+    /// Observations of before the start. Stays until the next one: what is lost is lost.
+    Kept,
 }
 
 #[derive(Debug)]

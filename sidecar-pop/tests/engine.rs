@@ -205,3 +205,18 @@ async fn a_serial_that_could_not_be_written_down_is_written_when_the_disk_is_bac
     pop.kill().await;
     assert_eq!(start(directory.path(), TAGGED).until(|_| true).await, zone, "the same content keeps its serial");
 }
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_read_is_said_in_the_status_and_holds_up_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("observations.jsonl")).unwrap();
+    let mut pop = start(directory.path(), TAGGED);
+    pop.send(&[entry("evil.example", SignedDuration::from_secs(55), 1)]).await;
+    pop.until(|zone| has(zone, "evil.example.")).await;
+    let errors = pop.telemetry.document().pop.unwrap().errors;
+    assert!(errors.iter().any(|error| error.contains("observations.broken-")), "{errors:?}");
+    pop.kill().await;
+    let mut pop = start(directory.path(), TAGGED);
+    pop.until(|zone| has(zone, "evil.example.")).await;
+    assert!(pop.telemetry.document().pop.unwrap().errors.is_empty());
+}

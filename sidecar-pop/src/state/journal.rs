@@ -3,11 +3,17 @@
 //!
 //! Lines are handed to the kernel, not forced to the disk: what was published survives the end of the process in any form.
 //! A power loss may cost the last seconds of observations, and with them their protection until Core repeats them.
+//!
+//! A file that cannot be read is not overwritten: it may hold more than anyone else knows. It is set aside under another name, one
+//! at most, for somebody to look at.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tapir_wire::name::Name;
 
@@ -16,6 +22,11 @@ use crate::sources::observations::Record;
 
 /// Name of the file.
 pub const FILE: &str = "observations.jsonl";
+/// Beginning of the name of a file that was set aside; the time follows.
+pub const BROKEN: &str = "observations.broken-";
+/// Attempts to read a file. An error may pass; but the zone waits for this.
+const READS: u32 = 3;
+const READ_PAUSE: Duration = Duration::from_millis(100);
 /// Lines beyond twice the names before the file is rewritten.
 const SLACK: usize = 1000;
 /// Octets beyond which the file is rewritten; what may be remembered makes less than half of it.
@@ -40,6 +51,8 @@ pub struct Journal {
     file: Option<File>,
     lines: usize,
     octets: u64,
+    /// There is a file with content that is nowhere else, and it could not be set aside yet.
+    unread: bool,
 }
 
 /// What a file held, beside the records.
@@ -49,20 +62,58 @@ pub struct Kept {
     pub broken: usize,
     /// Why the file could not be read, if it is there.
     pub error: Option<io::Error>,
+    /// Where it is now, if it could not all be read.
+    pub aside: Option<io::Result<PathBuf>>,
+}
+
+impl Kept {
+    /// Whether more is missing than the one line that a crash tears.
+    #[must_use]
+    pub const fn is_damaged(&self) -> bool {
+        self.error.is_some() || self.broken > 1
+    }
 }
 
 impl Journal {
     /// Reads the file and hands out its records, oldest first and one by one: together they may be more than memory should hold.
-    /// Nothing is written before [`Journal::rewrite`].
+    /// After an error the file is read again, and records come again. Nothing is written before [`Journal::rewrite`].
     #[must_use]
-    pub fn open(directory: &Path, take: impl FnMut(Name, Record)) -> (Self, Kept) {
-        let path = directory.join(FILE);
-        let mut kept = Kept::default();
-        match read(&path, &mut kept.broken, take) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => kept.error = Some(error),
-            _ => {}
+    pub fn open(directory: &Path, mut take: impl FnMut(Name, Record)) -> (Self, Kept) {
+        let mut journal = Self { path: directory.join(FILE), file: None, lines: 0, octets: 0, unread: false };
+        let mut broken = 0;
+        let result = patiently(|| {
+            broken = 0;
+            read(&journal.path, &mut broken, &mut take)
+        });
+        let error = result.err().filter(|error| error.kind() != io::ErrorKind::NotFound);
+        let mut kept = Kept { broken, error, aside: None };
+        if kept.is_damaged() {
+            journal.unread = true;
+            kept.aside = journal.set_aside().transpose();
         }
-        (Self { path, file: None, lines: 0, octets: 0 }, kept)
+        (journal, kept)
+    }
+
+    /// Gives the file a second name, so that there is no moment without one; what cannot have two is renamed.
+    fn set_aside(&mut self) -> io::Result<Option<PathBuf>> {
+        let directory = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let aside = directory.join(format!("{BROKEN}{}", Timestamp::now().as_millisecond()));
+        let done = fs::hard_link(&self.path, &aside).or_else(|_| fs::rename(&self.path, &aside));
+        match done {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(_) => {
+                self.unread = false;
+                return Ok(None);
+            }
+            Ok(()) => self.unread = false,
+        }
+        for entry in fs::read_dir(directory)?.flatten() {
+            let older = entry.file_name().to_str().is_some_and(|name| name.starts_with(BROKEN)) && entry.path() != aside;
+            if older {
+                let _ = fs::remove_file(entry.path()).or_else(|_| fs::remove_dir_all(entry.path()));
+            }
+        }
+        Ok(Some(aside))
     }
 
     /// Writes down changes. After an error the file is out of step until the next [`Journal::rewrite`].
@@ -88,6 +139,11 @@ impl Journal {
     /// Writes everything anew.
     pub fn rewrite<'a>(&mut self, all: impl IntoIterator<Item = (&'a Name, &'a Record)>) -> io::Result<()> {
         self.file = None;
+        if self.unread
+            && let Some(aside) = self.set_aside()?
+        {
+            tracing::warn!(aside = %aside.display(), "kept observations that could not be read are set aside");
+        }
         let mut lines = 0;
         replace_with(&self.path, |file| encode(file, all).map(|written| lines = written))?;
         let file = OpenOptions::new().append(true).open(&self.path)?;
@@ -98,10 +154,23 @@ impl Journal {
     }
 }
 
+/// An error may pass; a file that is missing or too large stays so.
+fn patiently(mut read: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let mut result = read();
+    for _ in 1..READS {
+        match &result {
+            Err(error) if ![io::ErrorKind::NotFound, io::ErrorKind::FileTooLarge].contains(&error.kind()) => sleep(READ_PAUSE),
+            _ => break,
+        }
+        result = read();
+    }
+    result
+}
+
 fn read(path: &Path, broken: &mut usize, mut take: impl FnMut(Name, Record)) -> io::Result<()> {
     let file = File::open(path)?;
     if file.metadata()?.len() > LARGEST_FILE {
-        return Err(io::Error::other("file is too large to be a journal of observations"));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large to be a journal of observations"));
     }
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
@@ -127,10 +196,7 @@ fn encode<'a>(to: &mut impl Write, changes: impl IntoIterator<Item = (&'a Name, 
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use jiff::Timestamp;
 
     fn record(tags: u32) -> Record {
         let end = Timestamp::constant(2_000_000_000, 5);
@@ -174,5 +240,78 @@ mod tests {
         journal.rewrite([(&name("a"), &record(1))]).unwrap();
         assert!(!journal.needs_rewrite(1));
         assert_eq!(open(&missing).1.len(), 1);
+    }
+
+    fn set_aside(directory: &Path) -> Vec<PathBuf> {
+        let is_aside = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(BROKEN);
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).filter(is_aside).collect()
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_set_aside_and_not_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let unreadable = directory.path().join(FILE);
+        for round in 0..3 {
+            let _ = fs::remove_file(&unreadable);
+            fs::create_dir(&unreadable).unwrap();
+            fs::write(unreadable.join(round.to_string()), "precious").unwrap();
+            let (mut journal, _, kept) = open(directory.path());
+            assert!(kept.error.is_some());
+            let aside = kept.aside.unwrap().unwrap();
+            assert_eq!(set_aside(directory.path()), [aside.as_path()], "one is kept, the newest");
+            assert_eq!(fs::read_to_string(aside.join(round.to_string())).unwrap(), "precious");
+            journal.rewrite([(&name("a"), &record(1))]).unwrap();
+            assert_eq!(open(directory.path()).1.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_file_with_rubbish_in_it_is_kept_beside_what_could_be_read_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, ..) = open(directory.path());
+        journal.rewrite([(&name("a"), &record(1))]).unwrap();
+        journal.file.as_mut().unwrap().write_all(b"rubbish\nmore rubbish\n").unwrap();
+        let (mut journal, records, kept) = open(directory.path());
+        assert_eq!((records.len(), kept.broken), (1, 2));
+        assert_eq!(open(directory.path()).1.len(), 1, "a crash at this moment loses nothing");
+        journal.rewrite([(&name("a"), &record(1))]).unwrap();
+        let aside = set_aside(directory.path());
+        assert_eq!(aside.len(), 1);
+        assert!(fs::read_to_string(&aside[0]).unwrap().contains("more rubbish"));
+        assert!(open(directory.path()).2.aside.is_none(), "the new file is good");
+    }
+
+    #[test]
+    fn a_file_that_can_neither_be_read_nor_set_aside_is_not_overwritten_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let (state, elsewhere) = (directory.path().join("state"), directory.path().join("elsewhere"));
+        fs::write(&state, "in the way of the folder").unwrap();
+        let (mut journal, _, kept) = open(&state);
+        assert!(kept.error.is_some() && kept.aside.unwrap().is_err());
+        // The folder comes back, and the journal with it.
+        open(&elsewhere).0.rewrite([(&name("a"), &record(1))]).unwrap();
+        fs::remove_file(&state).unwrap();
+        fs::rename(&elsewhere, &state).unwrap();
+        journal.rewrite([(&name("b"), &record(2))]).unwrap();
+        let aside = set_aside(&state);
+        assert!(fs::read_to_string(&aside[0]).unwrap().contains("\"a.\""));
+    }
+
+    #[test]
+    fn a_read_error_may_pass_but_is_not_waited_for_without_end() {
+        let mut reads = 0;
+        let failing = |until: u32, kind: io::ErrorKind, reads: &mut u32| {
+            patiently(|| {
+                *reads += 1;
+                if *reads < until { Err(kind.into()) } else { Ok(()) }
+            })
+        };
+        assert!(failing(READS, io::ErrorKind::Interrupted, &mut reads).is_ok());
+        reads = 0;
+        assert!(failing(u32::MAX, io::ErrorKind::Other, &mut reads).is_err());
+        assert_eq!(reads, READS);
+        reads = 0;
+        assert!(failing(u32::MAX, io::ErrorKind::FileTooLarge, &mut reads).is_err());
+        assert_eq!(reads, 1);
     }
 }
