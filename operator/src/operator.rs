@@ -62,7 +62,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<End> {
         ClientBuilder::try_from(config).context("preparing the client")?.with_layer(&CountWrites(metrics.clone())).build();
     let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.pod_namespace);
     let held = tokio::select! {
-        held = leader::campaign(leases, &settings.pod_name, || readiness.reached(LEASE_SEEN)) => held,
+        held = leader::campaign(leases, &settings.lease_name, &settings.pod_name, || readiness.reached(LEASE_SEEN)) => held,
         () = stop.cancelled() => return Ok(End::Stopped),
     };
     metrics.leads(true);

@@ -44,6 +44,9 @@ pub struct RunArguments {
     /// Namespace of this Pod, where the lease is kept.
     #[arg(long, env = "POD_NAMESPACE", default_value = "", global = true)]
     pod_namespace: String,
+    /// Name of the lease. Two operators that have one in common take turns, so those that serve different namespaces need two.
+    #[arg(long, env = "LEASE_NAME", default_value = "tapir-operator", global = true)]
+    lease_name: String,
     /// The chart's `MutatingAdmissionPolicy`, which each edge's binding names.
     #[arg(long, env = "ADMISSION_POLICY_NAME", default_value = "tapir-operator-inject", global = true)]
     admission_policy_name: String,
@@ -60,6 +63,7 @@ pub struct Settings {
     pub scope: Scope,
     pub pod_name: String,
     pub pod_namespace: String,
+    pub lease_name: String,
     pub admission_policy_name: String,
     pub http_listen: SocketAddr,
 }
@@ -81,14 +85,23 @@ impl TryFrom<RunArguments> for Settings {
 
     fn try_from(arguments: RunArguments) -> Result<Self, MissingSetting> {
         // Destructured whole, so that a new argument cannot be forgotten here.
-        let RunArguments { edm_image, pop_image, watch_namespaces, pod_name, pod_namespace, admission_policy_name, http_listen } =
-            arguments;
+        let RunArguments {
+            edm_image,
+            pop_image,
+            watch_namespaces,
+            pod_name,
+            pod_namespace,
+            lease_name,
+            admission_policy_name,
+            http_listen,
+        } = arguments;
         Ok(Self {
             edm_image: required(edm_image, "EDM_IMAGE")?,
             pop_image: required(pop_image, "POP_IMAGE")?,
             scope: Scope::parse(&watch_namespaces),
             pod_name: required(pod_name, "POD_NAME")?,
             pod_namespace: required(pod_namespace, "POD_NAMESPACE")?,
+            lease_name: required(lease_name, "LEASE_NAME")?,
             admission_policy_name: required(admission_policy_name, "ADMISSION_POLICY_NAME")?,
             http_listen,
         })

@@ -9,15 +9,11 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
-use kube::runtime::reflector::Lookup as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub use lease::{LOOK_EVERY, MARGIN, Observer, RENEW_EVERY, Step, TERM, held_by, released};
-
-/// Name of the Lease object.
-pub const LEASE_NAME: &str = "tapir-operator";
 
 /// Proof that this process leads, until a moment.
 #[derive(Clone, Debug)]
@@ -51,6 +47,7 @@ impl Leadership {
 #[derive(Debug)]
 pub struct Held {
     api: Api<Lease>,
+    name: String,
     me: String,
     current: Lease,
     until: watch::Sender<Instant>,
@@ -65,15 +62,15 @@ pub enum End {
     Lost,
 }
 
-/// Waits until this process leads.
-pub async fn campaign(api: Api<Lease>, me: &str, mut seen: impl FnMut()) -> Held {
+/// Waits until this process leads, by the Lease of this name.
+pub async fn campaign(api: Api<Lease>, name: &str, me: &str, mut seen: impl FnMut()) -> Held {
     let mut observer = Observer::default();
     loop {
-        match attempt(&api, me, &mut observer).await {
+        match attempt(&api, name, me, &mut observer).await {
             Ok(Some((current, until))) => {
                 seen();
-                tracing::info!(lease = LEASE_NAME, holder = me, "leading");
-                return Held { api, me: me.to_owned(), current, until: watch::channel(until).0 };
+                tracing::info!(lease = name, holder = me, "leading");
+                return Held { api, name: name.to_owned(), me: me.to_owned(), current, until: watch::channel(until).0 };
             }
             Ok(None) => seen(),
             Err(error) if is_conflict(&error) => {}
@@ -83,15 +80,20 @@ pub async fn campaign(api: Api<Lease>, me: &str, mut seen: impl FnMut()) -> Held
     }
 }
 
-async fn attempt(api: &Api<Lease>, me: &str, observer: &mut Observer) -> Result<Option<(Lease, Instant)>, kube::Error> {
-    let current = api.get_opt(LEASE_NAME).await?;
+async fn attempt(
+    api: &Api<Lease>,
+    name: &str,
+    me: &str,
+    observer: &mut Observer,
+) -> Result<Option<(Lease, Instant)>, kube::Error> {
+    let current = api.get_opt(name).await?;
     let step = observer.step(current.as_ref(), me, Instant::now());
     let sent = Instant::now();
-    let wanted = held_by(me, LEASE_NAME, current.as_ref(), Timestamp::now());
+    let wanted = held_by(me, name, current.as_ref(), Timestamp::now());
     let written = match step {
         Step::Wait => return Ok(None),
         Step::Create => api.create(&PostParams::default(), &wanted).await?,
-        Step::Renew | Step::Take => api.replace(LEASE_NAME, &PostParams::default(), &wanted).await?,
+        Step::Renew | Step::Take => api.replace(name, &PostParams::default(), &wanted).await?,
     };
     Ok(Some((written, sent + TERM - MARGIN)))
 }
@@ -134,16 +136,16 @@ impl Held {
 
     async fn renew(&mut self) -> Result<(), kube::Error> {
         let sent = Instant::now();
-        let wanted = held_by(&self.me, LEASE_NAME, Some(&self.current), Timestamp::now());
-        self.current = self.api.replace(LEASE_NAME, &PostParams::default(), &wanted).await?;
+        let wanted = held_by(&self.me, &self.name, Some(&self.current), Timestamp::now());
+        self.current = self.api.replace(&self.name, &PostParams::default(), &wanted).await?;
         self.until.send_replace(sent + TERM - MARGIN);
         Ok(())
     }
 
     /// After a conflict: somebody wrote to the object. Is it still ours?
     async fn reread(&mut self) -> Result<bool, kube::Error> {
-        let Some(lease) = self.api.get_opt(LEASE_NAME).await? else {
-            tracing::warn!(lease = LEASE_NAME, "the leader's lease was deleted");
+        let Some(lease) = self.api.get_opt(&self.name).await? else {
+            tracing::warn!(lease = self.name, "the leader's lease was deleted");
             return Ok(false);
         };
         let ours = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.me.as_str());
@@ -153,8 +155,8 @@ impl Held {
 
     async fn release(self) -> End {
         let wanted = released(&self.current);
-        if let Err(error) = self.api.replace(LEASE_NAME, &PostParams::default(), &wanted).await {
-            tracing::warn!(error = %error, lease = ?self.current.name(), "cannot release the leader's lease: a successor waits out its term");
+        if let Err(error) = self.api.replace(&self.name, &PostParams::default(), &wanted).await {
+            tracing::warn!(error = %error, lease = self.name, "cannot release the leader's lease: a successor waits out its term");
         }
         End::Released
     }
