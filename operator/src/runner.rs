@@ -12,6 +12,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,15 @@ impl Watched {
         match self {
             Self::AllNamespaces => Api::all(client.clone()),
             Self::Namespace(name) => Api::namespaced(client.clone(), name),
+        }
+    }
+
+    /// Which namespaces themselves to watch: each by its name, as far as the right to do so goes.
+    #[must_use]
+    pub fn namespaces(&self) -> watcher::Config {
+        match self {
+            Self::AllNamespaces => watcher::Config::default(),
+            Self::Namespace(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
         }
     }
 }

@@ -545,3 +545,38 @@ async fn nothing_secret_leaves_the_secrets() {
         assert!(!everything.contains(&secret));
     }
 }
+
+#[tokio::test]
+async fn an_identity_that_its_edge_left_holds_nothing_up_and_is_protected_again_when_the_edge_is_back() {
+    let scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    let before = scene.server.get(IDENTITY).unwrap();
+    assert_eq!(before["metadata"]["finalizers"], json!(["dnstapir.se/identity"]));
+    scene.server.delete(EDGE);
+    scene.once(EDGE).await.unwrap();
+    let left = scene.server.get(IDENTITY).unwrap();
+    assert!(left["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty), "{}", left["metadata"]);
+    assert_eq!(left["data"], before["data"]);
+    scene.server.destroy(EDGE);
+    scene.server.put(EDGE, edge("stockholm", "2026-11-22T00:00:00Z"));
+    scene.settle(EDGE).await;
+    let adopted = scene.server.get(IDENTITY).unwrap();
+    assert_eq!((&adopted["metadata"]["finalizers"], &adopted["data"]), (&json!(["dnstapir.se/identity"]), &before["data"]));
+}
+
+/// The operator's rights there, and its own Pod, may be gone before the edge is deleted.
+#[tokio::test]
+async fn in_a_namespace_that_is_being_deleted_an_edge_is_let_go_before_it_is_deleted_itself() {
+    let scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    let mut namespace = scene.server.get(NAMESPACE).unwrap();
+    namespace["metadata"]["deletionTimestamp"] = "2026-11-22T00:00:00Z".into();
+    scene.server.put(NAMESPACE, namespace);
+    scene.settle(EDGE).await;
+    let edge = scene.server.get(EDGE).unwrap();
+    assert!(edge["metadata"]["deletionTimestamp"].is_null());
+    for object in [&edge, &scene.server.get(IDENTITY).unwrap()] {
+        assert!(object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty), "{}", object["metadata"]);
+    }
+    assert!(scene.server.get(BINDING).is_none());
+}

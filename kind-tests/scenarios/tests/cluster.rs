@@ -22,6 +22,8 @@ mod disturbances;
 mod eviction_blocked;
 #[path = "cluster/loop_closes.rs"]
 mod loop_closes;
+#[path = "cluster/namespace_deletion.rs"]
+mod namespace_deletion;
 #[path = "cluster/privacy.rs"]
 mod privacy;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt as _};
 use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicyBinding;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Config, Controller};
@@ -49,7 +49,7 @@ pub async fn run(
     };
     let (secrets, maps, policies) = (with(uses_secret), with(uses_config_map), with(uses_policy));
     let labelled = everything.clone().labels(LABEL_EDGE);
-    let rivals = store.clone();
+    let (rivals, within) = (store.clone(), store.clone());
     let waiting_for = format!("edges {watched}");
     readiness.expect(&waiting_for);
 
@@ -66,6 +66,11 @@ pub async fn run(
         .watches(watched.api::<PartialObjectMeta<Pod>>(&client), labelled.clone(), |pod| labelled_edge(&pod))
         .watches(Api::<PartialObjectMeta<MutatingAdmissionPolicyBinding>>::all(client.clone()), labelled, |binding| {
             bound_edge(&binding)
+        })
+        // The edges of a namespace that is being deleted go at once, before the rights to let them go do.
+        .watches(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watched.namespaces(), move |namespace| {
+            let ending = namespace.metadata.deletion_timestamp.is_some();
+            if ending { matching(&within, &namespace.name_any(), |_| true) } else { Vec::new() }
         })
         // When one of two edges with the same credentials goes, the other may come.
         .watches(watched.api::<PartialObjectMeta<TapirEdge>>(&client), everything, move |_| {

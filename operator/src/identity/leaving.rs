@@ -17,7 +17,7 @@ pub enum Left {
 }
 
 impl Keeper {
-    /// For an edge that goes and leaves its identity: only finishes bringing back what somebody deleted.
+    /// For an edge that goes and leaves its identity: only finishes bringing back what somebody deleted, and takes the finalizer off.
     ///
     /// # Errors
     /// When the API server fails, or two keys stand in each other's way.
@@ -38,7 +38,13 @@ impl Keeper {
                 Some(Plan::Do(step)) => self.tend(step, &secrets, &found).await,
                 Some(Plan::Blocked(blocked)) => return Err(blocked.into()),
                 Some(Plan::Wait) => return Ok(Left::Waiting),
-                Some(Plan::Settled { .. } | Plan::Leave) | None => return Ok(Left::Done),
+                Some(Plan::Settled { .. } | Plan::Leave) => return Ok(Left::Done),
+                // Without its edge nobody brings it back: the finalizer would protect nothing, and hold up the namespace once this operator
+                // or its rights there are gone.
+                None => match (&found.identity, &facts.identity) {
+                    (Some(secret), Some(identity)) if identity.protected => secrets.release(secret).await,
+                    _ => return Ok(Left::Done),
+                },
             };
             match result {
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
