@@ -282,3 +282,24 @@ async fn places_that_cannot_be_had_leave_the_old_ones_in_service_and_are_told() 
     edm.connect().await.stop().await;
     edm.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_in_the_clear_is_refused_and_the_connection_stays() {
+    let mut core = Core::start().await;
+    let edm = Edm::start(whole(&core)).await;
+    edm.status_becomes("/core/connected", true).await;
+    let plain = core.broker.url().replace("mqtts", "mqtt");
+    let document = format!(r#"{{"format":1,"name":"{NODE}","mqttBroker":"{plain}","mqttTopics":{{}}}}"#);
+    edm.files().write("node.json", document.as_bytes());
+    until("refusal", async || {
+        let status = edm.status().await;
+        status["identityError"].as_str().is_some_and(|error| error.contains("mqttBroker") && error.contains(&plain))
+    })
+    .await;
+    let mut resolver = edm.connect().await;
+    resolver.answered("encrypted.example.", CLIENT).await;
+    assert_eq!(core.name().await, "encrypted.example.");
+    edm.metric_becomes("mqtt_connects_total", 1).await;
+    edm.metric_becomes("mqtt_failures_total", 0).await;
+    edm.stop().await;
+}

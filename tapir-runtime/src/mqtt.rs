@@ -9,7 +9,7 @@
 //! * A message that was not acknowledged when the connection broke is not sent again here. Its publisher learns of it and
 //!   decides, because only there is a bounded queue that knows what is worth keeping.
 
-mod address;
+pub(crate) mod address;
 mod connection;
 mod incoming;
 mod publisher;

@@ -15,6 +15,8 @@ use tapir_wire::jwk::{DataKey, TrustedKeys};
 use tapir_wire::node::{self, NodeDocument};
 use zeroize::Zeroizing;
 
+use crate::mqtt::address::BrokerAddress;
+
 /// A Secret holds 1 MiB at most, so no file of it is longer.
 const FILE_SIZE_AT_MOST: u64 = 1024 * 1024;
 
@@ -24,7 +26,7 @@ const CURRENT: &str = "..data";
 /// Everything that a sidecar needs to talk to Core.
 #[derive(Clone, Debug)]
 pub struct NodeMaterial {
-    /// What the node knows of Core.
+    /// What the node knows of Core; its broker is spoken to over TLS.
     pub document: NodeDocument,
     /// The certificate in the chain's first place. It may have expired: whether it still serves is the broker's to say.
     pub certificate: CertificateInfo,
@@ -117,6 +119,9 @@ impl NodeMaterial {
         let anchors = required(directory, node::CA_CERTIFICATE)?;
         let document = required(directory, node::NODE_DOCUMENT)?;
         let document: NodeDocument = serde_json::from_str(&document).map_err(|error| unusable(node::NODE_DOCUMENT, error))?;
+        // Refused here, so that the connection to the last good address stays.
+        BrokerAddress::parse_encrypted(&document.mqtt_broker)
+            .map_err(|error| unusable(node::NODE_DOCUMENT, format!("mqttBroker: {error}")))?;
         let certificate = CertificateInfo::from_pem(&chain).map_err(|error| unusable(node::TLS_CERTIFICATE, error))?;
         let tls = client_config(&chain, &key, &anchors)?;
         let mut hasher = DefaultHasher::new();

@@ -469,3 +469,23 @@ async fn nonsense_settings_are_a_state_and_not_the_end() {
     client.settings.send_replace(Some(scene.settings("node-a.test")));
     client.connected().await;
 }
+
+#[tokio::test]
+async fn with_a_certificate_nothing_is_ever_sent_in_the_clear() {
+    let scene = Scene::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut plain = scene.settings("node-a.test");
+    plain.url = format!("mqtt://{}", listener.local_addr().unwrap());
+    let client = Client::start(plain, 1);
+    soon("failures", async {
+        while client.handle.metrics.failures.get() < 2 {
+            tokio::select! {
+                _ = listener.accept() => panic!("somebody connects in the clear"),
+                () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            }
+        }
+    })
+    .await;
+    let error = client.handle.state.borrow().error.clone().unwrap();
+    assert!(error.contains("not encrypted") && error.contains("mqtts://"), "{error}");
+}

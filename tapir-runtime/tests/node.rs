@@ -79,6 +79,22 @@ fn what_is_damaged_is_named_and_never_shown() {
 }
 
 #[test]
+fn a_broker_that_would_be_spoken_to_in_the_clear_is_refused_with_the_remedy() {
+    let broker = |url: &str| {
+        let document = format!(r#"{{"format":1,"name":"{NAME}","mqttBroker":"{url}","mqttTopics":{{}}}}"#);
+        with(|folder| std::fs::write(folder.join("node.json"), &document).unwrap())
+    };
+    for url in ["mqtt://broker.test:8883", "tcp://broker.test"] {
+        let text = broker(url).map(|material| material.document).expect_err("refused").to_string();
+        for part in ["node.json", "mqttBroker", url, "mqtts://"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+    assert!(broker("gopher://broker.test").is_err());
+    assert!(broker("mqtts://broker.test").is_ok());
+}
+
+#[test]
 fn a_key_of_another_certificate_is_refused() {
     let text = refused(|folder| {
         let (_, key) = Authority::new("x").issue(NAME, &[NAME]);

@@ -2,7 +2,7 @@
 
 /// Where the broker is and whether it speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BrokerAddress {
+pub(crate) struct BrokerAddress {
     pub(super) tls: bool,
     /// Without the brackets of an IPv6 address.
     pub(super) host: String,
@@ -11,7 +11,7 @@ pub(super) struct BrokerAddress {
 
 /// Why a broker URL is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum AddressError {
+pub(crate) enum AddressError {
     #[error("broker URL has the unknown scheme {0:?}")]
     Scheme(String),
     #[error("broker URL has no host")]
@@ -20,6 +20,8 @@ pub(super) enum AddressError {
     Port(String),
     #[error("broker URL has a path, query or user: {0:?}")]
     Rest(String),
+    #[error("broker URL {0:?} is not encrypted, although the node has a certificate; write mqtts:// in place of its scheme")]
+    Plain(String),
 }
 
 impl BrokerAddress {
@@ -46,6 +48,12 @@ impl BrokerAddress {
             return Err(AddressError::Port("0".to_owned()));
         }
         Ok(Self { tls, host: host.to_owned(), port })
+    }
+
+    /// For a node that has a certificate: a slip in a URL must never send anything in the clear.
+    pub(crate) fn parse_encrypted(url: &str) -> Result<Self, AddressError> {
+        let address = Self::parse(url)?;
+        if address.tls { Ok(address) } else { Err(AddressError::Plain(url.to_owned())) }
     }
 }
 
@@ -93,5 +101,15 @@ mod tests {
         check("mqtts://h:70000", AddressError::Port("70000".into()));
         check("mqtts://u@h:1", AddressError::Rest("u@h:1".into()));
         check("mqtts://h:1/p", AddressError::Rest("h:1/p".into()));
+    }
+
+    #[test]
+    fn a_node_with_a_certificate_never_speaks_in_the_clear() {
+        for url in ["mqtt://h", "tcp://h:8883", "MQTT://h", " mqtt://h"] {
+            assert!(BrokerAddress::parse(url).is_ok());
+            assert_eq!(BrokerAddress::parse_encrypted(url), Err(AddressError::Plain(url.to_owned())));
+        }
+        assert!(BrokerAddress::parse_encrypted("mqtts://h").is_ok_and(|address| address.tls));
+        assert!(BrokerAddress::parse_encrypted("h:1883").is_ok_and(|address| address.tls));
     }
 }

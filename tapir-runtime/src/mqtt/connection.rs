@@ -162,7 +162,10 @@ fn max_packet_size(acknowledgement: &ConnAck) -> usize {
 }
 
 fn options(settings: &MqttSettings) -> Result<MqttOptions, Failure> {
-    let address = BrokerAddress::parse(&settings.url)?;
+    let address = match &settings.tls {
+        Some(_) => BrokerAddress::parse_encrypted(&settings.url)?,
+        None => BrokerAddress::parse(&settings.url)?,
+    };
     let mut options = MqttOptions::new(settings.client_id.as_str(), Broker::tcp(address.host.as_str(), address.port));
     options.set_transport(if address.tls {
         let tls = settings.tls.clone().ok_or(Failure::NoTls)?;

@@ -18,11 +18,12 @@ pub enum Qos {
 /// and is represented by [`MqttSettings::generation`].
 #[derive(Clone, Debug)]
 pub struct MqttSettings {
-    /// `mqtts://host:port` (`tls`, `ssl`, `tcps`, `mqtt+ssl` mean the same) or `mqtt://host:port` (`tcp`).
+    /// `mqtts://host:port` (`tls`, `ssl`, `tcps`, `mqtt+ssl` mean the same); without `tls`, in development, `mqtt://host:port`
+    /// (`tcp`).
     pub url: String,
     /// Unique among all clients of the broker.
     pub client_id: String,
-    /// Needed for `mqtts://`.
+    /// Needed for `mqtts://`; where it is there, any other URL is refused.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Stands for `tls` in comparisons: [`crate::node::NodeMaterial::generation`].
     pub generation: u64,
