@@ -1,16 +1,20 @@
 //! `tapir-probe SERVER:PORT NAME`: a client that asks twenty times a second and forgives nothing.
 //!
-//! Each query goes out once, from a port of its own, without a retry. Each second one JSON line says how many were sent, how many
-//! are decided and how many of these got no answer with `NOERROR` within three seconds.
+//! Each query goes out once, from a port of its own, without a retry. After every twenty one JSON line says how many were sent, how many
+//! are decided and how many of these got no answer with `NOERROR` within three seconds. What could not be asked in time is not made up
+//! for later: then fewer are sent, and whoever reads the lines sees that.
+//!
+//! `tapir-probe show FILE` prints a file and `tapir-probe list FOLDER` the names in a folder, for images and Pods without a shell.
 
 use std::io::Write as _;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const PER_SECOND: u32 = 20;
+const PER_LINE: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
@@ -29,23 +33,50 @@ fn main() -> ExitCode {
     }
     // Standard output is for counts alone.
     let _ = writeln!(std::io::stderr(), "tapir-probe {}", tapir_version::LONG);
-    let [server, name] = arguments.as_slice() else {
-        let _ = writeln!(std::io::stderr(), "usage: tapir-probe SERVER:PORT NAME");
+    let [first, second] = arguments.as_slice() else {
+        let _ = writeln!(std::io::stderr(), "usage: tapir-probe SERVER:PORT NAME | show FILE | list FOLDER");
         return ExitCode::from(2);
     };
+    match first.as_str() {
+        "show" => told(std::fs::read_to_string(second)),
+        "list" => told(names(second)),
+        server => ask_for_ever(server, second),
+    }
+}
+
+fn told(text: std::io::Result<String>) -> ExitCode {
+    match text.and_then(|text| std::io::stdout().write_all(text.as_bytes())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "tapir-probe: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One a line.
+fn names(folder: &str) -> std::io::Result<String> {
+    std::fs::read_dir(folder)?.map(|entry| Ok(format!("{}\n", entry?.file_name().to_string_lossy()))).collect()
+}
+
+fn ask_for_ever(server: &str, name: &str) -> ExitCode {
+    let mut out = std::io::stdout();
+    let Some(server) = server.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()) else {
+        return told(Err(std::io::Error::other(format!("{server} is no address with a port"))));
+    };
     let counts = Arc::new(Counts::default());
-    let start = Instant::now();
+    let mut next = Instant::now();
     for sent in 1u32.. {
-        let (shared, server, message) = (Arc::clone(&counts), server.clone(), query(sent, name));
+        let (shared, message) = (Arc::clone(&counts), query(sent, name));
         std::thread::spawn(move || {
-            let count = match ask(&server, &message) {
+            let count = match ask(server, &message) {
                 Ok(true) => &shared.answered,
                 Ok(false) => &shared.wrong,
                 Err(_) => &shared.silent,
             };
             count.fetch_add(1, Ordering::Relaxed);
         });
-        if sent.is_multiple_of(PER_SECOND) {
+        if sent.is_multiple_of(PER_LINE) {
             let [answered, silent, wrong] =
                 [&counts.answered, &counts.silent, &counts.wrong].map(|count| count.load(Ordering::Relaxed));
             let decided = answered + silent + wrong;
@@ -54,12 +85,15 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         }
-        std::thread::sleep((start + Duration::from_secs(1) * sent / PER_SECOND).saturating_duration_since(Instant::now()));
+        // A wake-up that comes a little late does not slow the row down; a pause is not followed by a burst.
+        let now = Instant::now();
+        next = (next + PAUSE).max(now.checked_sub(PAUSE).unwrap_or(now));
+        std::thread::sleep(next.saturating_duration_since(now));
     }
     ExitCode::SUCCESS
 }
 
-fn ask(server: &str, message: &[u8]) -> std::io::Result<bool> {
+fn ask(server: SocketAddr, message: &[u8]) -> std::io::Result<bool> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.connect(server)?;
     socket.set_read_timeout(Some(PATIENCE))?;
