@@ -5,6 +5,6 @@ mod frames;
 mod listener;
 mod socket;
 
-pub use connection::End;
+pub use connection::{End, HANDSHAKE_LIMIT};
 pub use frames::{FrameQueue, Frames, QueuedFrame, frame_queue};
 pub use listener::{Listener, MAX_CONNECTIONS, SocketState};

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::input::{Listener, MAX_CONNECTIONS, SocketState, frame_queue};
+use crate::input::{HANDSHAKE_LIMIT, Listener, MAX_CONNECTIONS, SocketState, frame_queue};
 use crate::metrics::Metrics;
 use crate::publisher::Publisher;
 use crate::queue::EventQueue;
@@ -101,8 +101,13 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
         worker_gone: worker_gone.clone(),
     });
 
-    let listener =
-        Listener { frames: frames_sender, metrics: Arc::clone(&metrics), state: socket_sender, max_connections: MAX_CONNECTIONS };
+    let listener = Listener {
+        frames: frames_sender,
+        metrics: Arc::clone(&metrics),
+        state: socket_sender,
+        max_connections: MAX_CONNECTIONS,
+        handshake_limit: HANDSHAKE_LIMIT,
+    };
     let worker = Worker::new(Arc::clone(&queue), Arc::clone(&metrics), in_force.clone());
     let publisher = Publisher {
         queue,

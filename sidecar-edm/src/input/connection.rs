@@ -11,7 +11,7 @@ use crate::framestream::{Action, Phase, Session, SessionError};
 use crate::metrics::Metrics;
 
 /// For each frame of the handshake, and for each answer.
-pub(super) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const READ_BUFFER: usize = 64 * 1024;
 
 /// How a connection ended. Label of the metric `tapir_edm_input_connections_closed_total`.
@@ -37,10 +37,15 @@ pub enum End {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, frames: &FrameQueue, metrics: &Metrics) -> End {
+pub(super) async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    frames: &FrameQueue,
+    metrics: &Metrics,
+    limit: Duration,
+) -> End {
     let mut session = Session::default();
     let mut buffer = vec![0; READ_BUFFER];
-    let mut deadline = Instant::now() + HANDSHAKE_LIMIT;
+    let mut deadline = Instant::now() + limit;
     loop {
         let phase = session.phase();
         let read = if phase == Phase::Data {
@@ -57,13 +62,13 @@ pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, frame
             Ok(length) => session.push(&buffer[..length]),
             Err(_) => return End::Broken,
         }
-        match act(&mut session, &mut stream, frames, metrics).await {
+        match act(&mut session, &mut stream, frames, metrics, limit).await {
             Ok(()) => {}
             Err(end) => return end,
         }
         // The next frame of the handshake has its own time; octets of an unfinished one do not prolong it.
         if session.phase() != phase {
-            deadline = Instant::now() + HANDSHAKE_LIMIT;
+            deadline = Instant::now() + limit;
         }
     }
 }
@@ -74,6 +79,7 @@ async fn act(
     stream: &mut (impl AsyncWrite + Unpin),
     frames: &FrameQueue,
     metrics: &Metrics,
+    limit: Duration,
 ) -> Result<(), End> {
     loop {
         match session.next_action() {
@@ -85,9 +91,9 @@ async fn act(
                 }
             }
             Ok(Some(Action::Started)) => {}
-            Ok(Some(Action::Reply(octets))) => write(stream, &octets).await?,
+            Ok(Some(Action::Reply(octets))) => write(stream, &octets, limit).await?,
             Ok(Some(Action::Finish(octets))) => {
-                write(stream, &octets).await?;
+                write(stream, &octets, limit).await?;
                 return Err(End::Finished);
             }
             Err(error) => {
@@ -98,8 +104,8 @@ async fn act(
     }
 }
 
-async fn write(stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> Result<(), End> {
-    match timeout(HANDSHAKE_LIMIT, stream.write_all(octets)).await {
+async fn write(stream: &mut (impl AsyncWrite + Unpin), octets: &[u8], limit: Duration) -> Result<(), End> {
+    match timeout(limit, stream.write_all(octets)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::Broken),
         Err(_) => Err(End::HandshakeTimeout),

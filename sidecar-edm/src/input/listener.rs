@@ -45,6 +45,8 @@ pub struct Listener {
     pub state: watch::Sender<SocketState>,
     /// Connections at once.
     pub max_connections: usize,
+    /// For each frame of a handshake, and for each answer.
+    pub handshake_limit: Duration,
 }
 
 impl Listener {
@@ -138,10 +140,11 @@ impl Listener {
         let frames = self.frames.clone();
         let metrics = Arc::clone(&self.metrics);
         let stop = connections.stop.clone();
+        let limit = self.handshake_limit;
         connections.tasks.spawn(async move {
             metrics.connections.inc();
             let end = tokio::select! {
-                end = connection::serve(stream, &frames, &metrics) => end,
+                end = connection::serve(stream, &frames, &metrics, limit) => end,
                 () = stop.cancelled() => End::Shutdown,
             };
             metrics.connections.dec();
