@@ -55,7 +55,7 @@ pub fn init(component: &str) -> LastLines {
         .with_writer(writer())
         .finish();
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
-        std::panic::set_hook(Box::new(|panic| tell(panic)));
+        std::panic::set_hook(Box::new(tell));
         tracing::info!(component, version = tapir_version::VERSION, commit = tapir_version::COMMIT, "starting");
     }
     LastLines(())
