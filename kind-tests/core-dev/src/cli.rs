@@ -81,6 +81,8 @@ enum NodeAction {
         /// Its full name.
         name: String,
     },
+    /// Print what is known of every node.
+    List,
     /// Print what is known of a node.
     Show {
         /// Its full name.
@@ -171,6 +173,7 @@ fn pki(ca_namespaces: &[String], directory: Option<&Path>) -> Result<()> {
 async fn node(action: NodeAction, nodeman: &NodemanAddress) -> Result<()> {
     let (method, path, body) = match &action {
         NodeAction::Create { name } => (Method::POST, "api/v1/node".to_owned(), Some(json!({"name": name}))),
+        NodeAction::List => (Method::GET, "api/v1/nodes".to_owned(), None),
         NodeAction::Show { name } => (Method::GET, format!("api/v1/node/{name}"), None),
         NodeAction::Delete { name } => (Method::DELETE, format!("api/v1/node/{name}"), None),
     };
