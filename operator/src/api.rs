@@ -20,7 +20,7 @@ pub use edge::{
 pub use injection::Injection;
 pub use policy::{TapirPolicy, TapirPolicySpec, TapirPolicyStatus};
 pub use resources::Resources;
-pub use status::{CertificateStatus, NodeStatus, PodsStatus, TapirEdgeStatus};
+pub use status::{CertificateStatus, NodeStatus, PodsStatus, PolicyStatus, TapirEdgeStatus};
 
 /// API group of both resources; also the prefix of labels and annotations.
 pub const GROUP: &str = "dnstapir.se";

@@ -19,7 +19,7 @@ use tapir_operator::identity::keeper::Keeper;
 use tapir_operator::leader::Leadership;
 use tapir_operator::leftovers;
 use tapir_operator::settings::{Scope, Settings};
-use tapir_operator::sidecars::Board;
+use tapir_operator::sidecars::{Board, Component, EdgeKey, Heard, Target};
 use tapir_operator::telemetry::metrics::Metrics;
 
 const NODE: &str = "a.edge.test";
@@ -384,6 +384,7 @@ async fn sidecars_are_disabled_also_when_their_configuration_vanished_first() {
 async fn what_the_api_server_refuses_is_said_with_its_own_words() {
     for (what, kind, reason) in [
         ("PATCH /api/v1/namespaces/dns/configmaps/stockholm-edm", "Injected", "ApplyFailed"),
+        ("PATCH /api/v1/namespaces/dns/configmaps/stockholm-pop", "PolicyAccepted", "ApplyFailed"),
         ("PATCH /apis/admissionregistration.k8s.io", "Injected", "ApplyFailed"),
         ("PATCH /api/v1/namespaces/dns/pods/", "Ready", "TouchFailed"),
         ("GET /api/v1/namespaces/dns/configmaps/core-ca", "Ready", "ReadFailed"),
@@ -484,6 +485,87 @@ async fn an_edge_that_cannot_go_says_why() {
         scene.once(EDGE).await.unwrap();
         assert!(scene.server.get(EDGE).is_none_or(|edge| edge["metadata"]["finalizers"] == json!([])));
     }
+}
+
+impl Scene {
+    /// POP of a Pod answers with a revision; none is silence.
+    fn pop_reports(&self, pod: &str, revision: Option<&str>) {
+        let uid = self.server.get(&format!("/api/v1/namespaces/dns/pods/{pod}")).unwrap()["metadata"]["uid"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let target = Target { pod: pod.into(), uid, address: [10, 0, 0, 1].into(), component: Component::Pop };
+        let heard = revision.map(|revision| Heard {
+            revision: revision.into(),
+            config_error: None,
+            disabled: false,
+            connected: true,
+            core_error: None,
+            identity_error: None,
+            certificate_serial: None,
+            certificate_not_after: None,
+        });
+        let key = EdgeKey { namespace: "dns".into(), name: "stockholm".into() };
+        self.context.board.took(&key, vec![(target, heard)]);
+    }
+
+    fn revision(&self) -> String {
+        self.server.get(EDGE).unwrap()["status"]["policy"]["revision"].as_str().unwrap().to_owned()
+    }
+
+    /// The condition `Ready` of the policy after a reconcile of it.
+    async fn policy_ready(&self) -> (String, String) {
+        let policy = serde_json::from_value(self.server.get(POLICY).unwrap()).unwrap();
+        tapir_operator::policy::reconcile(Arc::new(policy), Arc::clone(&self.context)).await.unwrap();
+        self.reason(POLICY, "Ready")
+    }
+}
+
+#[tokio::test]
+async fn a_policy_is_accepted_once_every_pop_works_by_it() {
+    let said = |truth: &str, reason: &str| (truth.to_owned(), reason.to_owned());
+    let scene = Scene::new().await;
+    let mut policy = scene.server.get(POLICY).unwrap();
+    policy["metadata"]["generation"] = 1.into();
+    scene.server.put(POLICY, policy.clone());
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(EDGE, "PolicyAccepted"), said("True", "Accepted"));
+    assert_eq!(scene.policy_ready().await, said("True", "Ready"));
+    for name in ["p", "q"] {
+        let (path, pod) = injected_pod(name);
+        scene.server.put(&path, pod);
+    }
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(EDGE, "PolicyAccepted"), said("True", "Accepted"), "Pods that start take nothing back");
+    let first = scene.revision();
+    for pod in ["p", "q"] {
+        scene.pop_reports(pod, Some(&first));
+    }
+    scene.settle(EDGE).await;
+
+    policy["metadata"]["generation"] = 2.into();
+    policy["spec"]["mode"] = "Observe".into();
+    scene.server.put(POLICY, policy);
+    assert_eq!(scene.policy_ready().await, said("Unknown", "Pending"), "no edge has looked at it yet");
+    scene.settle(EDGE).await;
+    let second = scene.revision();
+    assert_ne!(first, second);
+    assert_eq!(scene.reason(EDGE, "PolicyAccepted"), said("Unknown", "Pending"));
+    scene.pop_reports("p", Some(&second));
+    scene.settle(EDGE).await;
+    let condition = scene.condition(EDGE, "PolicyAccepted");
+    assert!(condition["message"].as_str().unwrap().contains("1 of 2 Pods report it, 1 another one"), "{condition}");
+    assert_eq!(scene.policy_ready().await, said("Unknown", "Pending"));
+    scene.pop_reports("q", Some(&second));
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(EDGE, "PolicyAccepted"), said("True", "Accepted"));
+    assert_eq!(scene.policy_ready().await, said("True", "Ready"));
+
+    // An answer that is missed now and then changes nothing.
+    scene.server.forget_writes();
+    scene.pop_reports("q", None);
+    scene.once(EDGE).await.unwrap();
+    assert_eq!(scene.reason(EDGE, "PolicyAccepted"), said("True", "Accepted"));
 }
 
 /// Deletes the identity and puts a copy with another key beside it.

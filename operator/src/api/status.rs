@@ -21,6 +21,9 @@ pub struct TapirEdgeStatus {
     /// The node at Core; absent until it is enrolled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeStatus>,
+    /// The policy that `PolicyAccepted` speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
     /// Exactly what a new Pod gets. The admission policy copies it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injection: Option<Injection>,
@@ -50,6 +53,22 @@ pub struct CertificateStatus {
     /// End of its validity.
     #[schemars(schema_with = "timestamp")]
     pub not_after: Timestamp,
+}
+
+/// The policy that POP is to work by.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// Name of the TapirPolicy.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// Revision of POP's configuration that was made from it, as POP reports it; absent when none could be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub revision: Option<String>,
 }
 
 /// Counts of the Pods that carry the label.

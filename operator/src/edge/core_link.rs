@@ -26,6 +26,12 @@ fn of_pod(pod: &Pod) -> Vec<Target> {
         .collect()
 }
 
+/// The last answer of each, also of those that are silent now: a refusal does not pass by a missed answer.
+#[must_use]
+pub(super) fn last(board: &Board, edge: &EdgeKey, targets: &[Target]) -> Vec<(Target, Option<Heard>)> {
+    targets.iter().map(|target| (target.clone(), board.last(edge, target))).collect()
+}
+
 /// What was heard of each.
 #[must_use]
 pub(super) fn heard(board: &Board, edge: &EdgeKey, targets: Vec<Target>) -> Vec<(Target, Option<Heard>)> {
@@ -56,11 +62,16 @@ pub(super) fn core_connected(heard: &[(Target, Option<Heard>)]) -> Draft {
     }
 }
 
-/// A sidecar that refused its newest configuration.
+/// A sidecar that refused its newest configuration and does not have the wanted one either.
 #[must_use]
-pub(super) fn refused_configuration(heard: &[(Target, Option<Heard>)], component: Component) -> Option<String> {
+pub(super) fn refused_configuration(
+    heard: &[(Target, Option<Heard>)],
+    component: Component,
+    wanted: Option<&str>,
+) -> Option<String> {
     heard.iter().filter(|(target, _)| target.component == component).find_map(|(target, heard)| {
-        let error = heard.as_ref()?.config_error.as_ref()?;
+        let heard = heard.as_ref().filter(|heard| wanted != Some(heard.revision.as_str()))?;
+        let error = heard.config_error.as_ref()?;
         Some(format!(
             "{} of Pod {} refuses its configuration and keeps the last good one: {error}",
             <&str>::from(component).to_uppercase(),

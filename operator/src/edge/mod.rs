@@ -7,6 +7,7 @@ mod dereference;
 mod enrolled;
 mod error;
 mod identity_round;
+mod in_force;
 mod offboard;
 mod pods_round;
 mod reconcile;

@@ -16,7 +16,7 @@ use super::offboard::offboard;
 use super::render::render;
 use super::replace::Evictions;
 use super::report::{report, report_departure, report_failure};
-use super::{identity_round, pods_round};
+use super::{core_link, identity_round, pods_round};
 use crate::api::{FINALIZER_OFFBOARD, TapirEdge};
 use crate::identity::keeper::{Keeper, Kept};
 use crate::identity::leaving::Left;
@@ -28,6 +28,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// When nothing happens, everything is compared with reality anyway.
 const CALM: Duration = Duration::from_mins(10);
+/// While sidecars have not answered yet: that they should have by now, no event tells.
+const EXPECTANT: Duration = Duration::from_secs(30);
 /// While Pods are being replaced.
 const WATCHFUL: Duration = Duration::from_secs(5);
 
@@ -120,6 +122,9 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
         Decision::Blocked { retry_in, .. } => retry_in,
         Decision::Evict(_) | Decision::Later => WATCHFUL,
     };
+    if core_link::targets(&pods.found).iter().any(|target| context.board.last(key, target).is_none()) {
+        next = next.min(EXPECTANT);
+    }
     if let Some(retry) = identity.retry_after {
         next = next.min(retry);
     }

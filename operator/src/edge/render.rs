@@ -8,6 +8,7 @@ use kube::{Client, ResourceExt as _};
 
 use super::dereference::{Dereferenced, Referent};
 use super::error::{EdgeError, Said};
+use crate::api::status::PolicyStatus;
 use crate::api::{Injection, TapirEdge};
 use crate::apply::{ApplyError, apply};
 use crate::build;
@@ -24,7 +25,9 @@ pub(super) struct Rendered {
     pub all_seen: bool,
     pub injection: Option<Injection>,
     pub binding_created: Option<Timestamp>,
+    /// Condition `PolicyAccepted` as far as rendering and applying go.
     pub policy: Draft,
+    pub policy_status: Option<PolicyStatus>,
     /// What keeps the rendering from being what the specification asks for.
     pub trouble: Option<Said>,
     /// What the API server refused; everything else was applied all the same.
@@ -58,6 +61,16 @@ pub(super) async fn render(
     let (policy, pop) = policy(edge, found, &input);
     let pop = put(&maps, "POP's ConfigMap", pop, &build::pop_config_name(&name)).await;
 
+    let policy = not_applied(&pop).filter(|_| policy.truth == Truth::True).unwrap_or(policy);
+    let policy_status = match &found.policy {
+        Some(Referent::Found(found)) => Some(PolicyStatus {
+            name: found.name_any(),
+            generation: found.metadata.generation,
+            revision: pop.object.as_ref().and_then(build::config::revision_of).filter(|_| policy.truth == Truth::True),
+        }),
+        Some(Referent::Missing(_)) | None => None,
+    };
+
     let images = build::Images { edm: &settings.edm_image, pop: &settings.pop_image };
     let (invalid, injection) = match build::injection(&input, images) {
         Ok(injection) => (None, Some(injection)),
@@ -74,8 +87,22 @@ pub(super) async fn render(
         injection,
         binding_created: binding.object.and_then(|binding| binding.creation_timestamp()).map(|time| time.0),
         policy,
+        policy_status,
         trouble: [binding.trouble, invalid, pop.trouble, edm.trouble, list].into_iter().flatten().next(),
         failures: [edm.failure, pop.failure, binding.failure].into_iter().flatten().collect(),
+    }
+}
+
+/// A policy that did not reach POP's ConfigMap is not in force.
+fn not_applied(pop: &Placed<ConfigMap>) -> Option<Draft> {
+    let draft = |truth, (reason, message): Said| Draft::new("PolicyAccepted", truth, reason, message);
+    match (&pop.failure, &pop.trouble) {
+        (Some(failure), _) => Some(failure.said().map_or_else(
+            || draft(Truth::Unknown, ("Pending", "POP's ConfigMap is being written".to_owned())),
+            |said| draft(Truth::False, said),
+        )),
+        (None, Some(trouble)) => Some(draft(Truth::False, trouble.clone())),
+        (None, None) => None,
     }
 }
 
@@ -90,7 +117,9 @@ fn policy(
         None if edge.spec.pop.enabled => {
             (draft(Truth::False, "PolicyMissing", "spec.pop.policyRef names no TapirPolicy".to_owned()), None)
         }
-        None => (draft(Truth::True, "PopDisabled", "POP is switched off".to_owned()), Some(build::pop_config(input, None))),
+        None => {
+            (draft(Truth::True, "PopDisabled", "POP is switched off, rendered".to_owned()), Some(build::pop_config(input, None)))
+        }
         Some(Referent::Missing(what)) => (
             draft(
                 Truth::False,
@@ -110,7 +139,12 @@ fn policy(
             ),
             Ok(()) => match build::pop_config(input, Some(&policy.spec)) {
                 Err(error) => (draft(Truth::False, "PolicyInvalid", chain(&error)), None),
-                built => (draft(Truth::True, "Accepted", format!("TapirPolicy {} is rendered", policy.name_any())), Some(built)),
+                built => {
+                    let generation =
+                        policy.metadata.generation.map(|number| format!(", generation {number},")).unwrap_or_default();
+                    let message = format!("TapirPolicy {}{generation} is rendered", policy.name_any());
+                    (draft(Truth::True, "Accepted", message), Some(built))
+                }
             },
         },
     }

@@ -6,6 +6,7 @@ use kube::api::Api;
 use super::enrolled;
 use super::error::{EdgeError, Said};
 use super::identity_round::IdentityRound;
+use super::in_force::{self, Before};
 use super::pods_round::{PodsRound, counts, injected};
 use super::reconcile::Context;
 use super::render::Rendered;
@@ -31,24 +32,36 @@ pub(super) async fn report(
     failures: &[EdgeError],
 ) -> Result<(), EdgeError> {
     let before = edge.status.clone().unwrap_or_default();
-    let heard = match pods {
-        Ok(pods) => {
-            let revisions = [&rendered.edm, &rendered.pop].map(|map| map.as_ref().and_then(crate::build::config::revision_of));
-            let targets = core_link::targets(&pods.found);
-            context.board.expect(key, targets.clone(), revisions);
-            core_link::heard(&context.board, key, targets)
-        }
-        Err(_) => Vec::new(),
-    };
+    let revisions = [&rendered.edm, &rendered.pop].map(|map| map.as_ref().and_then(crate::build::config::revision_of));
+    let targets = pods.as_ref().map(|pods| core_link::targets(&pods.found)).unwrap_or_default();
+    if pods.is_ok() {
+        context.board.expect(key, targets.clone(), revisions.clone());
+    }
+    let last = core_link::last(&context.board, key, &targets);
+    let [edm_revision, pop_revision] = &revisions;
     let info = match &identity.outcome {
         Ok(Kept::Identity { secret, .. }) => certificate(secret),
         _ => None,
     };
-    let mut policy = rendered.policy.clone();
-    if let Some(refused) = core_link::refused_configuration(&heard, Component::Pop).filter(|_| policy.truth == Truth::True) {
-        policy = Draft::new("PolicyAccepted", Truth::False, "RefusedByPop", refused);
-    }
-    let refused = core_link::refused_configuration(&heard, Component::Edm).map(|message| ("RefusedByEdm", message));
+    let policy = match (core_link::refused_configuration(&last, Component::Pop, pop_revision.as_deref()), pop_revision, pods) {
+        _ if rendered.policy.truth != Truth::True => rendered.policy.clone().steady(&before.conditions),
+        (Some(refused), ..) => Draft::new("PolicyAccepted", Truth::False, "RefusedByPop", refused),
+        (None, Some(revision), Ok(pods)) => {
+            let reports = in_force::reports(&context.board, key, &targets, &pods.found, Timestamp::now());
+            let condition = before.conditions.iter().find(|condition| condition.type_ == "PolicyAccepted");
+            let said = Before { condition, policy: before.policy.as_ref() };
+            in_force::judge(rendered.policy.clone(), rendered.policy_status.as_ref(), revision, &reports, said)
+        }
+        (None, ..) => Draft::new(
+            "PolicyAccepted",
+            Truth::Unknown,
+            "Pending",
+            format!("{}; what POP works by is not known, because the Pods cannot be listed", rendered.policy.message),
+        ),
+    };
+    let refused = core_link::refused_configuration(&last, Component::Edm, edm_revision.as_deref());
+    let refused = refused.map(|message| ("RefusedByEdm", message));
+    let heard = core_link::heard(&context.board, key, targets);
     let connected = match pods {
         Ok(_) => core_link::core_connected(&heard),
         Err(_) => Draft::new("CoreConnected", Truth::Unknown, "ReadFailed", "the Pods cannot be listed, so no sidecar was asked"),
@@ -66,6 +79,7 @@ pub(super) async fn report(
         observed_generation: edge.metadata.generation,
         conditions,
         node: node(identity, info).or(before.node),
+        policy: rendered.policy_status.clone(),
         pods: pods.as_ref().map_or(before.pods, |pods| Some(counts(pods, rendered))),
         injection: rendered.injection.clone(),
     };

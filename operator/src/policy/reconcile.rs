@@ -45,7 +45,7 @@ pub async fn reconcile(policy: Arc<DeserializeGuard<TapirPolicy>>, context: Arc<
         edges.items.into_iter().filter_map(|guard| guard.0.ok()).filter(|edge| uses(edge, &policy.name_any())).collect();
     users.sort_by_key(ResourceExt::name_any);
 
-    let drafts = vec![accepted(policy), ready(&users)];
+    let drafts = vec![accepted(policy), ready(policy, &users)];
     let before = policy.status.clone().unwrap_or_default();
     let (conditions, transitions) = merge(&before.conditions, drafts, policy.metadata.generation, Timestamp::now());
     let wanted = TapirPolicyStatus {
@@ -83,23 +83,35 @@ fn accepted(policy: &TapirPolicy) -> Draft {
     }
 }
 
-/// In force at every edge that uses it.
-fn ready(users: &[TapirEdge]) -> Draft {
+/// In force at every edge that uses it, as it is now: what an edge says of an older generation, or of another policy, is no news of this one.
+fn ready(policy: &TapirPolicy, users: &[TapirEdge]) -> Draft {
     let draft = |truth, reason: &str, message: String| Draft::new("Ready", truth, reason, message);
-    let standing = |edge: &TapirEdge| {
-        let conditions = edge.status.iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().find(|condition| condition.type_ == "PolicyAccepted").map(|condition| condition.status.clone())
-    };
     if users.is_empty() {
         return draft(Truth::Unknown, "Unused", "no TapirEdge of this namespace refers to it".to_owned());
     }
-    match users.iter().find(|edge| standing(edge).as_deref() != Some("True")) {
-        Some(edge) if standing(edge).as_deref() == Some("False") => draft(
+    let standing = users.iter().map(|edge| (edge, standing(policy, edge)));
+    match standing.filter(|(_, standing)| standing.0 != Truth::True).max_by_key(|(_, standing)| standing.0 == Truth::False) {
+        Some((edge, (Truth::False, _))) => draft(
             Truth::False,
             "RefusedByEdge",
             format!("TapirEdge {} says why in its condition PolicyAccepted", edge.name_any()),
         ),
-        Some(edge) => draft(Truth::Unknown, "Waiting", format!("TapirEdge {} has not said anything yet", edge.name_any())),
-        None => draft(Truth::True, "Ready", format!("rendered for {} TapirEdges", users.len())),
+        Some((edge, (_, message))) => draft(Truth::Unknown, "Pending", format!("TapirEdge {}: {message}", edge.name_any())),
+        None => draft(Truth::True, "Ready", format!("in force at {} TapirEdges", users.len())),
+    }
+}
+
+/// What an edge says of this generation of this policy.
+fn standing(policy: &TapirPolicy, edge: &TapirEdge) -> (Truth, String) {
+    let status = edge.status.as_ref();
+    let speaks_of = status.and_then(|status| status.policy.as_ref());
+    let condition = status.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "PolicyAccepted"));
+    let current =
+        speaks_of.is_some_and(|spoken| spoken.name == policy.name_any() && spoken.generation == policy.metadata.generation);
+    match condition.filter(|_| current) {
+        None => (Truth::Unknown, "has not taken it up yet, as it is now".to_owned()),
+        Some(condition) if condition.status == "True" => (Truth::True, String::new()),
+        Some(condition) if condition.status == "False" => (Truth::False, String::new()),
+        Some(condition) => (Truth::Unknown, condition.message.clone()),
     }
 }

@@ -79,6 +79,8 @@ struct Row {
     targets: Vec<Target>,
     wanted_revision: [Option<String>; 2],
     heard: HashMap<Target, Option<Heard>>,
+    /// The last answer, also of a sidecar that has been silent since.
+    last: HashMap<Target, Heard>,
     due: Option<Instant>,
 }
 
@@ -94,6 +96,7 @@ impl Board {
         let row = rows.entry(edge.clone()).or_default();
         if row.targets != targets || row.wanted_revision != wanted_revision {
             row.heard.retain(|target, _| targets.contains(target));
+            row.last.retain(|target, _| targets.contains(target));
             row.targets = targets;
             row.wanted_revision = wanted_revision;
             row.due = None;
@@ -111,6 +114,12 @@ impl Board {
         self.lock().get(edge)?.heard.get(target).cloned()
     }
 
+    /// The last answer of a target, also if it has been silent since.
+    #[must_use]
+    pub fn last(&self, edge: &EdgeKey, target: &Target) -> Option<Heard> {
+        self.lock().get(edge)?.last.get(target).cloned()
+    }
+
     /// Edges to ask now.
     pub(super) fn due(&self, now: Instant) -> Vec<(EdgeKey, Vec<Target>)> {
         let rows = self.lock();
@@ -119,7 +128,7 @@ impl Board {
     }
 
     /// Takes answers down. Says whether they differ from what was known, and whether they are what the reconciler hopes for.
-    pub(super) fn took(&self, edge: &EdgeKey, answers: Vec<(Target, Option<Heard>)>) -> Taken {
+    pub fn took(&self, edge: &EdgeKey, answers: Vec<(Target, Option<Heard>)>) -> Taken {
         let mut rows = self.lock();
         let Some(row) = rows.get_mut(edge) else { return Taken { changed: false, as_hoped: true } };
         let mut taken = Taken { changed: false, as_hoped: true };
@@ -132,6 +141,9 @@ impl Board {
                 answer.as_ref().is_some_and(|heard| heard.connected && wanted.is_none_or(|wanted| *wanted == heard.revision));
             if row.heard.get(&target) != Some(&answer) {
                 taken.changed = true;
+                if let Some(heard) = &answer {
+                    row.last.insert(target.clone(), heard.clone());
+                }
                 row.heard.insert(target, answer);
             }
         }
@@ -155,9 +167,9 @@ impl Board {
 
 /// Result of [`Board::took`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) changed: bool,
-    pub(super) as_hoped: bool,
+pub struct Taken {
+    pub changed: bool,
+    pub as_hoped: bool,
 }
 
 #[cfg(test)]
@@ -193,6 +205,7 @@ mod tests {
         assert_eq!(board.took(&edge(), vec![(target("p"), heard(false))]), Taken { changed: false, as_hoped: false });
         assert_eq!(board.took(&edge(), vec![(target("p"), heard(true))]), Taken { changed: true, as_hoped: true });
         assert_eq!(board.took(&edge(), vec![(target("p"), None)]), Taken { changed: true, as_hoped: false });
+        assert_eq!((board.heard(&edge(), &target("p")), board.last(&edge(), &target("p"))), (Some(None), heard(true)));
     }
 
     #[test]

@@ -3,5 +3,5 @@
 mod board;
 mod poller;
 
-pub use board::{Board, Component, EdgeKey, Heard, Target};
+pub use board::{Board, Component, EdgeKey, Heard, Taken, Target};
 pub use poller::{Poller, Question};
