@@ -189,24 +189,6 @@ pub struct EnrolmentAnswer {
     pub configuration: Configuration,
 }
 
-/// Body of a refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// A text, or a list when a parameter is wrong (status 422).
-    pub detail: Value,
-}
-
-impl ErrorBody {
-    /// Text of `detail`; none if the body is something else, as from a proxy or after a server fault.
-    #[must_use]
-    pub fn detail_of(body: &[u8]) -> Option<String> {
-        match serde_json::from_slice::<Self>(body).ok()?.detail {
-            Value::String(text) => Some(text),
-            _ => None,
-        }
-    }
-}
-
 /// A base URL that cannot be called.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]

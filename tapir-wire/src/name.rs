@@ -125,22 +125,6 @@ impl Name {
         }
     }
 
-    /// Whether this name is `other` or lies below it.
-    #[must_use]
-    pub fn is_subdomain_of(&self, other: &Self) -> bool {
-        if other.is_root() {
-            return true;
-        }
-        let Some(front) = self.0.strip_suffix(other.as_str()) else {
-            return false;
-        };
-        let Some(front) = front.strip_suffix('.') else {
-            return front.is_empty();
-        };
-        // A dot behind an odd number of backslashes belongs to a label.
-        front.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 0
-    }
-
     /// Uncompressed wire form.
     #[must_use]
     pub fn to_wire(&self) -> Vec<u8> {
@@ -299,19 +283,6 @@ mod tests {
         assert_eq!(Name::parse("d").unwrap().parent(), Some(Name::root()));
         assert_eq!(Name::root().parent(), None);
         assert_eq!(Name::root().labels().count(), 0);
-    }
-
-    #[test]
-    fn subdomains_end_at_label_borders() {
-        let below = |name: &str, other: &str| Name::parse(name).unwrap().is_subdomain_of(&Name::parse(other).unwrap());
-        assert!(below("example.se", "example.se."));
-        assert!(below("www.example.se", "example.se"));
-        assert!(below("www.example.se", "."));
-        assert!(below(".", "."));
-        assert!(!below(".", "se"));
-        assert!(!below("badexample.se", "example.se"));
-        assert!(!below(r"a\.example.se", "example.se"));
-        assert!(below(r"a\\.example.se", "example.se"));
     }
 
     #[test]

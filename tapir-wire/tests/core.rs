@@ -1,16 +1,16 @@
 //! Against exchanges that were recorded from Core's services and clients.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::{json, list, string, text};
+use common::{json, string, text};
 use jiff::Timestamp;
 use serde_json::Value;
 use tapir_wire::certificate::{CertificateError, CertificateInfo, TlsKey, check_issued};
-use tapir_wire::enrolment::{Configuration, Credentials, EnrolmentAnswer, ErrorBody, RenewalAnswer, endpoint};
+use tapir_wire::enrolment::{Configuration, Credentials, EnrolmentAnswer, RenewalAnswer, endpoint};
 use tapir_wire::jwk::{DataKey, EnrolmentKey, TrustedKeys, thumbprint};
 use tapir_wire::node_name::NodeName;
 use tapir_wire::observation::{ListType, Message};
@@ -207,14 +207,4 @@ fn the_configuration_is_read() {
     assert_eq!(configuration.name, "py-edge.test.dnstapir.se");
     assert_eq!(configuration.mqtt_topics["observations"], "observations/down/tapir-pop");
     assert_eq!(configuration.aggrec_url.as_deref(), Some("https://aggrec.test.dnstapir.se/"));
-}
-
-#[test]
-fn refusals_are_read() {
-    for refusal in list(&json("core/errors/nodeman.json")) {
-        let detail = ErrorBody::detail_of(string(refusal, "body").as_bytes());
-        assert_eq!(detail.is_some(), refusal["content_type"] == "application/json", "{refusal}");
-    }
-    assert_eq!(ErrorBody::detail_of(br#"{"detail":"Node already enrolled"}"#).as_deref(), Some("Node already enrolled"));
-    assert_eq!(ErrorBody::detail_of(br#"{"detail":[{"type":"missing"}]}"#), None);
 }
