@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -23,17 +24,22 @@ pub fn json(path: &str) -> Value {
     serde_json::from_slice(&bytes(path)).unwrap()
 }
 
-/// A file that upstream publishes and this repository does not copy: looked for beside the repository, or where
-/// `TAPIR_UPSTREAM_VECTORS` says.
-pub fn upstream(path: &str) -> Option<PathBuf> {
+/// A file that upstream publishes and this repository does not copy: looked for in the folder that `TAPIR_UPSTREAM_VECTORS` names,
+/// else in a folder `shared` beside the clone. Where it is missing, this says so past the test runner's capture, which would
+/// otherwise report as passed, without a word, what never ran.
+pub fn upstream(path: &str) -> Option<Vec<u8>> {
     let beside = || root().join("../../shared/spec/vectors");
     let folder = std::env::var_os("TAPIR_UPSTREAM_VECTORS").map_or_else(beside, PathBuf::from);
-    let path = folder.join(path);
-    if path.exists() {
-        return Some(path);
+    match std::fs::read(folder.join(path)) {
+        Ok(octets) => Some(octets),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let remedy = "set TAPIR_UPSTREAM_VECTORS, or put a folder `shared` beside the clone";
+            let message = format!("not run: upstream's own vectors are not at hand: {path} ({remedy})\n");
+            std::io::stderr().write_all(message.as_bytes()).unwrap();
+            None
+        }
+        Err(error) => panic!("{path}: {error}"),
     }
-    println!("not run: {} is not there", path.display());
-    None
 }
 
 /// Members of an array.
