@@ -309,6 +309,32 @@ async fn of_two_edges_with_the_same_credentials_the_older_one_is_the_node() {
     assert_eq!(scene.nodeman.answers(), ["enroll 200"]);
 }
 
+#[tokio::test]
+async fn a_policy_reaches_the_pods_of_an_edge_that_is_not_enrolled_at_once() {
+    let scene = Scene::new().await;
+    let text = scene.nodeman.credentials(NODE);
+    scene.server.destroy(CREDENTIALS);
+    let (path, pod) = injected_pod("p");
+    scene.server.put(&path, pod);
+    let seen = || scene.server.get(&path).unwrap()["metadata"]["annotations"]["dnstapir.se/config-revision"].clone();
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(EDGE, "Enrolled").1, "CredentialsMissing");
+    let first = seen();
+    let mut policy = scene.server.get(POLICY).unwrap();
+    policy["spec"]["mode"] = "Observe".into();
+    scene.server.put(POLICY, policy);
+    scene.settle(EDGE).await;
+    let second = seen();
+    assert!(first.is_string() && second.is_string() && first != second, "{first} {second}");
+    scene.server.put(CREDENTIALS, secret(&text));
+    scene.settle(EDGE).await;
+    assert_ne!(seen(), second, "the identity is to be mounted too");
+    let third = seen();
+    // Nothing new can be mounted while the identity cannot be looked at.
+    scene.settle_refused("/secrets/stockholm-identity", 500).await;
+    assert_eq!(seen(), third);
+}
+
 /// Whatever blocked it: no pause of an earlier round is waited out.
 #[tokio::test]
 async fn what_stood_in_the_way_of_an_enrolment_is_over_with_its_cause() {

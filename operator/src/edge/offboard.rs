@@ -90,9 +90,9 @@ async fn disable(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(
             Err(error) => return Err(EdgeError::Apply { what: "the disabled configuration", error: Box::new(error) }),
         }
     }
-    let revision = touch::mounted_revision(&written.iter().collect::<Vec<_>>(), None);
+    let mounted = touch::Mounted::of(&written.iter().collect::<Vec<_>>(), None);
     // The kubelet brings the configuration by itself within minutes: no reason to keep the edge from going.
-    if let Some(error) = touch::touch_all(&pods, &found, &views, &revision).await {
+    if let Some(error) = touch::touch_all(&pods, &found, &views, &mounted).await {
         tracing::warn!(namespace, edge = name, error = %error, "cannot touch Pods: they hear of being disabled within minutes");
     }
     Ok(())

@@ -60,10 +60,10 @@ pub(super) async fn tend(
         _ => None,
     };
     let maps: Vec<_> = [&rendered.edm, &rendered.pop].into_iter().flatten().collect();
-    let revision = touch::mounted_revision(&maps, secret);
-    // While the identity is on its way back nothing of value can be mounted anew.
-    if identity.outcome.is_ok() && rendered.all_seen {
-        failures.extend(touch::touch_all(&api, &found, &views, &revision).await.map(EdgeError::Touch));
+    // What could not be looked at is not known to be new.
+    if rendered.all_seen {
+        let mounted = touch::Mounted::of(&maps, secret);
+        failures.extend(touch::touch_all(&api, &found, &views, &mounted).await.map(EdgeError::Touch));
     }
     Ok(PodsRound { found, views, census, decision, failures })
 }

@@ -10,43 +10,68 @@ use sha2::{Digest as _, Sha256};
 use crate::api::ANNOTATION_CONFIG;
 use crate::pods::{Injection, View};
 
-/// Hash of what the Pods mount. A hash only: the annotation of a Pod is no place for more.
-#[must_use]
-pub(super) fn mounted_revision(config_maps: &[&ConfigMap], identity: Option<&Secret>) -> String {
+/// Between the two parts of the annotation.
+const SEPARATOR: char = '.';
+
+/// Hashes of what the Pods mount. Hashes only: the annotation of a Pod is no place for more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mounted {
+    configuration: String,
+    /// None while the identity is not there or not known: nothing new of it is to be mounted, and what a Pod was touched for stays said.
+    identity: Option<String>,
+}
+
+impl Mounted {
+    /// Of these objects.
+    #[must_use]
+    pub(super) fn of(config_maps: &[&ConfigMap], identity: Option<&Secret>) -> Self {
+        let configuration = config_maps.iter().flat_map(|map| {
+            let text = map.data.iter().flatten().map(|(name, text)| (name, text.as_bytes()));
+            text.chain(map.binary_data.iter().flatten().map(|(name, ByteString(bytes))| (name, bytes.as_slice())))
+        });
+        let members =
+            |secret: &Secret| hash(secret.data.iter().flatten().map(|(name, ByteString(bytes))| (name, bytes.as_slice())));
+        Self { configuration: hash(configuration), identity: identity.map(members) }
+    }
+
+    /// The annotation that a Pod is to have, from the one it has.
+    fn annotation(&self, present: Option<&str>) -> String {
+        let before = present.and_then(|present| present.split_once(SEPARATOR)).map(|(_, identity)| identity);
+        let identity = self.identity.as_deref().or(before).unwrap_or_default();
+        format!("{}{SEPARATOR}{identity}", self.configuration)
+    }
+}
+
+fn hash<'a>(members: impl Iterator<Item = (&'a String, &'a [u8])>) -> String {
     let mut hash = Sha256::new();
-    let mut add = |name: &str, bytes: &[u8]| {
+    for (name, bytes) in members {
         hash.update(name.len().to_be_bytes());
         hash.update(name);
         hash.update(bytes.len().to_be_bytes());
         hash.update(bytes);
-    };
-    for map in config_maps {
-        map.data.iter().flatten().for_each(|(name, text)| add(name, text.as_bytes()));
-        map.binary_data.iter().flatten().for_each(|(name, ByteString(bytes))| add(name, bytes));
-    }
-    if let Some(identity) = identity {
-        identity.data.iter().flatten().for_each(|(name, ByteString(bytes))| add(name, bytes));
     }
     hex::encode(&hash.finalize()[..8])
 }
 
-/// Injected Pods that mount something older.
-#[must_use]
-fn outdated<'a>(pods: &'a [Pod], views: &[View], revision: &str) -> Vec<&'a Pod> {
-    let injected = |pod: &Pod| {
+/// Injected Pods that mount something older, each with the annotation that it is to have.
+fn outdated<'a>(pods: &'a [Pod], views: &[View], mounted: &Mounted) -> Vec<(&'a Pod, String)> {
+    let injected = |pod: &&Pod| {
         let name = pod.name_any();
         views.iter().any(|view| view.name == name && view.injection == Injection::Injected && !view.terminating)
     };
-    pods.iter()
-        .filter(|pod| injected(pod) && pod.annotations().get(ANNOTATION_CONFIG).is_none_or(|seen| seen != revision))
-        .collect()
+    let wanted = |pod: &'a Pod| {
+        let present = pod.annotations().get(ANNOTATION_CONFIG).map(String::as_str);
+        let wanted = mounted.annotation(present);
+        (present != Some(wanted.as_str())).then_some((pod, wanted))
+    };
+    pods.iter().filter(injected).filter_map(wanted).collect()
 }
 
 /// Touches every Pod that mounts something older. Returns the first refusal, after having tried all of them.
-pub(super) async fn touch_all(api: &Api<Pod>, pods: &[Pod], views: &[View], revision: &str) -> Option<kube::Error> {
+pub(super) async fn touch_all(api: &Api<Pod>, pods: &[Pod], views: &[View], mounted: &Mounted) -> Option<kube::Error> {
     let mut first = None;
-    for pod in outdated(pods, views, revision) {
-        if let Err(error) = touch(api, pod, revision).await {
+    for (pod, annotation) in outdated(pods, views, mounted) {
+        if let Err(error) = touch(api, pod, &annotation).await {
             first.get_or_insert(error);
         }
     }
@@ -54,8 +79,8 @@ pub(super) async fn touch_all(api: &Api<Pod>, pods: &[Pod], views: &[View], revi
 }
 
 /// A Pod that is gone is no error.
-async fn touch(api: &Api<Pod>, pod: &Pod, revision: &str) -> Result<(), kube::Error> {
-    let patch = serde_json::json!({"metadata": {"uid": pod.uid(), "annotations": {ANNOTATION_CONFIG: revision}}});
+async fn touch(api: &Api<Pod>, pod: &Pod, annotation: &str) -> Result<(), kube::Error> {
+    let patch = serde_json::json!({"metadata": {"uid": pod.uid(), "annotations": {ANNOTATION_CONFIG: annotation}}});
     match api.patch_metadata(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         other => other.map(drop),
@@ -73,9 +98,21 @@ mod tests {
     #[test]
     fn every_change_of_what_is_mounted_shows() {
         let secret = Secret { data: Some([("tls.key".to_owned(), ByteString(b"k".to_vec()))].into()), ..Secret::default() };
-        let before = mounted_revision(&[&map("edm.toml", "a")], None);
-        assert_eq!(before, mounted_revision(&[&map("edm.toml", "a")], None));
-        assert_ne!(before, mounted_revision(&[&map("edm.toml", "b")], None));
-        assert_ne!(before, mounted_revision(&[&map("edm.toml", "a")], Some(&secret)));
+        let before = Mounted::of(&[&map("edm.toml", "a")], None);
+        assert_eq!(before, Mounted::of(&[&map("edm.toml", "a")], None));
+        assert_ne!(before, Mounted::of(&[&map("edm.toml", "b")], None));
+        assert_ne!(before, Mounted::of(&[&map("edm.toml", "a")], Some(&secret)));
+    }
+
+    #[test]
+    fn an_identity_out_of_sight_is_no_change() {
+        let secret =
+            |key: &[u8]| Secret { data: Some([("tls.key".to_owned(), ByteString(key.to_vec()))].into()), ..Secret::default() };
+        let map = map("edm.toml", "a");
+        let with = |identity: Option<&Secret>| Mounted::of(&[&map], identity);
+        let touched = with(Some(&secret(b"k"))).annotation(None);
+        assert_eq!(with(None).annotation(Some(&touched)), touched);
+        assert_ne!(with(Some(&secret(b"other"))).annotation(Some(&touched)), touched);
+        assert_eq!(with(None).annotation(None), with(None).annotation(Some(&with(None).annotation(None))));
     }
 }
