@@ -194,9 +194,9 @@ pub struct DoubtRule {
     #[schemars(length(min = 1, max = 36), inner(length(max = 32), regex(pattern = TAG)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub all_tags: Vec<String>,
-    /// At least so many tags. `looptest` does not count here.
+    /// At least so many tags. `looptest` does not count here, so 31 are all there can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 32))]
+    #[schemars(range(min = 1, max = 31))]
     pub min_tags: Option<u32>,
     /// What happens when the rule fires.
     pub action: Action,
