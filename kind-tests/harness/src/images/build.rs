@@ -11,7 +11,7 @@ use super::archive::{self, Written};
 use super::content::{Content, Node};
 use super::list::{self, ImageList};
 use super::{debian, libraries};
-use crate::progress::{Step, output, say};
+use crate::progress::{Step, output};
 use crate::{paths, tools};
 
 /// Raise when the builder makes other bytes from the same inputs.
@@ -38,7 +38,14 @@ struct Input {
 /// Builds the images of these lists.
 pub(crate) fn build(lists: &[ImageList]) -> Result<Vec<Image>> {
     compile(lists)?;
-    lists.iter().map(|list| debian::with_fresh_lists(|| build_one(list))).collect()
+    let mut step = Step::begin("images: build those whose content has changed");
+    let images = lists.iter().map(|list| {
+        step.tick(&list.name);
+        debian::with_fresh_lists(|| build_one(list))
+    });
+    let images = images.collect::<Result<Vec<_>>>()?;
+    step.end();
+    Ok(images)
 }
 
 /// All commands of the workspace that any of the images needs, in one run of cargo.
@@ -234,7 +241,6 @@ fn forget_old(folder: &Path, name: &str) -> Result<()> {
         .collect();
     notes.sort();
     for (_, note) in notes.iter().rev().skip(KEPT) {
-        say(&format!("    forgetting {}", note.display()));
         let _ = fs::remove_file(note.with_extension("tar"));
         let _ = fs::remove_file(note);
     }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 pub use commands::{ask, feed, output};
-pub use waiting::{NotYet, wait_for};
+pub use waiting::{NotYet, wait_for, wait_quietly_for};
 
 /// A person starts to wonder after about this long.
 const FIRST_SIGN: Duration = Duration::from_secs(2);
@@ -45,10 +45,15 @@ pub struct Step {
 
 impl Step {
     pub fn begin(name: impl Into<String>) -> Self {
-        let name = name.into();
-        say(&format!("==> {name}"));
+        let step = Self::silent(name);
+        say(&format!("==> {}", step.name));
+        step
+    }
+
+    /// Shows nothing until it takes its time.
+    fn silent(name: impl Into<String>) -> Self {
         let now = Instant::now();
-        Self { name, started: now, last_line: now, patience: FIRST_SIGN }
+        Self { name: name.into(), started: now, last_line: now, patience: FIRST_SIGN }
     }
 
     /// Says that the step still runs, when the last line is old enough.

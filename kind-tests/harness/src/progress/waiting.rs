@@ -17,15 +17,23 @@ pub struct NotYet {
 }
 
 /// Looks again until the answer is there, with a line every few seconds. The outer error of `look` says that waiting is in vain.
-pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Result<T, NotYet>>) -> Result<T> {
+pub fn wait_for<T>(what: &str, limit: Duration, look: impl FnMut() -> Result<Result<T, NotYet>>) -> Result<T> {
     let mut step = Step::begin(format!("wait for {what}"));
+    let value = wait(&mut step, what, limit, look)?;
+    step.end();
+    Ok(value)
+}
+
+/// The same without a word as long as it does not last.
+pub fn wait_quietly_for<T>(what: &str, limit: Duration, look: impl FnMut() -> Result<Result<T, NotYet>>) -> Result<T> {
+    wait(&mut Step::silent(what), what, limit, look)
+}
+
+fn wait<T>(step: &mut Step, what: &str, limit: Duration, mut look: impl FnMut() -> Result<Result<T, NotYet>>) -> Result<T> {
     let mut pause = Duration::from_millis(50);
     loop {
         match look()? {
-            Ok(value) => {
-                step.end();
-                return Ok(value);
-            }
+            Ok(value) => return Ok(value),
             Err(NotYet { failure, .. }) if step.elapsed() > limit => {
                 bail!("waiting for {what} failed after {}: {failure}", seconds(step.elapsed()));
             }
