@@ -118,7 +118,7 @@ impl Engine {
                 }
                 Some(first) = inputs.incoming.recv() => {
                     let keys = inputs.keys.borrow().clone();
-                    blocking(|| self.receive_all(first, &mut inputs.incoming, keys.as_deref()));
+                    blocking(|| self.receive_all(&first, &mut inputs.incoming, keys.as_deref()));
                 }
             }
         }
@@ -137,7 +137,7 @@ impl Engine {
     }
 
     /// A message, and those that wait behind it, until it is time to look after the rest.
-    fn receive_all(&mut self, first: Incoming, incoming: &mut mpsc::Receiver<Incoming>, keys: Option<&TrustedKeys>) {
+    fn receive_all(&mut self, first: &Incoming, incoming: &mut mpsc::Receiver<Incoming>, keys: Option<&TrustedKeys>) {
         let started = Instant::now();
         self.receive(&first.payload, keys, Timestamp::now());
         for _ in 1..BATCH {

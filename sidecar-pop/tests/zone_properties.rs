@@ -161,7 +161,7 @@ proptest! {
 
     #[test]
     fn a_transfer_is_the_snapshot(
-        owners in proptest::collection::btree_map("[a-z0-9*_-]{1,20}(\\.[a-z0-9_-]{1,63}){0,2}", 0_usize..5, 0..200),
+        owners in proptest::collection::btree_map("[a-z0-9*_-]{1,20}(\\.[a-z0-9_-]{1,63}){0,2}", 0_usize..5, 0..60),
         limit in 600_usize..3000,
         serial: u32,
     ) {
