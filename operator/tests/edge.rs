@@ -476,6 +476,7 @@ async fn secrets_out_of_reach_leave_an_enrolled_edge_enrolled_as_far_as_known() 
     scene.settle(EDGE).await;
     scene.settle_refused("/secrets/stockholm-identity", 500).await;
     assert_eq!(scene.reason(EDGE, "Enrolled"), ("Unknown".to_owned(), "IdentityUnreachable".to_owned()));
+    assert_eq!(scene.reason(EDGE, "CertificateValid"), ("Unknown".to_owned(), "IdentityUnreachable".to_owned()));
     assert_eq!(scene.server.get(EDGE).unwrap()["status"]["node"]["name"], NODE);
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use kube::api::Api;
+use tapir_wire::certificate::CertificateInfo;
 
 use super::enrolled;
 use super::error::{EdgeError, Said};
@@ -68,7 +69,7 @@ pub(super) async fn report(
     };
     let parts = vec![
         enrolled::enrolled(&identity.outcome).steady(&before.conditions),
-        enrolled::certificate(info.as_ref(), Timestamp::now()),
+        certificate_valid(identity, info.as_ref()),
         policy,
         injected(pods, key, edge, failures, rendered.trouble.clone().or(refused)).steady(&before.conditions),
         connected,
@@ -120,6 +121,15 @@ async fn report_only_ready(context: &Context, key: &EdgeKey, edge: &TapirEdge, (
     }
 }
 
+fn certificate_valid(identity: &IdentityRound, info: Option<&CertificateInfo>) -> Draft {
+    match &identity.outcome {
+        Err(verdict) if verdict.truth == Truth::Unknown => {
+            Draft::new("CertificateValid", Truth::Unknown, verdict.reason, "the identity Secret cannot be looked at")
+        }
+        _ => enrolled::certificate(info, Timestamp::now()),
+    }
+}
+
 /// All parts, and what failed without being in any of them.
 fn ready(parts: &[Draft], failures: &[EdgeError]) -> Draft {
     let ready = summary("Ready", parts, "enrolled, injected and connected");
@@ -129,7 +139,7 @@ fn ready(parts: &[Draft], failures: &[EdgeError]) -> Draft {
     }
 }
 
-fn node(identity: &IdentityRound, info: Option<tapir_wire::certificate::CertificateInfo>) -> Option<NodeStatus> {
+fn node(identity: &IdentityRound, info: Option<CertificateInfo>) -> Option<NodeStatus> {
     let Ok(Kept::Identity { node, .. }) = &identity.outcome else { return None };
     let certificate = info.map(|info| CertificateStatus { serial: info.serial, not_after: info.not_after });
     Some(NodeStatus { name: node.clone(), certificate })
