@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
@@ -90,7 +90,7 @@ impl Cluster {
     pub fn kubectl_in_background(&self, arguments: &[&str], output: &Path) -> Result<Background> {
         let file = std::fs::File::create(output).with_context(|| format!("creating {}", output.display()))?;
         let child = self.command("kubectl", arguments).stdin(Stdio::null()).stdout(file).stderr(Stdio::null()).spawn()?;
-        Ok(Background(child))
+        Ok(Background(Mutex::new(child)))
     }
 
     /// Runs `helm`.
@@ -126,12 +126,30 @@ impl Cluster {
 
 /// A process that ends with this guard.
 #[derive(Debug)]
-pub struct Background(std::process::Child);
+pub struct Background(Mutex<std::process::Child>);
+
+impl Background {
+    fn child(&self) -> MutexGuard<'_, std::process::Child> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fails when the process has ended.
+    ///
+    /// # Errors
+    /// With its exit status.
+    pub fn is_running(&self) -> Result<()> {
+        match self.child().try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("a kubectl in the background has ended: {status}"),
+        }
+    }
+}
 
 impl Drop for Background {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let mut child = self.child();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
@@ -144,7 +162,9 @@ fn run(mut command: Command, input: Option<&str>) -> Result<String> {
     }
     let output = child.wait_with_output()?;
     if !output.status.success() {
-        bail!("{shown}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        // Some programs tell their errors on standard output.
+        let [errors, output_text] = [&output.stderr, &output.stdout].map(|text| String::from_utf8_lossy(text).trim().to_owned());
+        bail!("{shown}: {}: {errors} {output_text}", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -1,9 +1,10 @@
 //! The dev Core, through its own control commands.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::cluster::cluster;
+use crate::objects::text;
 
 /// Namespace of the dev Core.
 pub const NAMESPACE: &str = "tapir-core";
@@ -30,16 +31,43 @@ pub fn node(name: &str) -> Result<Value> {
     Ok(serde_json::from_str(&control(&["node", "show", name])?)?)
 }
 
+/// Names of all nodes that Core's administrator sees, whether enrolled or not.
+///
+/// # Errors
+/// When the dev Core refuses.
+pub fn nodes() -> Result<Vec<String>> {
+    let list: Value = serde_json::from_str(&control(&["node", "list"])?)?;
+    let nodes = list["nodes"].as_array().context("a list of nodes")?;
+    Ok(nodes.iter().map(|node| text(&node["name"])).collect())
+}
+
 /// Everything that the dev Core received so far.
 ///
 /// # Errors
-/// When it cannot be asked.
+/// When it cannot be asked, or had no room for everything: what is missing might be what is looked for.
 pub fn dump() -> Result<Vec<Value>> {
-    control(&["dump"])?
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| serde_json::from_str(line).context("a line of the dump"))
-        .collect()
+    whole(&control(&["dump"])?)
+}
+
+fn whole(dump: &str) -> Result<Vec<Value>> {
+    let lines = dump.lines().filter(|line| !line.trim().is_empty());
+    let entries: Vec<Value> =
+        lines.map(|line| serde_json::from_str(line).context("a line of the dump")).collect::<Result<_>>()?;
+    match entries.iter().find(|entry| entry["kind"] == "dropped") {
+        Some(dropped) => bail!("the dev Core's record is not whole: {dropped}"),
+        None => Ok(entries),
+    }
+}
+
+/// Requests to nodeman about a node that end in `action`, in order: the status of each answer, none where nothing was answered.
+///
+/// # Errors
+/// Like [`dump`].
+pub fn calls(node: &str, action: &str) -> Result<Vec<Option<u64>>> {
+    let target = format!("/api/v1/node/{node}/{action}");
+    let entries =
+        dump()?.into_iter().filter(|entry| entry["kind"] == "http" && entry["method"] == "POST" && entry["target"] == target);
+    Ok(entries.map(|entry| entry["status"].as_u64()).collect())
 }
 
 /// A misbehaving dev Core. It behaves again when this is dropped, also when the scenario fails.
@@ -69,5 +97,16 @@ impl Fault {
 impl Drop for Fault {
     fn drop(&mut self) {
         let _ = control(&["fault", "none"]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole;
+
+    #[test]
+    fn a_record_with_gaps_is_none() {
+        assert_eq!(whole("{\"kind\":\"mqtt\"}\n\n{\"kind\":\"http\"}\n").unwrap().len(), 2);
+        assert!(whole("{\"kind\":\"dropped\",\"messages\":3}\n{\"kind\":\"http\"}\n").is_err());
     }
 }

@@ -8,9 +8,12 @@
 pub mod cluster;
 pub mod core;
 pub mod dig;
+pub mod endpoints;
 pub mod evidence;
 pub mod objects;
+pub mod outage;
 pub mod probe;
 pub mod record;
 pub mod scene;
+pub mod sidecar;
 pub mod wait;

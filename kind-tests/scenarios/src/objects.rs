@@ -1,5 +1,6 @@
 //! Reading conditions and Pods out of JSON objects.
 
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 /// One condition of an object: status and reason.
@@ -15,6 +16,16 @@ pub fn condition(object: &Value, kind: &str) -> Option<(String, String)> {
 pub fn message(object: &Value, kind: &str) -> String {
     let list = object["status"]["conditions"].as_array();
     list.into_iter().flatten().find(|entry| entry["type"] == kind).map(|entry| text(&entry["message"])).unwrap_or_default()
+}
+
+/// A condition tells a person what it has to, in words that are found in the manifest.
+///
+/// # Errors
+/// With what it says instead.
+pub fn says(object: &Value, kind: &str, words: &[&str]) -> Result<()> {
+    let said = message(object, kind);
+    ensure!(words.iter().all(|word| said.contains(word)), "{kind} should speak of {words:?}: {said:?}");
+    Ok(())
 }
 
 /// A JSON string, empty when it is none.

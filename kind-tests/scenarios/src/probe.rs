@@ -1,17 +1,21 @@
 //! A client that asks through the Service's cluster IP all the while, and the endpoints that it was served by.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::cluster::{Background, cluster};
-use crate::objects::{items, text};
+use crate::endpoints::{Change, Ready, Watched, judge, ready, version};
+use crate::objects::{items, name, text};
 use crate::wait;
 
 /// The probe is patient for three seconds; what it sent before that is decided.
 const QUERIES_UNTIL_DECIDED: u64 = 20 * 5;
+/// Of the twenty; a busy machine wakes it up late now and then.
+const LEAST_PER_SECOND: u64 = 18;
 
 /// Asks twenty times a second until it is dropped or finished.
 #[derive(Debug)]
@@ -20,8 +24,12 @@ pub struct Probe {
     service: String,
     log: PathBuf,
     changes: PathBuf,
-    _streams: [Background; 2],
-    endpoints: Vec<String>,
+    _answers: Background,
+    watch: Background,
+    /// The endpoints at the start.
+    first: Ready,
+    /// When, and how many queries had been sent by then.
+    began: (Instant, u64),
 }
 
 impl Probe {
@@ -45,21 +53,34 @@ impl Probe {
         let answers = cluster.kubectl_in_background(&["--namespace", namespace, "logs", "--follow", "probe"], &log)?;
         let changes = cluster.artifacts.join(format!("{namespace}.endpoints.json"));
         let selector = format!("kubernetes.io/service-name={service}");
-        let watch = ["--namespace", namespace, "get", "endpointslices", "--selector", &selector, "--watch", "--output=json"];
+        let watch = [
+            "--namespace",
+            namespace,
+            "get",
+            "endpointslices",
+            "--selector",
+            &selector,
+            "--watch",
+            "--output-watch-events",
+            "--output=json",
+        ];
         let watch = cluster.kubectl_in_background(&watch, &changes)?;
         let mut probe = Self {
             namespace: namespace.to_owned(),
             service: service.to_owned(),
             log,
             changes,
-            _streams: [answers, watch],
-            endpoints: Vec::new(),
+            _answers: answers,
+            watch,
+            first: Ready::new(),
+            began: (Instant::now(), 0),
         };
         wait::until_true("the probe's first answers", Duration::from_secs(30), || {
             Ok(probe.last()?["decided"].as_u64().unwrap_or(0) >= 20)
         })?;
-        probe.endpoints = probe.ready_endpoints()?;
-        probe.verdict("before the disturbance")?;
+        probe.first = probe.slices()?.iter().flat_map(ready).collect();
+        probe.began = (Instant::now(), probe.last()?["sent"].as_u64().unwrap_or(0));
+        probe.undisturbed("before the disturbance", Change::None)?;
         Ok(probe)
     }
 
@@ -70,57 +91,43 @@ impl Probe {
         Ok(serde_json::from_str(line)?)
     }
 
-    fn ready_endpoints(&self) -> Result<Vec<String>> {
+    fn slices(&self) -> Result<Vec<Value>> {
         let selector = format!("kubernetes.io/service-name={}", self.service);
-        let slices = items(cluster().get(&self.namespace, &["endpointslices", "--selector", &selector])?);
-        let mut found: Vec<String> = slices.iter().flat_map(ready).collect();
-        found.sort();
-        Ok(found)
+        Ok(items(cluster().get(&self.namespace, &["endpointslices", "--selector", &selector])?))
     }
 
-    /// Fails when any of the endpoints that were there at the start was not ready at any time since.
+    /// Fails when a query that was sent up to now was lost, when the client did not ask all the while, and when the endpoints of the
+    /// Service changed from the probe's start until after the last of these queries other than `allowed`.
     ///
     /// # Errors
-    /// Names the endpoint that was gone.
-    pub fn assert_endpoints_stay(&self) -> Result<()> {
-        let content = std::fs::read_to_string(&self.changes)?;
-        // The last one may not be written to its end.
-        let seen: Vec<Value> = serde_json::Deserializer::from_str(&content).into_iter().map_while(Result::ok).collect();
-        if seen.is_empty() {
-            bail!("the watch on the Service's endpoints saw nothing");
-        }
-        for slice in &seen {
-            let ready: Vec<String> = ready(slice).collect();
-            if let Some(gone) = self.endpoints.iter().find(|endpoint| !ready.contains(endpoint)) {
-                bail!("endpoint {gone} left the Service for a time; ready then: {ready:?}");
-            }
-        }
-        let now = self.ready_endpoints()?;
-        match self.endpoints.iter().find(|endpoint| !now.contains(endpoint)) {
-            Some(gone) => bail!("endpoint {gone} left the Service; ready now: {now:?}"),
-            None => Ok(()),
-        }
+    /// With the counts, or the endpoint.
+    pub fn undisturbed(&self, when: &str, allowed: Change) -> Result<()> {
+        self.verdict().and_then(|()| self.endpoints(allowed)).with_context(|| when.to_owned())
     }
 
-    /// Waits until every query sent up to now is decided, and fails when one was lost.
-    ///
-    /// # Errors
-    /// With the counts.
-    pub fn verdict(&self, when: &str) -> Result<()> {
+    fn verdict(&self) -> Result<()> {
         let sent = self.last()?["sent"].as_u64().unwrap_or(0);
         let last = wait::until("the probe's verdict", Duration::from_secs(20), || {
             let last = self.last()?;
             Ok((last["sent"].as_u64() >= Some(sent + QUERIES_UNTIL_DECIDED)).then_some(last))
         })?;
         if last["silent"] != 0 || last["wrong"] != 0 {
-            bail!("answers were lost {when}: {last}");
+            bail!("answers were lost: {last}");
         }
+        let (began, sent_before) = self.began;
+        let (sent, seconds) = (last["sent"].as_u64().unwrap_or(0) - sent_before, began.elapsed().as_secs());
+        ensure!(sent >= LEAST_PER_SECOND * seconds, "only {sent} queries in {seconds} s: the client was held up");
         Ok(())
     }
-}
 
-/// Names of the Pods behind a slice that are served to clients.
-fn ready(slice: &Value) -> impl Iterator<Item = String> + '_ {
-    let endpoints = slice["endpoints"].as_array().into_iter().flatten();
-    endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true).map(|endpoint| text(&endpoint["targetRef"]["name"]))
+    fn endpoints(&self, allowed: Change) -> Result<()> {
+        // The watch must have come as far as the API server is now, or what it did not tell would count as calm.
+        let watched = wait::until("the watch on the endpoints to be up to date", Duration::from_secs(10), || {
+            let now: BTreeMap<String, String> = self.slices()?.iter().map(|slice| (name(slice), version(slice))).collect();
+            let watched = Watched::read(&std::fs::read_to_string(&self.changes)?);
+            Ok((watched.versions == now).then_some(watched))
+        })?;
+        self.watch.is_running()?;
+        judge(&self.first, &watched.states, allowed)
+    }
 }

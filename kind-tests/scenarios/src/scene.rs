@@ -89,6 +89,14 @@ impl Scene {
     /// With the last conditions.
     pub fn wait_ready(&self) -> Result<()> {
         self.wait_condition("Ready", "True", None)?;
+        self.wait_injected()
+    }
+
+    /// Waits until every resolver Pod is injected and ready, whatever Core says.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub fn wait_injected(&self) -> Result<()> {
         let what = format!("two injected ready Pods in {}", self.namespace);
         wait::until_true(&what, Duration::from_secs(120), || {
             let pods = self.pods()?;

@@ -1,48 +1,29 @@
-//! No fault of ours costs one DNS answer: a client asks twenty times a second through the Service's cluster IP all the while.
+//! No fault of ours costs one DNS answer, neither while it lasts nor when it ends: a client asks twenty times a second through the Service's
+//! cluster IP all the while.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use tapir_scenarios::cluster::cluster;
-use tapir_scenarios::objects::{is_injected, is_ready, name};
+use tapir_scenarios::dig::{Answer, dig};
+use tapir_scenarios::endpoints::Change;
+use tapir_scenarios::objects::{is_injected, is_ready, name, says, text};
+use tapir_scenarios::outage::{Port, ScaledDown};
 use tapir_scenarios::probe::Probe;
 use tapir_scenarios::scene::{EDGE, RESOLVER, Scene, without_edge};
+use tapir_scenarios::sidecar::{kill_workers_for, no_container_restarted};
 use tapir_scenarios::{core, wait};
 
 const ASKED: &str = "www.example.se";
-const WORKERS: [&str; 2] = ["tapir-edm", "tapir-pop"];
+const MISSING: &str = "tapir.local/not-there:0";
+/// How long Core and broker are away.
+const OUTAGE: Duration = Duration::from_secs(25);
 
-fn scale(namespace: &str, deployment: &str, replicas: u32) -> Result<()> {
-    cluster().kubectl(&[
-        "--namespace",
-        namespace,
-        "scale",
-        &format!("deployment/{deployment}"),
-        &format!("--replicas={replicas}"),
-    ])?;
-    let selector = "--output=jsonpath={.status.replicas}";
-    wait::until_true("the scaled Deployment", Duration::from_secs(60), || {
-        let now = cluster().kubectl(&["--namespace", namespace, "get", "deployment", deployment, selector])?;
-        Ok(now.trim().parse().unwrap_or(0) == replicas)
+fn all_ready_and_injected(scene: &Scene, count: usize) -> Result<()> {
+    wait::until_true(&format!("{count} ready Pods, all injected"), Duration::from_secs(120), || {
+        let pods = scene.pods()?;
+        Ok(pods.len() == count && pods.iter().all(|pod| is_ready(pod) && is_injected(pod)))
     })
-}
-
-/// Brings a Deployment back, also when the scenario fails.
-struct ScaledDown(&'static str, &'static str);
-
-impl ScaledDown {
-    fn new(namespace: &'static str, deployment: &'static str) -> Result<Self> {
-        scale(namespace, deployment, 0)?;
-        Ok(Self(namespace, deployment))
-    }
-}
-
-impl Drop for ScaledDown {
-    fn drop(&mut self) {
-        let _ = scale(self.0, self.1, 1);
-        let _ =
-            cluster().kubectl(&["--namespace", self.0, "rollout", "status", &format!("deployment/{}", self.1), "--timeout=90s"]);
-    }
 }
 
 #[test]
@@ -52,13 +33,14 @@ fn pods_that_are_created_while_the_operator_is_absent_are_injected_all_the_same(
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
     let absent = ScaledDown::new("tapir-system", "tapir-operator")?;
     scene.kubectl(&["scale", "deployment/unbound", "--replicas=3"])?;
-    wait::until_true("a third injected ready Pod", Duration::from_secs(90), || {
-        let pods = scene.pods()?;
-        Ok(pods.len() == 3 && pods.iter().all(|pod| is_ready(pod) && is_injected(pod)))
-    })?;
-    probe.assert_endpoints_stay()?;
-    probe.verdict("while the operator was absent")?;
+    all_ready_and_injected(&scene, 3)?;
+    absent.still()?;
+    probe.undisturbed("while the operator was absent", Change::Joins(1))?;
     drop(absent);
+    wait::until_true("the operator counts the new Pod", Duration::from_secs(60), || {
+        Ok(scene.edge()?["status"]["pods"]["injected"].as_u64() == Some(3))
+    })?;
+    probe.undisturbed("after the operator came back", Change::Joins(1))?;
     scene.passed()
 }
 
@@ -66,15 +48,34 @@ fn pods_that_are_created_while_the_operator_is_absent_are_injected_all_the_same(
 fn core_is_down() -> Result<()> {
     let _guard = crate::exclusive();
     let scene = Scene::ready("coredown")?;
+    scene.wait_condition("CoreConnected", "True", None)?;
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
+    let ports = [8443, 8444].map(|port| Port::in_use(core::NAMESPACE, "core", port));
+    let [nodeman, aggrec] = ports;
+    let (nodeman, aggrec) = (nodeman?, aggrec?);
     let fault = core::Fault::begin("offline")?;
     // Every worker starts anew without Core.
-    let killed = kill_workers_for(&scene, Duration::from_secs(5))?;
-    assert!(killed >= 4, "only {killed} kills took effect");
-    probe.assert_endpoints_stay()?;
-    probe.verdict("while Core was down")?;
+    let kills = kill_workers_for(&scene, OUTAGE, || nodeman.is_closed().and_then(|()| aggrec.is_closed()))?;
+    kills.each_at_least(&scene, 3)?;
+    probe.undisturbed("while Core was down", Change::None)?;
+    nodeman.is_closed().context("at the end of the outage")?;
     drop(fault);
+    loop_closes(&scene)?;
+    no_container_restarted(&scene)?;
+    probe.undisturbed("after Core came back", Change::None)?;
     scene.passed()
+}
+
+/// Core hears of a query and answers.
+fn loop_closes(scene: &Scene) -> Result<()> {
+    let server = scene.service_address()?;
+    let mut asked = 0;
+    wait::until_true("a query comes back from Core as a changed answer", Duration::from_secs(60), || {
+        asked += 1;
+        // The way may have been open for the next name only.
+        let name = format!("{}-{}.from-edge.looptest.dnstapir.se", scene.namespace, asked / 20);
+        Ok(dig(&server, &name)? == Answer::Status("NXDOMAIN".into()))
+    })
 }
 
 #[test]
@@ -83,40 +84,19 @@ fn the_broker_is_down() -> Result<()> {
     let scene = Scene::ready("brokerdown")?;
     scene.wait_condition("CoreConnected", "True", None)?;
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
+    let port = Port::in_use(core::NAMESPACE, "broker", 8883)?;
     let down = ScaledDown::new(core::NAMESPACE, "broker")?;
     scene.wait_condition("CoreConnected", "False", None)?;
-    let killed = kill_workers_for(&scene, Duration::from_secs(5))?;
-    assert!(killed >= 4, "only {killed} kills took effect");
-    probe.assert_endpoints_stay()?;
-    probe.verdict("while the broker was down")?;
+    let kills = kill_workers_for(&scene, OUTAGE, || port.is_closed())?;
+    kills.each_at_least(&scene, 3)?;
+    probe.undisturbed("while the broker was down", Change::None)?;
+    down.still()?;
     drop(down);
     scene.wait_condition("CoreConnected", "True", None)?;
+    loop_closes(&scene)?;
+    no_container_restarted(&scene)?;
+    probe.undisturbed("after the broker came back", Change::None)?;
     scene.passed()
-}
-
-fn kill_workers_for(scene: &Scene, duration: Duration) -> Result<u32> {
-    let pods: Vec<String> = scene.pods()?.iter().map(name).collect();
-    let (start, mut killed) = (Instant::now(), 0);
-    while start.elapsed() < duration {
-        let round = Instant::now();
-        std::thread::scope(|threads| {
-            let kills: Vec<_> = pods
-                .iter()
-                .flat_map(|pod| WORKERS.map(|container| (pod, container)))
-                .map(|(pod, container)| {
-                    threads.spawn(move || {
-                        scene
-                            .kubectl(&["exec", pod, "--container", container, "--", "/usr/bin/tapir-init", "kill", "KILL"])
-                            .is_ok()
-                    })
-                })
-                .collect();
-            killed += u32::try_from(kills.into_iter().filter_map(|kill| kill.join().ok()).filter(|killed| *killed).count())
-                .unwrap_or(0);
-        });
-        std::thread::sleep(Duration::from_secs(1).saturating_sub(round.elapsed()));
-    }
-    Ok(killed)
 }
 
 #[test]
@@ -124,15 +104,15 @@ fn both_workers_are_killed_every_second_for_a_minute() -> Result<()> {
     let _guard = crate::shared();
     let scene = Scene::ready("kills")?;
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
-    let killed = kill_workers_for(&scene, Duration::from_secs(60))?;
-    assert!(killed >= 40, "only {killed} kills took effect");
-    probe.assert_endpoints_stay()?;
-    probe.verdict("while the workers were killed")?;
-    for pod in scene.pods()? {
-        for status in pod["status"]["containerStatuses"].as_array().into_iter().flatten() {
-            assert_eq!(status["restartCount"], 0, "container {} restarted", status["name"]);
-        }
-    }
+    let kills = kill_workers_for(&scene, Duration::from_secs(60), || Ok(()))?;
+    ensure!(kills.rounds >= 40, "not every second: {kills:?}");
+    ensure!(kills.took >= Duration::from_secs(60), "not for a minute: {kills:?}");
+    // With pauses that grow to five seconds, a worker can die some fourteen times in a minute.
+    kills.each_at_least(&scene, 8)?;
+    probe.undisturbed("while the workers were killed", Change::None)?;
+    no_container_restarted(&scene)?;
+    scene.wait_condition("Ready", "True", None)?;
+    probe.undisturbed("after the workers were left alone", Change::None)?;
     scene.passed()
 }
 
@@ -157,8 +137,7 @@ fn a_deleted_identity_is_back_the_same_within_seconds() -> Result<()> {
     wait::until_true("the rescue copy goes", Duration::from_secs(20), || {
         Ok(cluster().get(&scene.namespace, &["secret", "demo-identity-rescue"])?.is_none())
     })?;
-    probe.assert_endpoints_stay()?;
-    probe.verdict("while the identity was deleted")?;
+    probe.undisturbed("while the identity was deleted", Change::None)?;
     scene.passed()
 }
 
@@ -168,8 +147,7 @@ fn the_edge_is_deleted() -> Result<()> {
     let scene = Scene::ready("offboard")?;
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
     scene.kubectl(&["delete", "tapiredge", EDGE, "--timeout=60s"])?;
-    probe.assert_endpoints_stay()?;
-    probe.verdict("while the edge was deleted")?;
+    probe.undisturbed("while the edge was deleted", Change::None)?;
     let identity = cluster().get(&scene.namespace, &["secret", "demo-identity"])?.context("the identity outlives the edge")?;
     assert!(identity["metadata"]["deletionTimestamp"].is_null());
     // Created again with the same name and credentials, the edge adopts it.
@@ -177,7 +155,9 @@ fn the_edge_is_deleted() -> Result<()> {
     scene.wait_condition("Enrolled", "True", None)?;
     let adopted = cluster().get(&scene.namespace, &["secret", "demo-identity"])?.context("the identity")?;
     assert_eq!(adopted["data"], identity["data"]);
-    probe.verdict("while the edge came back")?;
+    scene.wait_condition("Ready", "True", None)?;
+    loop_closes(&scene)?;
+    probe.undisturbed("while the edge came back", Change::None)?;
     scene.passed()
 }
 
@@ -196,26 +176,30 @@ fn a_sidecar_image_that_cannot_be_pulled_does_not_keep_a_new_pods_resolver_from_
             .kubectl(&["--namespace", "tapir-system", "rollout", "status", "deployment/tapir-operator", "--timeout=90s"])
             .map(|_| ())
     };
-    set("tapir.local/not-there:0")?;
-    let outcome = (|| -> Result<()> {
+    set(MISSING)?;
+    let outcome = (|| -> Result<String> {
         wait::until_true("the new image in what is injected", Duration::from_secs(60), || {
-            Ok(scene.edge()?["status"]["injection"].to_string().contains("not-there"))
+            Ok(scene.edge()?["status"]["injection"].to_string().contains(MISSING))
         })?;
         scene.kubectl(&["scale", "deployment/unbound", "--replicas=3"])?;
-        scene.wait_condition("Injected", "False", Some("ImagePullFailed"))?;
+        let edge = scene.wait_condition("Injected", "False", Some("ImagePullFailed"))?;
         let pods = scene.pods()?;
         let waiting = pods.iter().find(|pod| !is_ready(pod)).context("the Pod whose sidecar cannot be pulled")?;
-        let address = waiting["status"]["podIP"].as_str().unwrap_or_default().to_owned();
-        let answer = tapir_scenarios::dig::dig(&address, ASKED)?;
-        ensure!(
-            matches!(answer, tapir_scenarios::dig::Answer::Records(_)),
-            "its resolver answers in the Pod all the same: {answer:?}"
-        );
-        probe.assert_endpoints_stay()?;
-        probe.verdict("while a sidecar image could not be pulled")
+        says(&edge, "Injected", &["tapir-edm", MISSING, &name(waiting)])?;
+        let answer = dig(&text(&waiting["status"]["podIP"]), ASKED)?;
+        ensure!(matches!(answer, Answer::Records(_)), "its resolver answers in the Pod all the same: {answer:?}");
+        probe.undisturbed("while a sidecar image could not be pulled", Change::None)?;
+        Ok(name(waiting))
     })();
     set(&good)?;
-    outcome?;
+    let waiting = outcome?;
+    wait::until_true("the good image in what is injected", Duration::from_secs(60), || {
+        Ok(scene.edge()?["status"]["injection"].to_string().contains(&good))
+    })?;
+    scene.kubectl(&["delete", "pod", &waiting, "--wait=false"])?;
+    all_ready_and_injected(&scene, 3)?;
+    scene.wait_condition("Injected", "True", None)?;
+    probe.undisturbed("after the image was there again", Change::Joins(1))?;
     scene.passed()
 }
 
@@ -232,14 +216,8 @@ fn pods_that_were_never_injected_are_evicted_one_by_one_beside_another_ready_one
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
     scene.credentials()?;
     scene.apply_changed_example(three)?;
-    let mut fewest = 3;
-    wait::until_true("three injected Pods", Duration::from_secs(180), || {
-        let pods = scene.pods()?;
-        fewest = fewest.min(pods.iter().filter(|pod| is_ready(pod)).count());
-        Ok(pods.len() == 3 && pods.iter().all(|pod| is_ready(pod) && is_injected(pod)))
-    })?;
-    assert!(fewest >= 2, "down to {fewest} ready Pods: not one by one");
+    all_ready_and_injected(&scene, 3)?;
     scene.wait_condition("Injected", "True", None)?;
-    probe.verdict("while the Pods were replaced")?;
+    probe.undisturbed("while the Pods were replaced", Change::EachReplaced)?;
     scene.passed()
 }

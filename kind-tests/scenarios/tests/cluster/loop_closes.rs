@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tapir_scenarios::cluster::cluster;
 use tapir_scenarios::dig::{Answer, dig};
-use tapir_scenarios::objects::{is_injected, is_ready, text};
+use tapir_scenarios::objects::{is_injected, is_ready, name, text};
+use tapir_scenarios::outage::ScaledDown;
 use tapir_scenarios::record::{bytes_of, find};
 use tapir_scenarios::scene::{Scene, example, without_edge};
+use tapir_scenarios::sidecar::pop_status;
 use tapir_scenarios::{core, wait};
 
 fn unique(label: &str) -> String {
@@ -66,13 +68,28 @@ fn an_allow_listed_looptest_name_is_never_blocked() -> Result<()> {
 
 #[test]
 fn a_denied_name_is_blocked_before_any_observation_came() -> Result<()> {
-    let _guard = crate::shared();
-    let scene = Scene::ready("deny")?;
-    let server = scene.service_address()?;
-    wait::until_true("the denied name is blocked", Duration::from_secs(20), || {
-        Ok(dig(&server, "denied.example.se")? == Answer::Status("NXDOMAIN".into()))
-    })?;
-    assert!(matches!(dig(&server, "www.example.se")?, Answer::Records(_)), "other names are answered");
+    let _guard = crate::exclusive();
+    // Without a broker no observation can come, from before the Pods exist.
+    let no_broker = ScaledDown::new(core::NAMESPACE, "broker")?;
+    let scene = Scene::new("deny")?;
+    scene.credentials()?;
+    scene.apply_example()?;
+    scene.wait_condition("Enrolled", "True", None)?;
+    scene.wait_injected()?;
+    for pod in scene.pods()? {
+        let server = text(&pod["status"]["podIP"]);
+        wait::until_true("the denied name is blocked", Duration::from_secs(20), || {
+            Ok(dig(&server, "denied.example.se")? == Answer::Status("NXDOMAIN".into()))
+        })?;
+        assert_eq!(dig(&server, "below.denied.example.se")?, Answer::Status("NXDOMAIN".into()));
+        assert!(matches!(dig(&server, "www.example.se")?, Answer::Records(_)), "other names are answered");
+        let status = pop_status(&scene.namespace, &name(&pod))?;
+        let observed = status["pop"]["sources"].as_array().into_iter().flatten().find(|source| source["name"] == "dns-tapir");
+        let observed = observed.context("the source that Core's observations go to")?;
+        assert!(status["core"]["connected"] == false && status["pop"]["lastLooptest"].is_null(), "{status}");
+        assert!(observed["entries"] == 0 && observed["rejected"] == 0 && observed["updatedAt"].is_null(), "{observed}");
+    }
+    no_broker.still()?;
     scene.passed()
 }
 
