@@ -25,10 +25,10 @@ pub fn bytes_of(entry: &Value) -> Vec<Vec<u8>> {
     found
 }
 
-/// Base64 in either alphabet, padded or not (RFC 4648); `None` for other text.
+/// Base64 in either alphabet, padded or not (RFC 4648); `None` for other text, and for what is too short to hold an address.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=');
-    if text.len() < 8 {
+    if text.len() < 6 {
         return None;
     }
     let (mut bytes, mut buffer, mut bits) = (Vec::with_capacity(text.len()), 0u32, 0u32);

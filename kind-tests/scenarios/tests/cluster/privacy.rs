@@ -1,15 +1,18 @@
 //! Nothing that leaves the Pod towards Core carries a client address.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 use tapir_scenarios::cluster::cluster;
 use tapir_scenarios::dig::{Answer, TOOLS, dig};
-use tapir_scenarios::objects::text;
+use tapir_scenarios::objects::{is_injected, is_ready, name, text};
 use tapir_scenarios::record::{bytes_of, find};
 use tapir_scenarios::scene::Scene;
 use tapir_scenarios::{core, wait};
+
+const BELOW: &str = "from-edge.looptest.dnstapir.se";
 
 #[test]
 fn what_core_recorded_contains_no_client_address_in_any_form() -> Result<()> {
@@ -21,49 +24,182 @@ fn what_core_recorded_contains_no_client_address_in_any_form() -> Result<()> {
     let client: Ipv4Addr = text(&client["status"]["podIP"]).parse()?;
     // The query must reach the resolver from the client's own address, else the test proves nothing: ask the Pod, not the Service.
     let server = text(&scene.pods()?[0]["status"]["podIP"]);
-    let forms = address_forms(client);
-    for (index, form) in forms.iter().enumerate().filter(|(_, form)| form.is_ascii() && !form.contains(&b':')) {
-        let label = String::from_utf8_lossy(form);
-        dig(&server, &format!("{label}.x{index}.from-edge.looptest.dnstapir.se"))?;
+    let forms = Forms::of_v4(client);
+    for (index, label) in forms.labels().enumerate() {
+        dig(&server, &format!("{label}.x{index}.{BELOW}"))?;
     }
-    let marker = format!("marker-{}.from-edge.looptest.dnstapir.se", scene.namespace);
+    let marker = format!("marker-{}.{BELOW}", scene.namespace);
     assert!(matches!(dig(&server, &marker)?, Answer::Records(_)));
-    let sent = || Ok(core::dump()?.iter().any(|entry| bytes_of(entry).iter().any(|bytes| find(bytes, marker.as_bytes()))));
-    wait::until_true("the marker at Core", Duration::from_secs(20), sent)?;
-    for entry in core::dump()? {
-        for bytes in bytes_of(&entry) {
-            for form in &forms {
-                assert!(!find(&bytes, form), "the client address left the Pod as {:?} in {entry}", String::from_utf8_lossy(form));
-            }
-        }
-    }
+    nothing_of(&forms, &marker)?;
     scene.passed()
 }
 
-fn address_forms(address: Ipv4Addr) -> Vec<Vec<u8>> {
-    let [a, b, c, d] = address.octets();
-    let hexadecimal = format!("{a:02x}{b:02x}{c:02x}{d:02x}");
-    let mut forms: Vec<Vec<u8>> = [
-        format!("{a}.{b}.{c}.{d}"),
-        format!("{d}.{c}.{b}.{a}"),
-        format!("{a}-{b}-{c}-{d}"),
-        format!("{d}-{c}-{b}-{a}"),
-        hexadecimal.clone(),
-        hexadecimal.to_uppercase(),
-        format!("::ffff:{a}.{b}.{c}.{d}"),
-    ]
-    .map(String::into_bytes)
-    .to_vec();
-    forms.push(address.octets().to_vec());
-    forms
+/// The cluster's Pod network has no IPv6, but a Pod has an address of it on its link: there the resolver is asked by its neighbour.
+#[test]
+fn nor_the_address_of_a_client_that_asked_over_ipv6() -> Result<()> {
+    let _guard = crate::shared();
+    let scene = Scene::new("privacy6")?;
+    scene.credentials()?;
+    let listens = |manifest: String| {
+        manifest.replace(
+            "    interface: 0.0.0.0\n",
+            "    interface: 0.0.0.0\n        interface: ::0\n        access-control: ::0/0 allow\n",
+        )
+    };
+    scene.apply_changed_example(listens)?;
+    scene.wait_ready()?;
+    scene.wait_condition("CoreConnected", "True", None)?;
+    let deployment = cluster().get(&scene.namespace, &["deployment", "unbound"])?.context("the example's Deployment")?;
+    let mut pod = deployment["spec"]["template"].clone();
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    pod["metadata"] = json!({"name": "with-client", "labels": {"dnstapir.se/edge": "demo"}});
+    let mut client = json!({"name": "client", "image": cluster().image("tools")?, "command": ["/bin/sleep", "infinity"]});
+    client["securityContext"] = pod["spec"]["containers"][0]["securityContext"].clone();
+    pod["spec"]["containers"].as_array_mut().context("containers")?.push(client);
+    scene.apply_json(&pod)?;
+    wait::until_true("the resolver with a client beside it", Duration::from_secs(60), || {
+        Ok(scene.pods()?.iter().any(|pod| name(pod) == "with-client" && is_ready(pod) && is_injected(pod)))
+    })?;
+    let run = |command: &[&str]| scene.kubectl(&[&["exec", "with-client", "--container", "client", "--"], command].concat());
+    let address =
+        link_local(&run(&["/usr/bin/tapir-probe", "show", "/proc/net/if_inet6"])?).context("no IPv6 address in the Pod")?;
+    let (server, interface) = (format!("@{}%{}", address.0, address.1), address.1);
+    let ask = |name: &str| run(&["dig", "+tries=1", "+time=2", &server, name, "A"]);
+    let forms = Forms::of_v6(address.0);
+    for (index, label) in forms.labels().enumerate() {
+        ask(&format!("{label}.y{index}.{BELOW}"))?;
+    }
+    let marker = format!("marker-{}.{BELOW}", scene.namespace);
+    let answer = ask(&marker)?;
+    ensure!(answer.contains("192.0.2.80"), "asked over {interface}: {answer}");
+    nothing_of(&forms, &marker)?;
+    scene.passed()
+}
+
+/// Address and interface out of `/proc/net/if_inet6`.
+fn link_local(table: &str) -> Option<(Ipv6Addr, String)> {
+    table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let address = Ipv6Addr::from(u128::from_str_radix(fields.next()?, 16).ok()?);
+        address.is_unicast_link_local().then_some(())?;
+        Some((address, fields.next_back()?.to_owned()))
+    })
+}
+
+/// Once the marker has arrived, what was asked before it would have, too.
+fn nothing_of(forms: &Forms, marker: &str) -> Result<()> {
+    let sent = || Ok(core::dump()?.iter().any(|entry| bytes_of(entry).iter().any(|bytes| find(bytes, marker.as_bytes()))));
+    wait::until_true("the marker at Core", Duration::from_secs(20), sent)?;
+    for entry in core::dump()? {
+        let found = forms.found_in(&entry);
+        ensure!(found.is_none(), "a client address left the Pod as {:?} in {entry}", found.unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Ways to write an address, in text and in octets.
+struct Forms {
+    /// Also asked for as labels of names. Found in upper and lower case.
+    texts: Vec<String>,
+    octets: Vec<Vec<u8>>,
+}
+
+impl Forms {
+    fn of_v4(address: Ipv4Addr) -> Self {
+        let mapped = address.to_ipv6_mapped();
+        let [a, b, c, d] = address.octets();
+        let [high, low] = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+        let mut reversed = address.octets();
+        reversed.reverse();
+        let number = u32::from(address);
+        let texts = vec![
+            format!("{a}.{b}.{c}.{d}"),
+            format!("{d}.{c}.{b}.{a}"),
+            format!("{a}-{b}-{c}-{d}"),
+            format!("{d}-{c}-{b}-{a}"),
+            format!("{a:03}{b:03}{c:03}{d:03}"),
+            format!("{number:08x}"),
+            format!("{:08x}", number.swap_bytes()),
+            format!("{number}"),
+            format!("{}", number.swap_bytes()),
+            format!("{mapped}"),
+            format!("::ffff:{high:x}:{low:x}"),
+            format!("0-0-0-0-0-ffff-{high:x}-{low:x}"),
+        ];
+        Self { texts, octets: vec![address.octets().to_vec(), reversed.to_vec(), mapped.octets().to_vec()] }
+    }
+
+    fn of_v6(address: Ipv6Addr) -> Self {
+        let groups = address.segments();
+        let join = |separator: &str, digits: usize| groups.map(|group| format!("{group:0digits$x}")).join(separator);
+        let nibbles: Vec<String> = join("", 4).chars().map(String::from).collect();
+        let texts = vec![
+            address.to_string(),
+            address.to_string().replace(':', "-"),
+            join(":", 1),
+            join(":", 4),
+            join("-", 1),
+            join("-", 4),
+            join("", 4),
+            nibbles.join("."),
+            nibbles.iter().rev().cloned().collect::<Vec<_>>().join("."),
+        ];
+        let mut reversed = address.octets();
+        reversed.reverse();
+        Self { texts, octets: vec![address.octets().to_vec(), reversed.to_vec()] }
+    }
+
+    /// As they can stand in names.
+    fn labels(&self) -> impl Iterator<Item = String> + '_ {
+        let escaped = self.octets.iter().map(|octets| presentation(octets, "\\"));
+        self.texts.iter().cloned().chain(escaped)
+    }
+
+    fn found_in(&self, entry: &Value) -> Option<String> {
+        bytes_of(entry).iter().find_map(|bytes| {
+            let lower = bytes.to_ascii_lowercase();
+            let text = self.texts.iter().find(|text| find(&lower, text.as_bytes())).cloned();
+            // The backslashes of a name's presentation are doubled in JSON.
+            let raw = |octets: &&Vec<u8>| find(bytes, octets) || find(bytes, presentation(octets, r"\\").as_bytes());
+            text.or_else(|| self.octets.iter().find(raw).map(|octets| format!("octets {octets:?}")))
+        })
+    }
+}
+
+/// Octets in a name's presentation (RFC 1035 section 5.1).
+fn presentation(octets: &[u8], backslash: &str) -> String {
+    octets.iter().map(|octet| format!("{backslash}{octet:03}")).collect()
 }
 
 #[test]
 fn the_search_finds_an_address_in_each_encoding() {
-    let address = Ipv4Addr::new(198, 18, 3, 77);
-    let entry = serde_json::json!({"body": "eyJwYXlsb2FkIjoiZXlKeElqb2lNVGs0TGpFNExqTXVOemNpZlEifQ", "binary": "xhIDTQAAAAA="});
-    let forms = address_forms(address);
-    let all = bytes_of(&entry);
-    assert!(all.iter().any(|bytes| find(bytes, &forms[0])), "text inside a JWS payload inside a body");
-    assert!(all.iter().any(|bytes| find(bytes, &address.octets())), "binary inside base64");
+    let forms = Forms::of_v4(Ipv4Addr::new(198, 18, 3, 77));
+    for entry in [
+        json!({"body": "eyJwYXlsb2FkIjoiZXlKeElqb2lNVGs0TGpFNExqTXVOemNpZlEifQ", "why": "text inside a JWS payload inside a body"}),
+        json!({"binary": "xhIDTQAAAAA="}),
+        json!({"nothing else in the base64": "xhIDTQ=="}),
+        json!({"reversed": "AABNAxLGAA=="}),
+        json!({"headers": [["x-client", "198.18.3.77"]]}),
+        json!({"user_properties": [["C612034D", ""]]}),
+        json!({"number": 3_323_069_261_u32}),
+        json!({"number as a text": "q3323069261x"}),
+        json!({"mapped": "::ffff:198.18.3.77"}),
+        json!({"mapped": "::FFFF:C612:34D"}),
+        json!({"mapped": "AAAAAAAAAAAAAP//xhIDTQ=="}),
+        json!({"name": r"a.\198\018\003\077.se"}),
+    ] {
+        assert!(forms.found_in(&entry).is_some(), "{entry}");
+    }
+    assert_eq!(forms.found_in(&json!({"at": "198.18.3.7", "number": 3_323_069_260_u32, "binary": "xhIDTAAAAAA="})), None);
+    let forms = Forms::of_v6("fe80::a00:27ff:fe4e:66a1".parse().unwrap());
+    for text in ["FE80::a00:27ff:fe4e:66a1", "fe80-0000-0000-0000-0a00-27ff-fe4e-66a1", "1.a.6.6.e.4.e.f.f.f.7.2.0.0.a.0.0.0.0.0"]
+    {
+        assert!(forms.found_in(&json!({"name": format!("x.{text}.0.0.0.0.0.0.0.0.0.8.e.f.y")})).is_some(), "{text}");
+    }
+    let table = "00000000000000000000000000000001 01 80 10 80       lo\nfe800000000000000a0027fffe4e66a1 02 40 20 80     eth0\n";
+    assert_eq!(
+        link_local(table).map(|(address, name)| (IpAddr::from(address).to_string(), name)),
+        Some(("fe80::a00:27ff:fe4e:66a1".into(), "eth0".into()))
+    );
 }
