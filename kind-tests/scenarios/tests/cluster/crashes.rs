@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tapir_scenarios::cluster::cluster;
-use tapir_scenarios::objects::{items, name};
+use tapir_scenarios::objects::{items, name, text};
 use tapir_scenarios::scene::Scene;
 use tapir_scenarios::{core, wait};
 
@@ -40,8 +40,9 @@ impl Drop for Failpoint {
     }
 }
 
-fn ends_enrolled_after_a_crash(point: &str) -> Result<()> {
+fn ends_enrolled_after_a_crash(point: &str, calls_are_right: impl Fn(&Calls) -> bool) -> Result<()> {
     let _guard = crate::exclusive();
+    let (nodes_before, recorded_before) = (core::nodes()?, core::dump()?.len());
     let failpoint = Failpoint::set(point)?;
     let scene = Scene::new(&format!("crash-{point}"))?;
     scene.credentials()?;
@@ -66,20 +67,52 @@ fn ends_enrolled_after_a_crash(point: &str) -> Result<()> {
     })?;
     let secrets = items(cluster().get(&scene.namespace, &["secrets"])?);
     assert_eq!(secrets.iter().filter(|secret| name(secret).contains("identity")).count(), 1, "one identity");
+    let calls = Calls { enrolments: core::calls(&scene.node, "enroll")?, renewals: core::calls(&scene.node, "renew")? };
+    assert!(calls_are_right(&calls), "{point}: {calls:?}");
+    let mut nodes = core::nodes()?;
+    nodes.retain(|node| !nodes_before.contains(node));
+    assert_eq!(nodes, [scene.node.as_str()], "one node, the one that the credentials were for");
+    let enrolments = core::dump()?.into_iter().skip(recorded_before).map(|entry| text(&entry["target"]));
+    let others: Vec<String> = enrolments.filter(|target| target.ends_with("/enroll") && !target.contains(&scene.node)).collect();
+    assert!(others.is_empty(), "somebody enrolled as another node: {others:?}");
     scene.passed()
+}
+
+/// What nodeman answered to the calls about the node, in order.
+#[derive(Debug)]
+struct Calls {
+    enrolments: Vec<Option<u64>>,
+    renewals: Vec<Option<u64>>,
+}
+
+impl Calls {
+    /// The one call was enough.
+    fn one(&self) -> bool {
+        self.enrolments == [Some(200)] && self.renewals.is_empty()
+    }
+
+    /// The first answer was lost, so it was asked again with the same key: nodeman says that the node is enrolled already, and the key that
+    /// was kept gets its certificate by renewal.
+    fn asked_again(&self) -> bool {
+        let (first, again) = self.enrolments.split_first().unwrap_or((&None, &[]));
+        *first == Some(200)
+            && !again.is_empty()
+            && again.iter().all(|status| *status == Some(400))
+            && self.renewals.first() == Some(&Some(200))
+    }
 }
 
 #[test]
 fn before_the_call_to_nodeman() -> Result<()> {
-    ends_enrolled_after_a_crash("before-enrol")
+    ends_enrolled_after_a_crash("before-enrol", Calls::one)
 }
 
 #[test]
 fn after_nodeman_answered() -> Result<()> {
-    ends_enrolled_after_a_crash("after-enrol")
+    ends_enrolled_after_a_crash("after-enrol", Calls::asked_again)
 }
 
 #[test]
 fn after_the_identity_was_written() -> Result<()> {
-    ends_enrolled_after_a_crash("after-identity")
+    ends_enrolled_after_a_crash("after-identity", Calls::one)
 }
