@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tapir_scenarios::cluster::cluster;
 use tapir_scenarios::core;
-use tapir_scenarios::objects::{condition, items, message, text};
-use tapir_scenarios::scene::{EDGE, Scene, secret};
+use tapir_scenarios::objects::{condition, is_ready, items, says, text};
+use tapir_scenarios::scene::{EDGE, Scene, example, secret};
 use tapir_scenarios::wait;
 
-/// From the mended cause to the good condition.
-const HEALS_WITHIN: Duration = Duration::from_secs(15);
+/// From the mended cause to the good condition, where a watch tells the operator.
+const BY_WATCH: Duration = Duration::from_secs(10);
+/// The same where only asking nodeman again can tell.
+const BY_ASKING: Duration = Duration::from_secs(20);
 
 fn restarts_of_operator() -> Result<u64> {
     let pods = items(cluster().get("tapir-system", &["pods", "--selector", "app.kubernetes.io/name=tapir-operator"])?);
@@ -25,32 +27,34 @@ fn credentials_missing_then_not_json_then_good() -> Result<()> {
     let scene = Scene::new("badcreds")?;
     scene.apply_example()?;
     let edge = scene.wait_condition("Enrolled", "False", Some("CredentialsMissing"))?;
-    tells(&edge, "Enrolled", &["demo-enrollment"]);
+    says(&edge, "Enrolled", &["demo-enrollment"])?;
     scene.apply_json(&secret("demo-enrollment", "this is no JSON"))?;
     let edge = scene.wait_condition("Enrolled", "False", Some("CredentialsInvalid"))?;
-    tells(&edge, "Enrolled", &["not JSON", "store the file"]);
-    scene.credentials()?;
-    heals(&scene, "Enrolled")?;
+    says(&edge, "Enrolled", &["not JSON", "store the file"])?;
+    heals(&scene, "Enrolled", BY_WATCH, || scene.credentials())?;
     assert_eq!(restarts_of_operator()?, restarts, "the operator restarted");
     scene.passed()
-}
-
-/// The condition names the remedy, in words that a person finds in the manifest.
-fn tells(edge: &Value, kind: &str, words: &[&str]) {
-    let said = message(edge, kind);
-    assert!(words.iter().all(|word| said.contains(word)), "{kind} should speak of {words:?}: {said:?}");
 }
 
 fn patch_edge(scene: &Scene, patch: &str) -> Result<()> {
     scene.kubectl(&["patch", "tapiredge", EDGE, "--type=merge", "--patch", patch]).map(|_| ())
 }
 
-/// By watch, not by waiting.
-fn heals(scene: &Scene, kind: &str) -> Result<()> {
+/// Fails when the good condition is there already, or comes too late.
+fn heals(scene: &Scene, kind: &str, within: Duration, mend: impl FnOnce() -> Result<()>) -> Result<()> {
+    let ill = condition(&scene.edge()?, kind);
+    ensure!(ill.as_ref().is_some_and(|(status, _)| status == "False"), "{kind} is {ill:?} before the cause is mended");
+    mend()?;
     let mended = Instant::now();
     scene.wait_condition(kind, "True", None)?;
-    assert!(mended.elapsed() < HEALS_WITHIN, "healing {kind} took {:?}", mended.elapsed());
+    ensure!(mended.elapsed() < within, "healing {kind} took {:?}", mended.elapsed());
     Ok(())
+}
+
+/// The example without the objects of one kind.
+fn without(manifest: &str, kind: &str) -> String {
+    let kind = format!("\nkind: {kind}\n");
+    manifest.split("\n---\n").filter(|document| !document.contains(&kind)).collect::<Vec<_>>().join("\n---\n")
 }
 
 #[test]
@@ -68,34 +72,62 @@ fn credentials_that_were_used_up_elsewhere_are_refused_until_there_are_new_ones(
     second.apply_json(&secret("demo-enrollment", &credentials))?;
     second.apply_example()?;
     let edge = second.wait_condition("Enrolled", "False", Some("CredentialsUsed"))?;
-    tells(&edge, "Enrolled", &["new"]);
-    second.credentials()?;
-    heals(&second, "Enrolled")?;
+    says(&edge, "Enrolled", &["new"])?;
+    heals(&second, "Enrolled", BY_WATCH, || second.credentials())?;
     first.passed()?;
     second.passed()
 }
 
 #[test]
-fn a_missing_policy_is_named_and_heals() -> Result<()> {
+fn a_missing_policy_is_named_and_heals_when_it_is_created() -> Result<()> {
     let _guard = crate::shared();
-    let scene = Scene::ready("nopolicy")?;
-    patch_edge(&scene, r#"{"spec":{"pop":{"policyRef":{"name":"not-there"}}}}"#)?;
+    let scene = Scene::new("nopolicy")?;
+    scene.credentials()?;
+    scene.apply_changed_example(|manifest| without(&manifest, "TapirPolicy"))?;
     let edge = scene.wait_condition("PolicyAccepted", "False", Some("PolicyMissing"))?;
-    tells(&edge, "PolicyAccepted", &["not-there", "policyRef"]);
-    patch_edge(&scene, r#"{"spec":{"pop":{"policyRef":{"name":"default"}}}}"#)?;
-    heals(&scene, "PolicyAccepted")?;
+    says(&edge, "PolicyAccepted", &["default", "policyRef"])?;
+    scene.wait_condition("Enrolled", "True", None)?;
+    heals(&scene, "PolicyAccepted", BY_WATCH, || scene.apply_example())?;
+    scene.wait_ready()?;
     scene.passed()
 }
 
 #[test]
-fn a_resolver_container_that_is_not_in_the_pod_is_named_and_heals() -> Result<()> {
+fn a_missing_authority_of_core_is_named_and_heals_when_it_is_created() -> Result<()> {
     let _guard = crate::shared();
-    let scene = Scene::ready("nocontainer")?;
-    patch_edge(&scene, r#"{"spec":{"resolver":{"container":"bind"}}}"#)?;
+    let scene = Scene::new("noca")?;
+    let authority = cluster().get(&scene.namespace, &["configmap", "core-ca"])?.unwrap_or_default();
+    scene.kubectl(&["delete", "configmap", "core-ca"])?;
+    scene.credentials()?;
+    scene.apply_example()?;
+    let edge = scene.wait_condition("Enrolled", "False", Some("CaBundleInvalid"))?;
+    says(&edge, "Enrolled", &["core-ca"])?;
+    let created = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "core-ca"}, "data": authority["data"]});
+    heals(&scene, "Enrolled", BY_WATCH, || scene.apply_json(&created))?;
+    scene.passed()
+}
+
+#[test]
+fn a_resolver_container_that_is_not_in_the_pod_is_named_and_heals_when_the_right_pods_are_created() -> Result<()> {
+    let _guard = crate::shared();
+    let scene = Scene::new("nocontainer")?;
+    scene.credentials()?;
+    let otherwise =
+        |manifest: String| manifest.replace("        name: unbound\n        ports:", "        name: bind\n        ports:");
+    ensure!(otherwise(example()?) != example()?, "the example's container is not where it was");
+    scene.apply_changed_example(otherwise)?;
+    wait::until_true("the Pods of the wrong template", Duration::from_secs(60), || {
+        Ok(scene.pods()?.iter().filter(|pod| is_ready(pod)).count() == 2)
+    })?;
     let edge = scene.wait_condition("Injected", "False", Some("ResolverContainerMissing"))?;
-    tells(&edge, "Injected", &["bind", "spec.resolver.container"]);
-    patch_edge(&scene, r#"{"spec":{"resolver":{"container":"unbound"}}}"#)?;
-    heals(&scene, "Injected")?;
+    says(&edge, "Injected", &["unbound", "spec.resolver.container"])?;
+    scene.apply_example()?;
+    // From the moment on at which the last wrong Pod is on its way out.
+    scene.kubectl(&["rollout", "status", "deployment/unbound", "--timeout=120s"])?;
+    let mended = Instant::now();
+    scene.wait_condition("Injected", "True", None)?;
+    ensure!(mended.elapsed() < BY_WATCH, "healing took {:?}", mended.elapsed());
+    scene.wait_ready()?;
     scene.passed()
 }
 
@@ -116,15 +148,17 @@ fn two_edges_with_the_same_credentials_make_one_node_until_the_second_has_its_ow
         })
     };
     let edge = enrolled("False", "CredentialsShared")?;
-    tells(&edge, "Enrolled", &[EDGE]);
+    says(&edge, "Enrolled", &[EDGE])?;
     scene.wait_condition("Enrolled", "True", None)?;
-    let own = core::create_node(&format!("twin-{}", scene.node))?;
-    scene.apply_json(&secret("twin-enrollment", &own))?;
     twin["spec"]["enrollment"]["credentialsSecretRef"]["name"] = json!("twin-enrollment");
     scene.apply_json(&twin)?;
+    let edge = enrolled("False", "CredentialsMissing")?;
+    says(&edge, "Enrolled", &["twin-enrollment"])?;
+    let own = core::create_node(&format!("twin-{}", scene.node))?;
+    scene.apply_json(&secret("twin-enrollment", &own))?;
     let mended = Instant::now();
     enrolled("True", "")?;
-    assert!(mended.elapsed() < HEALS_WITHIN, "healing took {:?}", mended.elapsed());
+    ensure!(mended.elapsed() < BY_WATCH, "healing took {:?}", mended.elapsed());
     scene.passed()
 }
 
@@ -137,7 +171,7 @@ fn nodeman_unreachable_talking_nonsense_or_refusing_is_told_apart_without_a_busy
     let fault = core::Fault::begin("offline")?;
     scene.apply_example()?;
     let edge = scene.wait_condition("Enrolled", "False", Some("NodemanUnreachable"))?;
-    tells(&edge, "Enrolled", &["nodeman"]);
+    says(&edge, "Enrolled", &["nodeman"])?;
     fault.change("nonsense")?;
     scene.wait_condition("Enrolled", "False", Some("NodemanNonsense"))?;
     fault.change("refuse")?;
@@ -147,11 +181,11 @@ fn nodeman_unreachable_talking_nonsense_or_refusing_is_told_apart_without_a_busy
     let before = calls()?;
     std::thread::sleep(Duration::from_secs(5));
     assert!(calls()? - before < 10, "{} calls to nodeman in five seconds", calls()? - before);
-    drop(fault);
-    // Nothing tells that nodeman is well again: the next try does, after a pause of half a minute at most.
-    let mended = Instant::now();
-    scene.wait_condition("Enrolled", "True", None)?;
-    assert!(mended.elapsed() < Duration::from_secs(45), "healing took {:?}", mended.elapsed());
+    // Nothing tells that nodeman is well again: the next try does.
+    heals(&scene, "Enrolled", BY_ASKING, || {
+        drop(fault);
+        Ok(())
+    })?;
     assert_eq!(restarts_of_operator()?, restarts, "the operator restarted");
     scene.passed()
 }
