@@ -26,6 +26,8 @@ mod loop_closes;
 mod namespace_deletion;
 #[path = "cluster/privacy.rs"]
 mod privacy;
+#[path = "cluster/quota.rs"]
+mod quota;
 
 static COMMON_PARTS: RwLock<()> = RwLock::new(());
 
