@@ -32,10 +32,10 @@ pub struct Verdict {
     pub retry: Retry,
 }
 
-/// Core may be back any moment.
-const SOON: Retry = Retry::Ask(Duration::from_secs(30));
-/// Somebody at Core has to act.
-const SELDOM: Retry = Retry::Ask(Duration::from_mins(5));
+/// Core may be back any moment, and no watch would tell.
+const SOON: Retry = Retry::Ask(Duration::from_secs(10));
+/// Somebody at Core has to act, and no watch would tell that either.
+const SELDOM: Retry = Retry::Ask(Duration::from_secs(30));
 /// Nobody was asked: what is in the way may be gone any moment.
 const LOOK: Retry = Retry::Look(Duration::from_secs(30));
 
