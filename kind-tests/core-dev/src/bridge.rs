@@ -4,31 +4,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v5::{ConnectReturnCode, Packet};
-use rumqttc::{AsyncClient, Event, EventLoop, IncomingPacketSizeLimit, MqttOptions, PublishOptions, TlsConfiguration, Transport};
+use rumqttc::{AsyncClient, IncomingPacketSizeLimit, MqttOptions, PublishOptions, TlsConfiguration, Transport};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+mod connection;
+
 use crate::analysis::Analysis;
 use crate::clock::Clock;
 use crate::events::UpBridge;
 use crate::faults::{Fault, Faults};
 use crate::nodeman::Nodeman;
-use crate::observations::{Observed, SigningKey, message};
+use crate::observations::{self, Observed, SigningKey};
+use crate::published::Published;
 use crate::record::Record;
 use crate::schema::Schemas;
+use connection::{Received, poll, subscribe};
 
-/// Everything below is received and recorded; only the first is read.
+/// All that the connection receives is recorded; only this is read.
 const EVENTS: &str = "events/up/+/new_qname";
-const RECORDED: [&str; 2] = ["events/up/#", "status/up/#"];
 const MAXIMUM_PACKET: u32 = 1024 * 1024;
 const QUEUE: usize = 1000;
 const KEEP_ALIVE_SECONDS: u16 = 20;
-const RECONNECT_FIRST: Duration = Duration::from_millis(250);
-const RECONNECT_LAST: Duration = Duration::from_secs(5);
 
 /// Where the broker is and how to be recognised by it.
 #[derive(Clone, Debug)]
@@ -159,7 +159,7 @@ impl Bridge {
                 () = shutdown.cancelled() => break,
                 () = faults.wait_until(|fault| fault == Fault::Offline) => break,
                 packet = packets.recv() => match packet {
-                    Some(Received::Message { topic, payload }) => self.message(&client, &topic, &payload),
+                    Some(Received::Message(message)) => self.message(&client, &message),
                     Some(Received::Connected) => subscribe(&client),
                     Some(Received::Subscribed) => { self.subscribed.send_replace(true); tracing::info!("Bridge subscribed"); }
                     Some(Received::Disconnected) => { self.subscribed.send_replace(false); }
@@ -185,26 +185,27 @@ impl Bridge {
         options
     }
 
-    fn message(&mut self, client: &AsyncClient, topic: &str, payload: &[u8]) {
+    fn message(&mut self, client: &AsyncClient, message: &Published) {
         let now = self.clock.now();
+        let topic = message.topic.as_str();
         if !is_event_topic(topic) {
-            self.record.mqtt(now, topic, payload, "unread", None);
+            self.record.mqtt(now, message, "unread", None);
             return;
         }
         let nodeman = self.nodeman.clone();
-        let checked = self.up.check(payload, |name| nodeman.nodes().get(name).and_then(|node| node.public_key.clone()));
+        let checked = self.up.check(&message.payload, |name| nodeman.nodes().get(name).and_then(|node| node.public_key.clone()));
         match checked {
             Err(reason) => {
                 tracing::info!(topic, %reason, "Event dropped");
-                self.record.mqtt(now, topic, payload, reason.code(), Some(&reason.to_string()));
+                self.record.mqtt(now, message, reason.code(), Some(&reason.to_string()));
             }
             Ok(event) => match self.analysis.event(&event, now) {
                 Err(reason) => {
                     tracing::info!(topic, %reason, "Event discarded by the analysts");
-                    self.record.mqtt(now, topic, payload, "discarded", Some(&reason.to_string()));
+                    self.record.mqtt(now, message, "discarded", Some(&reason.to_string()));
                 }
                 Ok(observed) => {
-                    self.record.mqtt(now, topic, payload, "accepted", None);
+                    self.record.mqtt(now, message, "accepted", None);
                     self.publish_observed(client, observed);
                 }
             },
@@ -213,7 +214,7 @@ impl Bridge {
 
     fn publish_observed(&self, client: &AsyncClient, observed: Option<Observed>) {
         if let Some(observed) = observed {
-            self.publish(client, &message(&observed, self.clock.now()));
+            self.publish(client, &observations::message(&observed, self.clock.now()));
         }
     }
 
@@ -239,58 +240,6 @@ impl Bridge {
                 }
             }
             Err(error) => tracing::error!(%error, "Observation not signed"),
-        }
-    }
-}
-
-enum Received {
-    Connected,
-    Subscribed,
-    Disconnected,
-    Message { topic: String, payload: Vec<u8> },
-}
-
-fn subscribe(client: &AsyncClient) {
-    for filter in RECORDED {
-        if client.try_subscribe(filter, QoS::AtMostOnce).is_err() {
-            tracing::warn!(filter, "Subscription not queued");
-        }
-    }
-}
-
-async fn poll(mut event_loop: EventLoop, packets: mpsc::Sender<Received>) {
-    let mut pause = RECONNECT_FIRST;
-    let mut awaited = RECORDED.len();
-    loop {
-        let received = match event_loop.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(answer))) if answer.code == ConnectReturnCode::Success => {
-                pause = RECONNECT_FIRST;
-                awaited = RECORDED.len();
-                Some(Received::Connected)
-            }
-            Ok(Event::Incoming(Packet::SubAck(_))) => {
-                awaited = awaited.saturating_sub(1);
-                (awaited == 0).then_some(Received::Subscribed)
-            }
-            Ok(Event::Incoming(Packet::Publish(message))) => Some(Received::Message {
-                topic: String::from_utf8_lossy(&message.topic).into_owned(),
-                payload: message.payload.to_vec(),
-            }),
-            Ok(_) => None,
-            Err(error) => {
-                tracing::warn!(%error, "Broker connection lost");
-                if packets.send(Received::Disconnected).await.is_err() {
-                    return;
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RECONNECT_LAST);
-                None
-            }
-        };
-        if let Some(received) = received
-            && packets.send(received).await.is_err()
-        {
-            return;
         }
     }
 }

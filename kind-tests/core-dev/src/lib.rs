@@ -4,8 +4,7 @@
 //! The verifying side shares no code with the signing side of `tapir-wire`, on purpose: JOSE, HTTP signatures and certificate
 //! requests are read and checked here, on aws-lc-rs and an X.509 parser alone.
 //!
-//! Limitations: no Ed448 (data keys of that kind are answered like a wrong signature, certificate requests like a CSR that the CA
-//! cannot certify), no step-ca, no OpenAPI pages, no NATS between bridge and analysts, no S3.
+//! Where it is stricter than the real services on purpose, and what it lacks, stands in its README.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod administration;
@@ -32,6 +31,7 @@ pub mod nodes;
 pub mod observations;
 pub mod payload;
 pub mod pki;
+pub mod published;
 pub mod record;
 pub mod schema;
 pub mod serve;

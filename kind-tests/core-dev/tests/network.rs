@@ -182,6 +182,19 @@ async fn aggrec_wants_a_certificate_of_the_node_ca() {
 }
 
 #[tokio::test]
+async fn aggrec_refuses_a_node_certificate_past_its_end() {
+    let running = Running::start(&[]).await;
+    let hours_ago = |hours| Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+    let get = |made| {
+        let (chain, key) = running.certificate(NAME, made);
+        running.client(Some((&chain, &key))).get(running.aggrec("/api/v1/healthcheck")).send()
+    };
+    assert_eq!(get(Timestamp::now()).await.unwrap().status(), 200);
+    let error = get(hours_ago(2)).await.unwrap_err();
+    assert!(format!("{error:?}").contains("CertificateExpired"), "{error:?}");
+}
+
+#[tokio::test]
 async fn health_and_statistics_are_refused_outside_the_allowed_networks() {
     let running = Running::start(&["--allowed-networks", "192.0.2.0/24"]).await;
     let edge = running.enrol(NAME).await;
@@ -207,15 +220,13 @@ async fn chunked_aggregates_are_refused() {
 #[tokio::test]
 async fn older_tls_is_refused() {
     let running = Running::start(&[]).await;
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config =
-        rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS12]).unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(rustls_pki_types::pem::PemObject::from_pem_slice(running.pki.web_ca_certificate.as_bytes()).unwrap()).unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    let client = reqwest::Client::builder().tls_backend_preconfigured(config).no_proxy().build().unwrap();
-    for address in [running.nodeman("/"), running.aggrec("/")] {
-        assert!(client.get(address).send().await.is_err());
+    let edge = running.enrol(NAME).await;
+    let key = edge.tls_key.pem();
+    for (address, identity) in [(running.nodeman("/"), None), (running.aggrec("/"), Some((edge.chain(), key.as_str())))] {
+        let config = running.older_tls(&running.pki.web_ca_certificate, identity);
+        let client = reqwest::Client::builder().tls_backend_preconfigured(config).no_proxy().build().unwrap();
+        let error = client.get(address).send().await.unwrap_err();
+        assert!(format!("{error:?}").contains("ProtocolVersion"), "{error:?}");
     }
 }
 
@@ -223,10 +234,12 @@ async fn older_tls_is_refused() {
 async fn every_byte_of_a_request_is_in_the_record() {
     let running = Running::start(&[]).await;
     let body: Vec<u8> = (0..=255).collect();
+    let octets: Vec<u8> = (128..=255).collect();
     running
         .client(None)
         .post(running.nodeman("/api/v1/node/x/enroll?a=%20b"))
         .header("x-odd", "v1")
+        .header("x-octets", reqwest::header::HeaderValue::from_bytes(&octets).unwrap())
         .body(body.clone())
         .send()
         .await
@@ -237,6 +250,8 @@ async fn every_byte_of_a_request_is_in_the_record() {
         (&json!("http"), &json!("nodeman"), &json!("/api/v1/node/x/enroll?a=%20b"), &json!(404))
     );
     assert!(entry["headers"].as_array().unwrap().contains(&json!(["x-odd", "v1"])));
+    let recorded: String = octets.into_iter().map(char::from).collect();
+    assert!(entry["headers"].as_array().unwrap().contains(&json!(["x-octets", recorded])), "{entry}");
     assert_eq!(from_base64(entry["body"].as_str().unwrap()).unwrap(), body);
     assert_eq!(entry["text"], Value::Null, "no text where there is none");
     assert_eq!(base64(&body), entry["body"].as_str().unwrap());

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use jiff::Timestamp;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
+use tapir_core_dev::authority::{Authority, Lifetimes};
 use tapir_core_dev::clock::Clock;
 use tapir_core_dev::pki::Pki;
 use tapir_core_dev::serve::{Arguments, Core, start};
@@ -148,6 +150,35 @@ impl Running {
         let ca = answer.certificate.x509_ca_certificate.clone().unwrap();
         check_issued(&answer.certificate.x509_certificate, &ca, &tls_key, &name, Timestamp::now()).unwrap();
         EnrolledEdge { name, data_key, tls_key, answer }
+    }
+
+    /// A certificate chain of the node CA for `name`, made at `made` and valid for an hour, and its key.
+    pub fn certificate(&self, name: &str, made: Timestamp) -> (String, String) {
+        let pki = &self.pki;
+        let lifetimes = Lifetimes::new(3600, None, None);
+        let authority =
+            Authority::new(&pki.node_issuer_certificate, &pki.node_issuer_key, &pki.node_root_certificate, lifetimes, 0).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let spki = rcgen::PublicKeyData::subject_public_key_info(&key);
+        let issued = authority.issue(&spki, name, None, made).unwrap();
+        (format!("{}{}", issued.leaf, authority.issuer_certificate), key.serialize_pem())
+    }
+
+    /// A client that speaks TLS 1.2 only, with that certificate or none.
+    pub fn older_tls(&self, ca: &str, identity: Option<(&str, &str)>) -> rustls::ClientConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder =
+            rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS12]).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+        let builder = builder.with_root_certificates(roots);
+        match identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().unwrap();
+                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
+            }
+        }
     }
 
     /// One request by hand on a TLS connection; gives all that came until the server closed it.
