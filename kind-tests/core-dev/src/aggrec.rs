@@ -4,9 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::clock::{Clock, seconds};
+mod aggregate;
+
+use crate::clock::Clock;
 use crate::httpsig::{self, SignatureError, Verified};
 use crate::interval::{self, Interval};
 use crate::jwk::PublicJwk;
@@ -14,6 +16,8 @@ use crate::keys::PublicKey;
 use crate::message::{Answer, Request, method_not_allowed, missing_header};
 use crate::nodeman::Nodeman;
 use crate::nodes::object_id;
+use crate::record::Record;
+use aggregate::Aggregate;
 
 const TYPES: [&str; 3] = ["histogram", "vector", "test"];
 const CONTENT_TYPES: [&str; 2] = ["application/vnd.apache.parquet", "application/binary"];
@@ -26,6 +30,8 @@ const KEY_CACHE: usize = 1000;
 /// Aggregates remembered for duplicates and reading back; the oldest go first and are said to.
 const KEPT_AGGREGATES: usize = 10_000;
 const KEPT_BYTES: usize = 64 * 1024 * 1024;
+/// Where the rest of Core hears of new aggregates.
+const SUBJECT: &str = "aggregates";
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -34,6 +40,7 @@ pub struct Aggrec {
     clock: Clock,
     base_url: String,
     state: Arc<Mutex<State>>,
+    record: Option<Arc<Record>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,24 +50,17 @@ struct State {
     keys: HashMap<String, (PublicKey, Timestamp)>,
 }
 
-#[derive(Clone, Debug)]
-struct Aggregate {
-    id: String,
-    kind: String,
-    created: Timestamp,
-    creator: String,
-    digest: String,
-    content_type: String,
-    headers: Map<String, Value>,
-    interval: Option<Interval>,
-    body: Arc<Vec<u8>>,
-}
-
 impl Aggrec {
     /// A service that takes the keys of `nodeman`'s nodes; `base_url` stands in the locations of metadata.
     #[must_use]
     pub fn new(nodeman: Nodeman, base_url: &str, clock: Clock) -> Self {
-        Self { nodeman, clock, base_url: base_url.trim_end_matches('/').to_owned(), state: Arc::default() }
+        Self { nodeman, clock, base_url: base_url.trim_end_matches('/').to_owned(), state: Arc::default(), record: None }
+    }
+
+    /// The same, announcing new aggregates in `record`; there is no NATS here on which anybody would listen.
+    #[must_use]
+    pub fn announcing(self, record: Arc<Record>) -> Self {
+        Self { record: Some(record), ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -72,24 +72,34 @@ impl Aggrec {
     pub fn answer(&self, request: &Request) -> Answer {
         let Some(rest) = request.path().strip_prefix("/api/v1/") else { return Answer::detail(404, "Not Found") };
         let parts: Vec<&str> = rest.split('/').collect();
-        match (&parts[..], request.method.as_str()) {
-            (["aggregate", kind], "POST") => self.receive(kind, request).unwrap_or_else(|refusal| refusal),
-            (["aggregate", _], _) => method_not_allowed("POST"),
-            (["aggregates", id], "GET") => self
-                .find(id)
-                .map_or_else(|| Answer::detail(404, "Not Found"), |aggregate| Answer::json(200, &self.metadata(&aggregate))),
-            (["aggregates", id, "payload"], "GET") => self.find(id).map_or_else(
+        let allowed = if parts.first() == Some(&"aggregate") { "POST" } else { "GET" };
+        match &parts[..] {
+            ["aggregate", _]
+            | ["aggregates", _]
+            | ["aggregates", _, "payload"]
+            | ["healthcheck"]
+            | ["stats", "creators" | "aggregates"]
+                if request.method != allowed =>
+            {
+                method_not_allowed(allowed)
+            }
+            ["aggregate", kind] => self.receive(kind, request).unwrap_or_else(|refusal| refusal),
+            ["aggregates", id] => self.find(id).map_or_else(
+                || Answer::detail(404, "Not Found"),
+                |aggregate| Answer::json(200, &aggregate.metadata(&self.base_url)),
+            ),
+            ["aggregates", id, "payload"] => self.find(id).map_or_else(
                 || Answer::detail(404, "Not Found"),
                 |aggregate| {
                     Answer::content(200, &aggregate.content_type, aggregate.body.to_vec())
                         .with("link", format!("</api/v1/aggregates/{id}>; rel=\"about\""))
                 },
             ),
-            (["healthcheck"], "GET") => self.nodeman.settings.refuse_stranger(request).unwrap_or_else(|| {
+            ["healthcheck"] => self.nodeman.settings.refuse_stranger(request).unwrap_or_else(|| {
                 Answer::json(200, &json!({"status": "OK", "aggregates_count": self.state().aggregates.len()}))
             }),
-            // Nobody's business here but a stranger's refusal.
-            (["stats", "creators" | "aggregates"], "GET") => {
+            // What an allowed client sees there is not published and no edge asks for it: only the refusal of strangers is played.
+            ["stats", "creators" | "aggregates"] => {
                 self.nodeman.settings.refuse_stranger(request).unwrap_or_else(|| Answer::detail(404, "Not Found"))
             }
             _ => Answer::detail(404, "Not Found"),
@@ -124,11 +134,14 @@ impl Aggrec {
             created: now,
             creator: verified.key_id.clone(),
             content_type: request.header("content-type").unwrap_or_default(),
-            headers: kept_headers(request, &verified.covered),
+            headers: aggregate::kept_headers(request, &verified.covered),
             interval,
             body: Arc::new(request.body.clone()),
             digest,
         };
+        if let Some(record) = &self.record {
+            record.announcement(now, SUBJECT, &aggregate.announcement(&self.base_url, now));
+        }
         let id = aggregate.id.clone();
         state.bytes += aggregate.body.len();
         state.aggregates.push_back(aggregate);
@@ -169,29 +182,6 @@ impl Aggrec {
     fn find(&self, id: &str) -> Option<Aggregate> {
         self.state().aggregates.iter().find(|aggregate| aggregate.id == id).cloned()
     }
-
-    fn metadata(&self, aggregate: &Aggregate) -> Value {
-        let id = &aggregate.id;
-        let object_key = format!(
-            "type={}/{}/creator={}/id={id}",
-            aggregate.kind,
-            aggregate.created.strftime("year=%Y/month=%m/day=%d/hour=%H/minute=%M/second=%S"),
-            aggregate.creator
-        );
-        let duration = aggregate.interval.map_or(Value::Null, |interval| {
-            if interval.duration.subsec_nanos() == 0 {
-                interval.duration.as_secs().into()
-            } else {
-                interval.duration.as_secs_f64().into()
-            }
-        });
-        json!({
-            "aggregate_id": id, "aggregate_type": aggregate.kind, "created": seconds(aggregate.created), "creator": aggregate.creator, "headers": aggregate.headers,
-            "content_type": aggregate.content_type, "content_length": aggregate.body.len(),
-            "content_location": format!("{}/api/v1/aggregates/{id}/payload", self.base_url), "s3_bucket": "aggregates", "s3_object_key": object_key,
-            "aggregate_interval_start": aggregate.interval.map(|interval| seconds(interval.start)), "aggregate_interval_duration": duration,
-        })
-    }
 }
 
 /// What the framework checks before the service sees the request.
@@ -230,12 +220,4 @@ fn refusal(error: SignatureError) -> Answer {
         SignatureError::DigestDiffers => Answer::detail(401, "Content-Digest verification failed"),
         SignatureError::DigestUnusable => Answer::detail(401, "Unable to verify Content-Digest"),
     }
-}
-
-/// The headers that the metadata keep: some always, and whatever the signature covers.
-fn kept_headers(request: &Request, covered: &[String]) -> Map<String, Value> {
-    let always =
-        ["user-agent", "content-length", "content-type", "content-digest", "content-encoding", "signature", "signature-input"];
-    let names = always.into_iter().chain(covered.iter().map(String::as_str));
-    names.filter_map(|name| Some((name.to_owned(), request.header(name)?.into()))).collect()
 }

@@ -45,6 +45,52 @@ pub struct Verified {
     pub covered: Vec<String>,
 }
 
+/// What a request's two signature headers say, read but not verified.
+struct Claim {
+    components: Vec<(Item, Parameters)>,
+    parameters: Parameters,
+    covered: Vec<String>,
+    signature: Vec<u8>,
+}
+
+impl Claim {
+    fn of(request: &Request) -> Result<Self, SignatureError> {
+        let inputs = header_dictionary(request, "signature-input")?;
+        let signatures = header_dictionary(request, "signature")?;
+        // The library behind aggrec takes exactly one.
+        let [(label, Member::List(components, parameters))] = &inputs[..] else {
+            return Err(if inputs.len() > 1 { SignatureError::Invalid } else { SignatureError::Malformed });
+        };
+        let signature = match &signatures[..] {
+            [(name, Member::Item(Item::Bytes(bytes), _))] if name == label => bytes.clone(),
+            [(name, _)] if name == label => return Err(SignatureError::Malformed),
+            _ => return Err(SignatureError::Invalid),
+        };
+        let covered = covered_headers(components)?;
+        Ok(Self { components: components.clone(), parameters: parameters.clone(), covered, signature })
+    }
+
+    /// RFC 9421 section 2.5: one line for each component, the parameters last and without a line feed.
+    fn base(&self, request: &Request) -> Result<String, SignatureError> {
+        let mut base = String::new();
+        for name in &self.covered {
+            let value = request.header(name).ok_or(SignatureError::Malformed)?;
+            writeln!(base, "\"{name}\": {value}").map_err(|_| SignatureError::Malformed)?;
+        }
+        base.push_str("\"@signature-params\": ");
+        base.push_str(&write_list(&self.components, &self.parameters));
+        Ok(base)
+    }
+}
+
+/// What the signature of a request is over.
+///
+/// # Errors
+/// When the request's signature headers cannot be read, or a covered header is missing.
+pub fn signature_base(request: &Request) -> Result<String, SignatureError> {
+    Claim::of(request)?.base(request)
+}
+
 /// Verifies signature and digest of a request; `find_key` knows the public keys of the nodes.
 ///
 /// # Errors
@@ -54,37 +100,19 @@ pub fn verify(
     now: Timestamp,
     find_key: impl Fn(&str) -> Option<PublicKey>,
 ) -> Result<Verified, SignatureError> {
-    let inputs = header_dictionary(request, "signature-input")?;
-    let signatures = header_dictionary(request, "signature")?;
-    // The library behind aggrec takes exactly one.
-    let [(label, Member::List(components, parameters))] = &inputs[..] else {
-        return Err(if inputs.len() > 1 { SignatureError::Invalid } else { SignatureError::Malformed });
-    };
-    let signature = match &signatures[..] {
-        [(name, Member::Item(Item::Bytes(bytes), _))] if name == label => bytes,
-        [(name, _)] if name == label => return Err(SignatureError::Malformed),
-        _ => return Err(SignatureError::Invalid),
-    };
-    let covered = covered_headers(components)?;
-    check_dates(parameters, now)?;
-    let scheme = scheme(parameters)?;
-    let key_id = key_id(parameters)?;
+    let claim = Claim::of(request)?;
+    check_dates(&claim.parameters, now)?;
+    let scheme = scheme(&claim.parameters)?;
+    let key_id = key_id(&claim.parameters)?;
     let key = find_key(&key_id).ok_or(SignatureError::UnknownKey)?;
     if !fits(&key, scheme) {
         return Err(SignatureError::Malformed);
     }
-    let mut base = String::new();
-    for name in &covered {
-        let value = request.header(name).ok_or(SignatureError::Malformed)?;
-        writeln!(base, "\"{name}\": {value}").map_err(|_| SignatureError::Malformed)?;
-    }
-    base.push_str("\"@signature-params\": ");
-    base.push_str(&write_list(components, parameters));
-    if !key.verifies(scheme, base.as_bytes(), signature) {
+    if !key.verifies(scheme, claim.base(request)?.as_bytes(), &claim.signature) {
         return Err(SignatureError::Invalid);
     }
-    check_digest(request, &covered)?;
-    Ok(Verified { key_id, covered })
+    check_digest(request, &claim.covered)?;
+    Ok(Verified { key_id, covered: claim.covered })
 }
 
 fn header_dictionary(request: &Request, name: &str) -> Result<Vec<(String, Member)>, SignatureError> {

@@ -136,8 +136,8 @@ pub async fn start(arguments: &Arguments, shutdown: &CancellationToken) -> Resul
             .context("reading the nodes' CA")?;
     let observation_keys = [key(&file("observation-ed25519.jwk")?)?, key(&file("observation-p256.jwk")?)?];
     let nodeman = Nodeman::new(nodeman_settings(arguments, &observation_keys), authority, clock.clone());
-    let aggrec = Aggrec::new(nodeman.clone(), &arguments.aggrec_url, clock.clone());
     let record = Arc::new(Record::new(arguments.record_bytes));
+    let aggrec = Aggrec::new(nodeman.clone(), &arguments.aggrec_url, clock.clone()).announcing(Arc::clone(&record));
     let faults = Faults::default();
 
     let (host, port) = broker_address(&arguments.mqtt_broker)?;

@@ -4,11 +4,14 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
 use serde_json::Value;
 use tapir_core_dev::aggrec::Aggrec;
 use tapir_core_dev::message::Answer;
 use tapir_core_dev::observations::{Observed, SigningKey, message};
+use tapir_core_dev::record::Record;
 use tapir_core_dev::schema::Schemas;
 
 /// Replaces what is random in an answer by its kind: certificates, serial numbers, request ids.
@@ -122,7 +125,9 @@ fn creation_of_a_node() {
 fn aggregates_of_both_clients_and_their_metadata() {
     let fixture = recorded_nodeman("go-client", &[]);
     replay(&fixture, "go-client/enroll.json", "2026-11-21T00:24:14.04Z");
-    let aggrec = Aggrec::new(fixture.nodeman.clone(), "https://aggrec.test.dnstapir.se/", fixture.clock.clone());
+    let record = Arc::new(Record::new(1024 * 1024));
+    let aggrec = Aggrec::new(fixture.nodeman.clone(), "https://aggrec.test.dnstapir.se/", fixture.clock.clone())
+        .announcing(Arc::clone(&record));
     fixture.clock.set("2026-11-21T00:24:16.5Z".parse().unwrap());
     let exchange = vector_json("aggrec/post-histogram.json");
     let answer = aggrec.answer(&recorded_request(&exchange));
@@ -138,6 +143,18 @@ fn aggregates_of_both_clients_and_their_metadata() {
         (serde_json::from_slice(&metadata.body).unwrap(), serde_json::from_str(&expected).unwrap());
     assert_eq!(actual, expected);
     assert_eq!(actual.as_object().unwrap().keys().collect::<Vec<_>>(), expected.as_object().unwrap().keys().collect::<Vec<_>>());
+
+    let dump = record.dump();
+    let announcement: Value = serde_json::from_str(dump.lines().last().unwrap()).unwrap();
+    let recorded = vector_json("aggrec/new_aggregate.on-nats.json");
+    let message_id = announcement["data"]["message_id"].as_str().unwrap();
+    assert_eq!(message_id.parse::<uuid::Uuid>().unwrap().get_version_num(), 4);
+    // As text, so that the order of members counts.
+    let expected = recorded["data"]
+        .to_string()
+        .replace("6b00e4b06b10c5c654464191", id)
+        .replace(recorded["data"]["message_id"].as_str().unwrap(), message_id);
+    assert_eq!((&announcement["subject"], announcement["data"].to_string()), (&recorded["subject"], expected));
 
     fixture.clock.set("2026-11-21T00:24:17.5Z".parse().unwrap());
     let answer = aggrec.answer(&recorded_request(&vector_json("aggrec/post-vector-python-client.json")));

@@ -1,21 +1,23 @@
 //! What the tests share: a nodeman with a clock of its own, and a signer of requests that makes every mistake on demand.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod signer;
 
 use std::path::PathBuf;
 
-use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use jiff::Timestamp;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::{Value, json};
 use tapir_core_dev::authority::{Authority, Lifetimes};
 use tapir_core_dev::clock::Clock;
-use tapir_core_dev::encoding::{base64, base64url, from_base64url};
+use tapir_core_dev::encoding::{base64, base64url};
 use tapir_core_dev::message::{Answer, Request};
 use tapir_core_dev::nodeman::{Nodeman, Settings};
 use tapir_core_dev::nodes::EnrolmentKeyKind;
 use tapir_core_dev::observations::public_half;
 use tapir_core_dev::pki::Pki;
+
+pub use signer::Signer;
 
 pub const NOW: &str = "2026-11-21T00:24:14Z";
 pub const NODE: &str = "err-edge.test.dnstapir.se";
@@ -24,14 +26,25 @@ pub fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
-/// Text of a recorded file.
+/// Text of a file recorded from Core.
 pub fn vector(path: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tapir-wire/vectors/core").join(path);
+    any_vector(&format!("core/{path}"))
+}
+
+/// Text of any recorded file.
+pub fn any_vector(path: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tapir-wire/vectors").join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 pub fn vector_json(path: &str) -> Value {
     serde_json::from_str(&vector(path)).unwrap()
+}
+
+/// The private key of RFC 8037 appendix A.1, which the recorded messages of edges are signed with.
+pub fn rfc_8037_key() -> Signer {
+    let vectors: Value = serde_json::from_str(&any_vector("edm/http_signature.json")).unwrap();
+    Signer::from_jwk(&vectors["jwk_private"])
 }
 
 /// A recorded request, with its headers.
@@ -79,62 +92,6 @@ pub fn fixture_with(change: impl FnOnce(&mut Settings)) -> Fixture {
     };
     change(&mut settings);
     Fixture { nodeman: Nodeman::new(settings, authority, clock.clone()), clock, pki }
-}
-
-/// A key that signs whatever it is told to.
-pub enum Signer {
-    Ed25519(Ed25519KeyPair),
-    Hs256(Vec<u8>),
-}
-
-impl Signer {
-    pub fn generate() -> Self {
-        Self::Ed25519(Ed25519KeyPair::generate().unwrap())
-    }
-
-    pub fn from_jwk(jwk: &Value) -> Self {
-        if jwk["kty"] == "oct" {
-            return Self::Hs256(from_base64url(jwk["k"].as_str().unwrap()).unwrap());
-        }
-        Self::Ed25519(Ed25519KeyPair::from_seed_unchecked(&from_base64url(jwk["d"].as_str().unwrap()).unwrap()).unwrap())
-    }
-
-    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
-            Self::Hs256(secret) => hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec(),
-        }
-    }
-
-    pub fn alg(&self) -> &'static str {
-        match self {
-            Self::Ed25519(_) => "EdDSA",
-            Self::Hs256(_) => "HS256",
-        }
-    }
-
-    pub fn public_jwk(&self, kid: &str) -> Value {
-        let Self::Ed25519(pair) = self else { panic!("a data key is not symmetric") };
-        json!({"kty": "OKP", "alg": "EdDSA", "kid": kid, "crv": "Ed25519", "x": base64url(pair.public_key().as_ref())})
-    }
-
-    /// `{"protected", "signature"}` with that protected header.
-    pub fn signature(&self, protected: &Value, payload: &[u8]) -> Value {
-        let protected = base64url(protected.to_string().as_bytes());
-        let signature = self.sign(format!("{protected}.{}", base64url(payload)).as_bytes());
-        json!({"protected": protected, "signature": base64url(&signature)})
-    }
-
-    pub fn flattened(&self, protected: &Value, payload: &[u8]) -> Vec<u8> {
-        let mut jws = self.signature(protected, payload);
-        jws["payload"] = base64url(payload).into();
-        jws.to_string().into_bytes()
-    }
-
-    /// With the header that belongs to the key.
-    pub fn usual(&self, payload: &Value) -> Value {
-        self.signature(&json!({"alg": self.alg()}), payload.to_string().as_bytes())
-    }
 }
 
 pub fn general(payload: &[u8], signatures: &[Value]) -> Vec<u8> {
