@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "../../../tapir-wire/tests/common/mod.rs"]
+mod recorded;
 
 use common::*;
 use serde_json::{Value, json};
@@ -40,6 +42,26 @@ fn recorded_event_passes_with_the_recorded_thumbprint() {
     assert_eq!(event.key_id, recorded["headers"]["DNSTAPIR-Key-Identifier"]);
     assert_eq!(event.thumbprint, recorded["headers"]["DNSTAPIR-Key-Thumbprint"]);
     assert_eq!(String::from_utf8(event.payload).unwrap(), recorded["data"]);
+}
+
+#[test]
+fn the_edges_recorded_events_pass_and_not_one_octet_may_differ() {
+    let vectors: Value = serde_json::from_str(&any_vector("edm/jws.json")).unwrap();
+    let jwk = rfc_8037_key().public_jwk("node1.example.com");
+    let cases = vectors["vectors"].as_array().unwrap();
+    assert!(cases.len() >= 4);
+    for case in cases {
+        let message = case["jws_json"].as_str().unwrap();
+        let mut bridge = bridge();
+        let event = bridge.check(message.as_bytes(), |name| (name == "node1.example.com").then(|| key(&jwk)).flatten()).unwrap();
+        assert_eq!(event.payload, case["payload_utf8"].as_str().unwrap().as_bytes(), "{}", case["desc"]);
+        // RFC 8037 appendix A.3.
+        assert_eq!(event.thumbprint, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        let mut changed: Value = serde_json::from_str(message).unwrap();
+        let payload = case["payload_utf8"].as_str().unwrap().replace("2026", "2027");
+        changed["payload"] = tapir_core_dev::encoding::base64url(payload.as_bytes()).into();
+        assert_eq!(bridge.check(changed.to_string().as_bytes(), |_| None), Err(Dropped::Signature), "{}", case["desc"]);
+    }
 }
 
 #[test]
@@ -86,6 +108,14 @@ fn kid_must_stand_in_the_protected_header_and_be_known() {
         |signer| signer.flattened(&json!({"alg": "EdDSA", "kid": "ghost.test.dnstapir.se"}), text.as_bytes()),
         &Err(Dropped::UnknownKey),
     );
+}
+
+#[test]
+fn a_kid_of_a_wrong_type_is_none() {
+    let text = event().to_string();
+    for kid in [json!(5), json!(null), json!([NODE]), json!({"name": NODE}), json!(true)] {
+        check(|signer| signer.flattened(&json!({"alg": "EdDSA", "kid": kid}), text.as_bytes()), &Err(Dropped::NoKeyId));
+    }
 }
 
 #[test]
@@ -172,6 +202,45 @@ fn schema_violations_are_dropped() {
         payload[member] = value;
         let text = payload.to_string();
         check(|signer| signer.flattened(&header(), text.as_bytes()), &Ok(()));
+    }
+}
+
+/// The schema here is written anew; what it takes and refuses must be what upstream's does.
+#[test]
+fn events_are_judged_as_by_upstreams_own_schema() {
+    let Some(schema) = recorded::upstream("edm/new_qname.schema.json") else { return };
+    let schema: Value = serde_json::from_slice(&schema).unwrap();
+    let upstreams = jsonschema::draft202012::options().should_validate_formats(false).build(&schema).unwrap();
+    let ours = Schemas::new().unwrap();
+    let values = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(0),
+        json!(70_000),
+        json!(1.5),
+        json!("new_qname"),
+        json!("client"),
+        json!([]),
+        json!({}),
+    ];
+    let members: Vec<String> = event().as_object().unwrap().keys().cloned().collect();
+    let optional = ["rdlength", "message_id", "initiator", "further"].map(str::to_owned);
+    let mut cases = vec![event(), json!({}), json!([]), json!("text")];
+    for member in &members {
+        let mut lacking = event();
+        lacking.as_object_mut().unwrap().remove(member);
+        cases.push(lacking);
+    }
+    for member in members.iter().chain(&optional) {
+        for value in &values {
+            let mut changed = event();
+            changed[member] = value.clone();
+            cases.push(changed);
+        }
+    }
+    for case in cases {
+        assert_eq!(ours.check_event(&case).is_ok(), upstreams.is_valid(&case), "{case}");
     }
 }
 

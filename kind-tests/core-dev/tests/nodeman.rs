@@ -3,8 +3,14 @@
 
 mod common;
 
+#[path = "nodeman/csr.rs"]
+mod csr;
 #[path = "nodeman/enrolment.rs"]
 mod enrolment;
+#[path = "nodeman/keys.rs"]
+mod keys;
+#[path = "nodeman/payload.rs"]
+mod payload;
 #[path = "nodeman/reads.rs"]
 mod reads;
 #[path = "nodeman/renewal.rs"]

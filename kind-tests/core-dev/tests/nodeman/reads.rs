@@ -41,6 +41,76 @@ fn reads_of_unknown_unenrolled_and_deleted_nodes() {
 }
 
 #[test]
+fn a_missing_accept_is_complained_of_before_the_node_is_looked_for() {
+    let fixture = fixture();
+    let ask = |accept: Option<&str>| {
+        let plain = request("GET", "/api/v1/node/ghost.test.dnstapir.se/public_key", "");
+        fixture.nodeman.answer(&accept.map_or(plain.clone(), |accept| with_header(plain.clone(), "accept", accept)))
+    };
+    check(&ask(None), 422, r#"{"detail":[{"type":"missing","loc":["header","accept"],"msg":"Field required","input":null}]}"#);
+    for accept in ["*/*", "application/x-pem-file", "text/html"] {
+        check_detail(&ask(Some(accept)), 404, "Not Found");
+    }
+}
+
+#[test]
+fn other_methods_are_refused_everywhere() {
+    let fixture = fixture();
+    Edge::create(&fixture, NODE).enrol(&fixture);
+    let of_node = |what: &str| format!("/api/v1/node/{NODE}{what}");
+    for (target, allowed) in [
+        ("/api/v1/healthcheck".to_owned(), "GET"),
+        ("/api/v1/node".to_owned(), "POST"),
+        ("/api/v1/nodes".to_owned(), "GET"),
+        (of_node(""), "GET, DELETE"),
+        (of_node("/enroll"), "POST"),
+        (of_node("/renew"), "POST"),
+        (of_node("/configuration"), "GET"),
+        (of_node("/certificate"), "GET"),
+        (of_node("/public_key"), "GET"),
+    ] {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"].into_iter().filter(|method| !allowed.contains(method)) {
+            // With the administrator's password, so that its lack is not what is refused.
+            let answer = fixture.nodeman.answer(&administrator(method, &target, ""));
+            check_detail(&answer, 405, "Method Not Allowed");
+            assert_eq!(answer.header("allow"), Some(allowed), "{method} {target}");
+        }
+    }
+    assert!(fixture.nodeman.nodes().get(NODE).is_some());
+}
+
+#[test]
+fn malformed_credentials_of_an_administrator() {
+    let fixture = fixture();
+    let encode = |text: &[u8]| tapir_core_dev::encoding::base64(text);
+    let good = encode(b"admin:secret");
+    let headers = [
+        String::new(),
+        "Basic".to_owned(),
+        "Basic ".to_owned(),
+        "Basic ???".to_owned(),
+        format!("Basic {}", encode(b"no colon")),
+        format!("Basic {}", encode(b"\xff\xfe:secret")),
+        format!("Basic {good} {good}"),
+        format!("Bearer {good}"),
+        good.clone(),
+        format!("Basic {}", encode(b"admin:secret:more")),
+    ];
+    for header in &headers {
+        for (method, target) in
+            [("GET", "/api/v1/nodes"), ("POST", "/api/v1/node"), ("GET", "/api/v1/node/x"), ("DELETE", "/api/v1/node/x")]
+        {
+            let answer = fixture.nodeman.answer(&with_header(request(method, target, ""), "authorization", header));
+            assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Basic")), "{method} {target} {header:?}");
+        }
+    }
+    assert_eq!(fixture.nodeman.nodes().iter().count(), 0);
+    let answer =
+        fixture.nodeman.answer(&with_header(request("GET", "/api/v1/nodes", ""), "authorization", &format!("basic {good}")));
+    assert_eq!(answer.status, 200, "the scheme's case does not count");
+}
+
+#[test]
 fn trusted_keys_come_in_changing_order_and_can_lack_members() {
     let fixture = fixture_with(|settings| settings.trusted_keys_without = vec!["alg".into(), "kid".into()]);
     let edge = Edge::create(&fixture, NODE);
@@ -75,6 +145,10 @@ fn administrator_api() {
     check_detail(&basic("Admin:secret"), 400, "Invalid username");
     check(&basic("admin:secret"), 200, r#"{"nodes":[]}"#);
 
+    check_detail(&answer(administrator("GET", "/api/v1/node/ghost.test.dnstapir.se", "")), 404, "Not Found");
+    check_detail(&answer(administrator("GET", "/api/v1/node/bad_name.example", "")), 400, "Invalid node name");
+    check_detail(&answer(administrator("DELETE", "/api/v1/node/bad_name.example", "")), 400, "Invalid node name");
+
     let create = |body: &str| answer(administrator("POST", "/api/v1/node", body));
     for name in
         ["a.example", "test.dnstapir.se", ".test.dnstapir.se", "a_b.test.dnstapir.se", "xtest.dnstapir.se", "a.TEST.dnstapir.se"]
@@ -108,7 +182,6 @@ fn administrator_api() {
 
     let nameless: Value = serde_json::from_slice(&create("").body).unwrap();
     assert!(nameless["name"].as_str().unwrap().ends_with(".test.dnstapir.se"), "{nameless}");
-    assert_eq!(answer(administrator("PUT", "/api/v1/node/a.test.dnstapir.se", "")).status, 405);
 }
 
 #[test]
