@@ -91,7 +91,9 @@ fn link_local(table: &str) -> Option<(Ipv6Addr, String)> {
 fn nothing_of(forms: &Forms, marker: &str) -> Result<()> {
     let sent = || Ok(core::dump()?.iter().any(|entry| bytes_of(entry).iter().any(|bytes| find(bytes, marker.as_bytes()))));
     wait::until_true("the marker at Core", Duration::from_secs(20), sent)?;
-    for entry in core::dump()? {
+    let dump = core::dump()?;
+    ensure!(dump.first().is_some_and(|line| line["complete"] == true), "the record is not whole: {:?}", dump.first());
+    for entry in dump {
         let found = forms.found_in(&entry);
         ensure!(found.is_none(), "a client address left the Pod as {:?} in {entry}", found.unwrap_or_default());
     }
