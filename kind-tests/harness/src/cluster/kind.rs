@@ -23,12 +23,30 @@ pub(crate) fn is_possible() -> bool {
         && node_image().is_some()
 }
 
+/// The newest that can run the admission policy of the chart.
 fn node_image() -> Option<String> {
-    let format = "{{.Repository}}:{{.Tag}}";
-    let images = output(Command::new("docker").args(["image", "list", "--format", format, "kindest/node"])).ok()?;
-    let mut images: Vec<&str> = images.lines().filter(|image| !image.ends_with(":<none>")).collect();
-    images.sort_unstable();
-    images.last().map(|image| (*image).to_owned())
+    let images =
+        output(Command::new("docker").args(["image", "list", "--format", "{{.Repository}}:{{.Tag}}", "kindest/node"])).ok()?;
+    newest(&images).map(str::to_owned)
+}
+
+/// A MutatingAdmissionPolicy in version v1 came with Kubernetes 1.36.
+const OLDEST: [u32; 2] = [1, 36];
+
+fn newest(images: &str) -> Option<&str> {
+    images
+        .lines()
+        .filter_map(|image| Some((version(image)?, image)))
+        .filter(|(version, _)| version[..2] >= OLDEST)
+        .max()
+        .map(|(_, image)| image)
+}
+
+/// `kindest/node:v1.36.3` is `[1, 36, 3]`.
+fn version(image: &str) -> Option<[u32; 3]> {
+    let (_, tag) = image.rsplit_once(':')?;
+    let mut parts = tag.strip_prefix('v')?.split('.').map(|part| part.parse().ok());
+    Some([parts.next()??, parts.next()??, parts.next()??])
 }
 
 /// Docker names are shared by the whole machine.
@@ -129,4 +147,17 @@ pub(crate) fn on_node(name: &ClusterName, program: &str) -> Command {
     let mut command = Command::new("docker");
     command.args(["exec", "--interactive", &format!("{}-control-plane", kind_name(name)), program]);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest;
+
+    #[test]
+    fn the_newest_node_image_is_taken_by_number_and_never_one_that_is_too_old() {
+        let images =
+            "kindest/node:v1.9.11\nkindest/node:v1.36.3\nkindest/node:<none>\nkindest/node:v1.40.0\nkindest/node:v1.35.9\n";
+        assert_eq!(newest(images), Some("kindest/node:v1.40.0"));
+        assert_eq!(newest("kindest/node:v1.35.9\nkindest/node:latest\n"), None);
+    }
 }
