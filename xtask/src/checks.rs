@@ -27,6 +27,10 @@ pub(crate) fn run(report: &mut Report) {
         command.args(["test", "--workspace", "--exclude", "tapir-scenarios", "--locked", "--no-fail-fast"]);
         tests("cargo test", &mut command, counts)
     });
+    // Their tests proper need a cluster.
+    report.step("unit tests of the scenarios' own code", |counts| {
+        tests("cargo test", cargo().args(["test", "--package", "tapir-scenarios", "--lib", "--bins", "--locked"]), counts)
+    });
 }
 
 /// A cargo that works in this repository. Nothing here depends on where it was called from.

@@ -11,7 +11,7 @@ mod test;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tapir_harness::progress::say;
 
@@ -34,8 +34,6 @@ enum Task {
     Images(images::Arguments),
     /// Write the CustomResourceDefinitions from the types
     Crds,
-    /// Measure something
-    Bench { name: Option<String> },
     /// Pid 1 of a sealed node; started by `cluster up`
     #[command(hide = true, name = tapir_harness::cluster::NODE_COMMAND)]
     Node { folder: std::path::PathBuf },
@@ -59,7 +57,6 @@ fn main() -> ExitCode {
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::Images(arguments) => images::run(&arguments),
         Task::Crds => crds(),
-        Task::Bench { name } => bench(name.as_deref()),
         Task::Node { folder } => tapir_harness::cluster::run_node(&folder).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
@@ -73,14 +70,6 @@ fn crds() -> Result<ExitCode> {
     let mut command = checks::cargo();
     command.args(["test", "--package", "tapir-operator", "--lib", "--", "crds"]).env("UPDATE_CRDS", "1");
     checks::succeed("write crds/ and the chart's copy", &mut command)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn bench(name: Option<&str>) -> Result<ExitCode> {
-    match name {
-        None => say("there are no benchmarks yet"),
-        Some(name) => bail!("no benchmark {name:?}: there are none yet"),
-    }
     Ok(ExitCode::SUCCESS)
 }
 
