@@ -119,7 +119,7 @@ fn output(arguments: &[&str]) -> Output {
 
 #[test]
 fn version_and_commit_come_first() {
-    let running = Running::script("sleep 100");
+    let running = Running::script("exec sleep 100");
     let first = running.lines.recv_timeout(PATIENCE).unwrap();
     assert!(
         first.contains(&format!(r#""version":"{}","commit":"{}""#, tapir_version::VERSION, tapir_version::COMMIT)),
@@ -211,7 +211,7 @@ fn a_command_that_cannot_be_started_is_tried_until_it_can() {
         assert!(line.contains("No such file"), "{line}");
     }
     // There, but not to be executed.
-    std::fs::write(&program, "#!/bin/sh\necho at last\nsleep 100\n").unwrap();
+    std::fs::write(&program, "#!/bin/sh\necho at last\nexec sleep 100\n").unwrap();
     assert!(running.event("worker_not_started").contains("ermission"));
     assert!(running.runs());
     make_executable(&program);
