@@ -37,7 +37,7 @@ fn newest(images: &str) -> Option<&str> {
     images
         .lines()
         .filter_map(|image| Some((version(image)?, image)))
-        .filter(|(version, _)| version[..2] >= OLDEST)
+        .filter(|(version, _)| version[..2] >= OLDEST[..])
         .max()
         .map(|(_, image)| image)
 }
