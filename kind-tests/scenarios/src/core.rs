@@ -1,6 +1,6 @@
 //! The dev Core, through its own control commands.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::cluster::cluster;
@@ -49,14 +49,12 @@ pub fn dump() -> Result<Vec<Value>> {
     whole(&control(&["dump"])?)
 }
 
+/// The first line is about the record itself.
 fn whole(dump: &str) -> Result<Vec<Value>> {
-    let lines = dump.lines().filter(|line| !line.trim().is_empty());
-    let entries: Vec<Value> =
-        lines.map(|line| serde_json::from_str(line).context("a line of the dump")).collect::<Result<_>>()?;
-    match entries.iter().find(|entry| entry["kind"] == "dropped") {
-        Some(dropped) => bail!("the dev Core's record is not whole: {dropped}"),
-        None => Ok(entries),
-    }
+    let mut lines = dump.lines().map(|line| serde_json::from_str::<Value>(line).context("a line of the dump"));
+    let summary = lines.next().context("the dump is empty")??;
+    ensure!(summary["complete"] == true, "the dev Core's record is not whole: {summary}");
+    lines.collect()
 }
 
 /// Requests to nodeman about a node that end in `action`, in order: the status of each answer, none where nothing was answered.
@@ -106,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_record_with_gaps_is_none() {
-        assert_eq!(whole("{\"kind\":\"mqtt\"}\n\n{\"kind\":\"http\"}\n").unwrap().len(), 2);
-        assert!(whole("{\"kind\":\"dropped\",\"messages\":3}\n{\"kind\":\"http\"}\n").is_err());
+        let dump = |complete: &str| whole(&format!("{{\"kind\":\"record\"{complete}}}\n{{\"kind\":\"http\"}}\n"));
+        assert_eq!(dump(r#","complete":true"#).unwrap().len(), 1);
+        assert!(dump(r#","complete":false"#).is_err() && dump("").is_err() && whole("").is_err());
     }
 }

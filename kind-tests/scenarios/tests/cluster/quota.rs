@@ -87,10 +87,11 @@ fn a_quota_a_limit_range_and_pod_security_restricted_leave_room_for_just_the_doc
     scene.apply_json(
         &json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "quota"}, "spec": {"hard": quantities}}),
     )?;
+    let least = json!({"cpu": format!("{}m", requests.cpu), "memory": format!("{}Mi", requests.memory)});
     scene.apply_json(&json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "range"},
         "spec": {"limits": [{"type": "Container", "default": {"cpu": format!("{default_cpu}m"), "memory": "256Mi"},
-            "defaultRequest": {"cpu": "10m", "memory": "16Mi"}, "max": {"cpu": format!("{}m", limits.cpu), "memory": "512Mi"},
-            "min": {"cpu": format!("{}m", requests.cpu), "memory": format!("{}Mi", requests.memory)}}]}}))?;
+            "defaultRequest": least, "max": {"cpu": format!("{}m", limits.cpu), "memory": "512Mi"},
+            "min": least}]}}))?;
     let quota = || cluster().get(&scene.namespace, &["resourcequota", "quota"])?.context("the quota");
     wait::until_true("the quota in force", Duration::from_secs(30), || Ok(quota()?["status"]["hard"].is_object()))?;
     scene.kubectl(&["scale", "deployment/unbound", "--replicas=2"])?;
