@@ -43,7 +43,16 @@ impl Drop for OnFailure {
     fn drop(&mut self) {
         if !self.passed {
             collect(&self.scenario, &self.namespaces);
+            make_room(&self.namespaces);
         }
+    }
+}
+
+/// What failed stays for a look, but for its Pods: those of the next scenario would find no room, and it would fail for that alone.
+fn make_room(namespaces: &[String]) {
+    for namespace in namespaces {
+        let _ = cluster().kubectl(&["--namespace", namespace, "scale", "deployment", "--all", "--replicas=0"]);
+        let _ = cluster().kubectl(&["--namespace", namespace, "delete", "pods", "--all", "--wait=false"]);
     }
 }
 
