@@ -1,13 +1,16 @@
 //! `tapir-probe SERVER:PORT NAME`: a client that asks twenty times a second and forgives nothing.
 //!
-//! Each query goes out once, from a port of its own, without a retry. After every twenty one JSON line says how many were sent, how many
+//! Each query goes out once, without a retry, from a port that was not used for ten minutes: a Service remembers by address and port of a
+//! client which Pod it was sent to, for up to two minutes, and forgets a Pod that ended a moment after it ended. A port that comes back in
+//! that moment loses its query, whoever ended the Pod.
+//! After every twenty one JSON line says how many were sent, how many
 //! are decided and how many of these got no answer with `NOERROR` within three seconds. What could not be asked in time is not made up
 //! for later: then fewer are sent, and whoever reads the lines sees that.
 //!
 //! `tapir-probe show FILE` prints a file and `tapir-probe list FOLDER` the names in a folder, for images and Pods without a shell.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +18,8 @@ use std::time::{Duration, Instant};
 
 const PER_LINE: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
+/// Below those that the kernel hands out by itself, and all of them are used in ten minutes.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
@@ -67,9 +72,9 @@ fn ask_for_ever(server: &str, name: &str) -> ExitCode {
     let counts = Arc::new(Counts::default());
     let mut next = Instant::now();
     for sent in 1u32.. {
-        let (shared, message) = (Arc::clone(&counts), query(sent, name));
+        let (shared, message, port) = (Arc::clone(&counts), query(sent, name), port(sent));
         std::thread::spawn(move || {
-            let count = match ask(server, &message) {
+            let count = match ask(server, port, &message) {
                 Ok(true) => &shared.answered,
                 Ok(false) => &shared.wrong,
                 Err(_) => &shared.silent,
@@ -93,8 +98,13 @@ fn ask_for_ever(server: &str, name: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn ask(server: SocketAddr, message: &[u8]) -> std::io::Result<bool> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+fn port(number: u32) -> u16 {
+    let step = number % u32::from(PORTS.end - PORTS.start);
+    PORTS.start + u16::try_from(step).unwrap_or_default()
+}
+
+fn ask(server: SocketAddr, port: u16, message: &[u8]) -> std::io::Result<bool> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
     socket.connect(server)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.send(message)?;
