@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::cluster::{Background, cluster};
+use crate::dig::{Answer, dig};
 use crate::endpoints::{Change, Ready, Watched, judge, ready, version};
 use crate::objects::{items, name, text};
 use crate::wait;
@@ -41,6 +42,10 @@ impl Probe {
         let cluster = cluster();
         let object = cluster.get(namespace, &["service", service])?.context("the Service")?;
         let address = text(&object["spec"]["clusterIP"]);
+        // The node learns of endpoints a moment after they are ready, and refuses until then.
+        wait::until_true("the Service's first answer", Duration::from_secs(30), || {
+            Ok(matches!(dig(&address, asked)?, Answer::Records(_)))
+        })?;
         let manifest = format!(
             r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"probe"}},"spec":{{"terminationGracePeriodSeconds":0,"restartPolicy":"Never","automountServiceAccountToken":false,"containers":[{{
             "name":"probe","image":"{}","command":["/usr/bin/tapir-probe","{address}:53","{asked}"],

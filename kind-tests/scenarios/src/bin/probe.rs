@@ -3,9 +3,9 @@
 //! Each query goes out once, without a retry, from a port that was not used for ten minutes: a Service remembers by address and port of a
 //! client which Pod it was sent to, for up to two minutes, and forgets a Pod that ended a moment after it ended. A port that comes back in
 //! that moment loses its query, whoever ended the Pod.
-//! After every twenty one JSON line says how many were sent, how many
-//! are decided and how many of these got no answer with `NOERROR` within three seconds. What could not be asked in time is not made up
-//! for later: then fewer are sent, and whoever reads the lines sees that.
+//!
+//! After every twenty one JSON line says how many were sent, how many are decided and how many of these got no answer with `NOERROR` within
+//! three seconds. What could not be asked in time is not made up for later: then fewer are sent, and whoever reads the lines sees that.
 //!
 //! `tapir-probe show FILE` prints a file and `tapir-probe list FOLDER` the names in a folder, for images and Pods without a shell.
 
