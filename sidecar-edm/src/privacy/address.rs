@@ -2,8 +2,9 @@
 //!
 //! Providers, dynamic DNS services and trackers put addresses into names in many spellings. Found are, for IPv4, the four
 //! numbers in decimal (any separators of up to three octets, leading zeros allowed) or hexadecimal, the zero-padded decimal
-//! form, the whole address as one number in decimal; for IPv6, all groups written out, the compressed form with `-` for `:`,
-//! and the plain 32 digits; each forward and reversed. A match by chance costs one event; a miss costs a client's privacy.
+//! form, the whole address as one number in decimal, the two groups that it is at the end of an IPv6 address; for IPv6, all groups
+//! written out, the compressed form with `-` for `:`, and the plain 32 digits; for both, the octets as they are. Each forward and
+//! reversed. A match by chance costs one event; a miss costs a client's privacy.
 //!
 //! Limitations: encodings such as base32, and parts of an address (only its host part, say), are not recognised.
 
@@ -37,32 +38,41 @@ struct Spelling {
     dashed: Vec<u8>,
     /// Letters and digits alone.
     dense: Vec<u8>,
+    /// All octets of all labels, in lower case.
+    raw: Vec<u8>,
 }
 
 impl Spelling {
     fn new<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut dashed = Vec::with_capacity(256);
+        let mut raw = Vec::with_capacity(256);
         for label in labels {
+            raw.extend(label.iter().map(u8::to_ascii_lowercase));
             dashed
                 .extend(label.iter().map(|octet| if octet.is_ascii_alphanumeric() { octet.to_ascii_lowercase() } else { b'-' }));
             dashed.push(b'-');
         }
         let dense = dashed.iter().copied().filter(|octet| *octet != b'-').collect();
-        Self { dashed, dense }
+        Self { dashed, dense, raw }
     }
 
     fn embeds_v4(&self, address: Ipv4Addr) -> bool {
         let octets = address.octets();
         let mut reversed = octets;
         reversed.reverse();
-        [octets, reversed].iter().any(|order| {
-            let number = u32::from_be_bytes(*order);
-            let padded: String = order.iter().map(|octet| format!("{octet:03}")).collect();
-            self.has_digits(&padded)
-                || self.has_digits(&number.to_string())
-                || self.has_hexadecimal(order)
-                || self.has_numbers(order)
-        })
+        let [a, b, c, d] = octets;
+        let [high, low] = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+        let grouped = self.has_groups(&[high, low]) || self.has_groups(&[low, high]);
+        grouped
+            || [octets, reversed].iter().any(|order| {
+                let number = u32::from_be_bytes(*order);
+                let padded: String = order.iter().map(|octet| format!("{octet:03}")).collect();
+                self.has_digits(&padded)
+                    || self.has_digits(&number.to_string())
+                    || self.has_hexadecimal(order)
+                    || self.has_numbers(order)
+                    || self.has_octets(order)
+            })
     }
 
     fn embeds_v6(&self, address: Ipv6Addr) -> bool {
@@ -74,7 +84,16 @@ impl Spelling {
             let group_octets: Vec<u8> = groups.iter().flat_map(|group| group.to_be_bytes()).collect();
             self.has_hexadecimal(&group_octets) || self.has_groups(groups)
         });
-        grouped || self.has_hexadecimal(&reversed_octets) || self.has_bounded(&address.to_string().replace([':', '.'], "-"))
+        grouped
+            || self.has_hexadecimal(&reversed_octets)
+            || self.has_octets(&address.octets())
+            || self.has_octets(&reversed_octets)
+            || self.has_bounded(&address.to_string().replace([':', '.'], "-"))
+    }
+
+    /// The octets themselves, in one label or in several.
+    fn has_octets(&self, octets: &[u8]) -> bool {
+        contains(&self.raw, &octets.to_ascii_lowercase())
     }
 
     /// Hexadecimal digits of the octets, or of the same with all digits reversed, wherever they stand.
@@ -102,8 +121,8 @@ impl Spelling {
         has_sequence(&decimal, &expected) || has_sequence(&hexadecimal, &expected)
     }
 
-    /// Eight groups in a row without leading zeros (with them, the plain digits were found already).
-    fn has_groups(&self, groups: &[u16; 8]) -> bool {
+    /// Groups in a row without leading zeros (with them, the plain digits were found already).
+    fn has_groups(&self, groups: &[u16]) -> bool {
         let written: Vec<_> =
             runs(&self.dashed, u8::is_ascii_alphanumeric).map(|(start, run)| (start, run.len(), number(run, 16))).collect();
         has_sequence(&written, groups)
@@ -179,11 +198,28 @@ mod tests {
             "c0-00-02-ab.example",
             "3221226155.example",
             "t.192--0--2--171.example",
+            "0-0-0-0-0-ffff-c000-2ab.example",
+            "2ab.c000.example",
         ] {
             assert!(spelled(name, "192.0.2.171"), "{name}");
             assert!(spelled(name, "::ffff:192.0.2.171"), "{name} from a mapped address");
             assert!(!spelled(name, "192.0.2.170"), "{name} for somebody else");
         }
+    }
+
+    #[test]
+    fn finds_the_octets_themselves() {
+        let found = |labels: &[&[u8]], client: &str| embeds(labels.iter().copied(), client.parse().unwrap());
+        let client = "198.18.128.3";
+        assert!(found(&[b"x\xc6\x12\x80\x03y", b"example"], client));
+        assert!(found(&[b"\x03\x80\x12\xc6", b"example"], client));
+        assert!(found(&[b"\xc6", b"\x12", b"\x80", b"\x03", b"example"], client));
+        assert!(!found(&[b"\xc6\x12\x80\x04", b"example"], client));
+        assert!(found(&[b"\x41\x42\x01\x02"], "65.66.1.2") && found(&[b"\x61\x62\x01\x02"], "65.66.1.2"), "in either case");
+        let mut octets = "2001:db8::ab:cd12".parse::<Ipv6Addr>().unwrap().octets();
+        assert!(found(&[&octets[..], b"example"], "2001:db8::ab:cd12"));
+        octets.reverse();
+        assert!(found(&[&octets[..], b"example"], "2001:db8::ab:cd12"));
     }
 
     #[test]

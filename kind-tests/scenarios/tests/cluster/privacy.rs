@@ -28,6 +28,9 @@ fn what_core_recorded_contains_no_client_address_in_any_form() -> Result<()> {
     for (index, label) in forms.texts.iter().enumerate() {
         dig(&server, &format!("{label}.x{index}.{BELOW}"))?;
     }
+    for (index, octets) in forms.octets.iter().enumerate() {
+        dig(&server, &format!("{}.z{index}.{BELOW}", escaped(octets)))?;
+    }
     let marker = format!("marker-{}.{BELOW}", scene.namespace);
     assert!(matches!(dig(&server, &marker)?, Answer::Records(_)));
     nothing_of(&forms, &marker)?;
@@ -67,6 +70,9 @@ fn nor_the_address_of_a_client_that_asked_over_ipv6() -> Result<()> {
     let forms = Forms::of_v6(Ipv6Addr::LOCALHOST);
     for (index, label) in forms.texts.iter().enumerate() {
         ask(&format!("{label}.y{index}.{BELOW}"))?;
+    }
+    for (index, octets) in forms.octets.iter().enumerate() {
+        ask(&format!("{}.z{index}.{BELOW}", escaped(octets)))?;
     }
     let marker = format!("marker-{}.{BELOW}", scene.namespace);
     let answer = ask(&marker)?;
@@ -148,9 +154,14 @@ impl Forms {
     }
 }
 
-/// Octets in the presentation of a name (RFC 1035 section 5.1), with the backslashes as JSON has them.
+/// Octets in the presentation of a name (RFC 1035 section 5.1).
+fn escaped(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!(r"\{octet:03}")).collect()
+}
+
+/// The same, with the backslashes as JSON has them.
 fn presentation(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!(r"\\{octet:03}")).collect()
+    escaped(octets).replace('\\', r"\\")
 }
 
 #[test]
