@@ -54,6 +54,8 @@ pub struct InForce {
 pub struct Loader {
     file: PathBuf,
     last_good: PathBuf,
+    /// In force, and not yet kept for a restart.
+    to_keep: Option<String>,
     suffix: String,
     material: Option<NodeMaterial>,
     setup: watch::Sender<Option<Arc<Setup>>>,
@@ -85,12 +87,18 @@ impl Loader {
             targets: targets_receiver,
         };
         let last_good = state_dir.join(LAST_GOOD);
-        (Self { file, last_good, suffix, material: None, setup, keys, mqtt, listen, http_listen, targets }, in_force)
+        (
+            Self { file, last_good, to_keep: None, suffix, material: None, setup, keys, mqtt, listen, http_listen, targets },
+            in_force,
+        )
     }
 
-    /// Reads everything now, and again at each change, until shutdown.
+    /// Keeps what was read, and reads everything again at each change, until shutdown.
     pub async fn run(mut self, mut watch: DirectoryWatch, telemetry: Arc<Telemetry>, shutdown: Shutdown) {
         loop {
+            if self.to_keep.is_some() {
+                blocking(|| self.keep_last_good(&telemetry));
+            }
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = watch.changed() => blocking(|| self.load(&telemetry)),
@@ -107,7 +115,8 @@ impl Loader {
         }
     }
 
-    /// Reads all files once. They are small and local, so this does not yield.
+    /// Reads all files once. They are small and local, so this does not yield; and it writes nothing, since a disk may take a minute for that
+    /// and what was read is to be in force now.
     pub fn load(&mut self, telemetry: &Telemetry) {
         self.load_config(telemetry);
         self.load_keys(telemetry);
@@ -120,13 +129,13 @@ impl Loader {
         });
     }
 
-    fn load_config(&self, telemetry: &Telemetry) {
+    fn load_config(&mut self, telemetry: &Telemetry) {
         let error = match self.read_config(&self.file) {
             Ok((setup, text)) => {
-                self.keep(&text, telemetry);
                 telemetry.metrics.load("config", "taken");
                 telemetry.config_read(None);
                 self.enforce(setup);
+                self.to_keep = Some(text);
                 return;
             }
             Err(error) => error,
@@ -168,6 +177,13 @@ impl Loader {
         let revision = setup.revision.clone();
         if update(&self.setup, Some(Arc::new(setup))) {
             tracing::info!(revision, "configuration in force");
+        }
+    }
+
+    /// Keeps the configuration that was read last for a restart.
+    pub fn keep_last_good(&mut self, telemetry: &Telemetry) {
+        if let Some(text) = self.to_keep.take() {
+            self.keep(&text, telemetry);
         }
     }
 

@@ -115,3 +115,18 @@ fn a_bad_file_holds_up_no_other() {
     assert!(telemetry.document().config.error.unwrap().contains("mood"));
     assert!(telemetry.document().identity_error.is_none());
 }
+
+#[test]
+fn what_is_read_is_in_force_before_any_disk_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    config(directory.path(), false);
+    let (mut loader, in_force, telemetry) = loader(directory.path());
+    loader.load(&telemetry);
+    assert!(in_force.setup.borrow().is_some());
+    assert!(!directory.path().join("state").exists(), "a slow disk would hold up the start");
+    loader.keep_last_good(&telemetry);
+    fs::remove_file(directory.path().join("pop.yaml")).unwrap();
+    let (mut loader, in_force, telemetry) = self::loader(directory.path());
+    loader.load(&telemetry);
+    assert!(in_force.setup.borrow().is_some(), "kept for a restart");
+}
