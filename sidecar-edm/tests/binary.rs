@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::broker::port::free_port;
 use support::broker::soon;
 use support::{Resolver, get};
 use tokio::io::AsyncWriteExt as _;
@@ -72,7 +73,7 @@ async fn says_no_names_and_no_addresses_and_ends_at_sigterm() {
 async fn works_and_ends_while_nobody_reads_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("run/dnstap.sock");
-    let http = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let http = free_port();
     let mut child = start(folder.path(), http, "debug");
     let lost = async || {
         let metrics = get(http, "/metrics").await;

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use support::Edm;
+use support::broker::port::free_port;
 use support::core::{Core, whole};
 use tempfile::TempDir;
 
@@ -22,7 +23,7 @@ impl Unbound {
     /// Answers from local data, so that no other server is asked.
     fn start(socket: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let configuration = format!(
             r#"
 server:

@@ -24,7 +24,11 @@ pub(crate) fn run(report: &mut Report) {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = [test_programs::folder()?].into_iter().chain(std::env::split_paths(&path));
         command.env("PATH", std::env::join_paths(folders)?);
-        command.args(["test", "--workspace", "--exclude", "tapir-scenarios", "--locked", "--no-fail-fast"]);
+        let packages = ["--workspace", "--exclude", "tapir-scenarios", "--locked"];
+        succeed("build the tests", cargo().args(["test", "--no-run"]).args(packages))?;
+        // Gigabytes of a first build that are still on their way to the disk would hold up every write of a test by as much as a minute.
+        succeed("let the disk catch up", Command::new("sync").arg("--file-system").arg(paths::repository()))?;
+        command.args(["test", "--no-fail-fast"]).args(packages);
         tests("cargo test", &mut command, counts)
     });
     // Their tests proper need a cluster.

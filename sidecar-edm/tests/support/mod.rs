@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use broker::port::free_port;
 use broker::{Authority, soon};
 use tapir_edm::run::Options;
 use tapir_runtime::shutdown::Shutdown;
@@ -60,7 +61,7 @@ impl Edm {
     /// Starts with what `prepare` puts into the configuration folder.
     pub async fn start(prepare: impl FnOnce(&Files)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let http = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let http = free_port();
         std::fs::create_dir(folder.path().join("config")).unwrap();
         prepare(&Files { folder: folder.path().to_owned(), http });
         let (reloads, shutdown) = Shutdown::manual();

@@ -1,26 +1,20 @@
 //! The real binary, asked from outside.
 
+#[allow(clippy::duplicate_mod, reason = "a test with a broker has it twice, each with ports of its own")]
+#[path = "../../../tapir-runtime/tests/support/port.rs"]
+mod port;
+
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+pub(crate) use port::free_port;
 use serde_json::Value;
 
 /// Long, since test machines are slow and busy; a test that works does not wait for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Ports that were free a moment ago, for UDP and TCP.
-pub(crate) fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
 
 /// Waits for a condition; the last answer stands in the failure.
 pub(crate) fn wait_for<T: std::fmt::Debug>(what: &str, mut ask: impl FnMut() -> T, good: impl Fn(&T) -> bool) -> T {
@@ -64,6 +58,16 @@ pub(crate) struct Pop {
     pub(crate) port: u16,
     pub(crate) http: SocketAddr,
     pub(crate) notify: Option<u16>,
+}
+
+impl Drop for Pop {
+    /// A test that fails shows what POP said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+            let _ = writeln!(std::io::stderr(), "log of POP:\n{log}");
+        }
+    }
 }
 
 impl Pop {

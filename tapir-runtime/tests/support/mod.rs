@@ -1,6 +1,8 @@
 //! A real mosquitto with mutual TLS, and node folders whose certificates it takes.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod port;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -85,7 +87,7 @@ impl Broker {
         // A node reads observations and writes below its own name; `core` does everything.
         let rights = "user core\ntopic readwrite #\n\npattern read observations/down/#\npattern write events/up/%u/#\n";
         std::fs::write(path("acl"), rights).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port::free_port();
         let show = |name: &str| path(name).display().to_string();
         let configuration = format!(
             "listener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\nacl_file {}\nrequire_certificate true\n\

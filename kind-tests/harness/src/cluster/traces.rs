@@ -84,6 +84,7 @@ fn names(text: &[u8], folder: &Path) -> bool {
 mod tests {
     use std::path::Path;
     use std::process::Command;
+    use std::time::{Duration, Instant};
 
     use super::{names, processes};
 
@@ -102,7 +103,13 @@ mod tests {
     fn a_process_is_found_by_its_environment() {
         let folder = Path::new("/nowhere/traces-of-a-cluster");
         let mut child = Command::new("sleep").arg("60").env("TMPDIR", folder.join("tmp")).spawn().unwrap();
-        let found = processes(folder);
+        // A process has no environment yet for a moment after its program was started.
+        let end = Instant::now() + Duration::from_secs(10);
+        let mut found = processes(folder);
+        while found.is_empty() && Instant::now() < end {
+            std::thread::yield_now();
+            found = processes(folder);
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
