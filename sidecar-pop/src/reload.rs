@@ -115,8 +115,8 @@ impl Loader {
         }
     }
 
-    /// Reads all files once. They are small and local, so this does not yield; and it writes nothing, since a disk may take a minute for that
-    /// and what was read is to be in force now.
+    /// Reads all files once. They are small and local, so this does not yield; and it writes nothing, since a disk may be
+    /// slow or gone and what was read is to be in force now.
     pub fn load(&mut self, telemetry: &Telemetry) {
         self.load_config(telemetry);
         self.load_keys(telemetry);

@@ -26,7 +26,7 @@ pub(crate) fn run(report: &mut Report) {
         command.env("PATH", std::env::join_paths(folders)?);
         let packages = ["--workspace", "--exclude", "tapir-scenarios", "--locked"];
         succeed("build the tests", cargo().args(["test", "--no-run"]).args(packages))?;
-        // Gigabytes of a first build that are still on their way to the disk would hold up every write of a test by as much as a minute.
+        // Tests with time limits should not share the disk with the gigabytes of a first build.
         succeed("let the disk catch up", Command::new("sync").arg("--file-system").arg(paths::repository()))?;
         command.args(["test", "--no-fail-fast"]).args(packages);
         tests("cargo test", &mut command, counts)
