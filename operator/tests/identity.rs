@@ -58,7 +58,6 @@ impl Scene {
             // Plain HTTP on loopback: no anchor is ever used.
             trust_anchors: Ok(TrustAnchors::Bundle(some_ca())),
             hold: false,
-            requested_lifetime: None,
         }
     }
 

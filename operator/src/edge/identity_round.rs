@@ -53,7 +53,6 @@ pub(super) async fn keep(
                 shared_with: inputs.shared_with.clone(),
                 trust_anchors,
                 hold: held.is_some(),
-                requested_lifetime: None,
             };
             (context.keeper.keep(&wanted).await, held)
         }

@@ -34,7 +34,6 @@ pub struct Exchange<'a> {
     pub nodeman: &'a Nodeman,
     pub leadership: &'a Leadership,
     pub metrics: &'a Metrics,
-    pub requested_lifetime: Option<u64>,
 }
 
 /// What pending keys of another node are worth.
@@ -57,13 +56,7 @@ impl Exchange<'_> {
     /// See [`EnrolError`].
     pub async fn enrol(&self, credentials: &Credentials, keys: &Keys) -> Result<(Issued, Configuration), EnrolError> {
         Failpoint::BeforeEnrol.pass();
-        let answer = match self.enrol_once(credentials, keys, self.requested_lifetime).await {
-            Err(EnrolError::Nodeman(error)) if self.lifetime_was_refused(&error) => {
-                self.enrol_once(credentials, keys, None).await
-            }
-            other => other,
-        };
-        let result = match answer {
+        let result = match self.enrol_once(credentials, keys).await {
             Err(EnrolError::Nodeman(error)) if error.refusal() == Some(Refusal::AlreadyEnrolled) => self.recover(keys).await,
             Err(EnrolError::Nodeman(error)) if error.refusal() == Some(Refusal::NoEnrolmentKey) => {
                 Err(EnrolError::CredentialsUsed(credentials.name.to_string()))
@@ -81,7 +74,7 @@ impl Exchange<'_> {
     /// # Errors
     /// When nodeman does not answer the question.
     pub async fn worth(&self, keys: &Keys) -> Result<Worth, EnrolError> {
-        match self.renew(keys, None).await {
+        match self.renew(keys).await {
             Ok(_) => Ok(Worth::Enrolled),
             Err(EnrolError::Nodeman(error)) => match error.refusal() {
                 Some(Refusal::InvalidDataSignature) => Ok(Worth::None),
@@ -94,11 +87,7 @@ impl Exchange<'_> {
 
     async fn recover(&self, keys: &Keys) -> Result<(Issued, Configuration), EnrolError> {
         tracing::info!(node = keys.data.kid(), "already enrolled: recovering with the stored data key");
-        let renewed = match self.renew(keys, self.requested_lifetime).await {
-            Err(EnrolError::Nodeman(error)) if self.lifetime_was_refused(&error) => self.renew(keys, None).await,
-            other => other,
-        };
-        let issued = renewed.map_err(|error| match error {
+        let issued = self.renew(keys).await.map_err(|error| match error {
             EnrolError::Nodeman(refused) if refused.refusal() == Some(Refusal::InvalidDataSignature) => {
                 EnrolError::CredentialsUsed(keys.data.kid().to_owned())
             }
@@ -109,28 +98,18 @@ impl Exchange<'_> {
         Ok((issued, configuration))
     }
 
-    async fn enrol_once(
-        &self,
-        credentials: &Credentials,
-        keys: &Keys,
-        lifetime: Option<u64>,
-    ) -> Result<(Issued, Configuration), EnrolError> {
+    async fn enrol_once(&self, credentials: &Credentials, keys: &Keys) -> Result<(Issued, Configuration), EnrolError> {
         let csr = keys.tls.csr(&credentials.name)?;
-        let request = enrolment_request(credentials, &keys.data, &csr, Timestamp::now(), lifetime)?;
+        let request = enrolment_request(credentials, &keys.data, &csr, Timestamp::now(), None)?;
         self.leadership.outlasts(CALL_LIMIT)?;
         self.counted("enroll", self.nodeman.enrol(request, &keys.tls).await)
     }
 
-    async fn renew(&self, keys: &Keys, lifetime: Option<u64>) -> Result<Issued, EnrolError> {
+    async fn renew(&self, keys: &Keys) -> Result<Issued, EnrolError> {
         let csr = keys.tls.csr(keys.data.node_name())?;
-        let request = renewal_request(&keys.data, &csr, Timestamp::now(), lifetime);
+        let request = renewal_request(&keys.data, &csr, Timestamp::now(), None);
         self.leadership.outlasts(CALL_LIMIT)?;
         self.counted("renew", self.nodeman.renew(request, &keys.tls).await)
-    }
-
-    /// The CA takes no other lifetime than its own: then take that.
-    fn lifetime_was_refused(&self, error: &NodemanError) -> bool {
-        self.requested_lifetime.is_some() && error.refusal() == Some(Refusal::LifetimeRefused)
     }
 
     fn counted<T>(&self, action: &str, result: Result<T, NodemanError>) -> Result<T, EnrolError> {

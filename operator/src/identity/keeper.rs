@@ -42,7 +42,6 @@ pub struct Wanted {
     pub trust_anchors: Result<TrustAnchors, NodemanError>,
     /// nodeman is not to be asked in this round, because the last attempt failed a moment ago.
     pub hold: bool,
-    pub requested_lifetime: Option<u64>,
 }
 
 /// How it stands with the identity.
@@ -159,7 +158,7 @@ impl Keeper {
             ) => {
                 let keys = Keys::from_secret(pending)?;
                 let nodeman = nodeman(&wanted.trust_anchors, nodeman_url, &credentials.name)?;
-                let (issued, configuration) = self.exchange(&nodeman, wanted).enrol(credentials, &keys).await?;
+                let (issued, configuration) = self.exchange(&nodeman).enrol(credentials, &keys).await?;
                 let data = keys.to_identity(&issued, &configuration)?;
                 let origin = Origin { node: credentials.name.to_string(), credentials: Some(fingerprint.clone()) };
                 let read_back = secrets.create_identity(data.clone(), &origin).await?;
@@ -173,7 +172,7 @@ impl Keeper {
                     let url = keys.nodeman_url.as_deref().unwrap_or(nodeman_url);
                     let nodeman = nodeman(&wanted.trust_anchors, url, keys.data.node_name())?;
                     let node = || keys.data.kid().to_owned();
-                    match self.exchange(&nodeman, wanted).worth(&keys).await? {
+                    match self.exchange(&nodeman).worth(&keys).await? {
                         Worth::None => {}
                         Worth::Enrolled => return Err(KeepError::PendingEnrolled { node: node() }),
                         Worth::Undecided(answer) => {
@@ -209,9 +208,8 @@ impl Keeper {
         api.patch_metadata(&wanted.edge, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
     }
 
-    fn exchange<'a>(&'a self, nodeman: &'a Nodeman, wanted: &Wanted) -> Exchange<'a> {
-        let requested_lifetime = wanted.requested_lifetime;
-        Exchange { nodeman, leadership: &self.leadership, metrics: &self.metrics, requested_lifetime }
+    fn exchange<'a>(&'a self, nodeman: &'a Nodeman) -> Exchange<'a> {
+        Exchange { nodeman, leadership: &self.leadership, metrics: &self.metrics }
     }
 }
 
