@@ -4,9 +4,12 @@
 //! peak that is measured is that of the whole process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
+use common::rule;
 use jiff::Timestamp;
 use tapir_pop::names::ZoneName;
-use tapir_pop::policy::{Policy, Rule};
+use tapir_pop::policy::Policy;
 use tapir_pop::sources::observations::{Limits, MOST_NAMES, MOST_WEIGHT};
 use tapir_pop::sources::{CoreSource, Knowledge, NameList, Observations, Rules};
 use tapir_pop::state::journal::Journal;
@@ -34,14 +37,6 @@ fn names(shape: &str) -> impl Iterator<Item = Name> {
 
 fn rules() -> Rules {
     let zone = ZoneName::new(Name::parse("dnstapir").unwrap()).unwrap();
-    let rule = |any_tags, min_sources, action| Rule {
-        name: String::new(),
-        any_tags,
-        all_tags: None,
-        min_tags: None,
-        min_sources,
-        action,
-    };
     // The whole of com is blocked, and each observation changes the action below it.
     let com = NameList::new("com", List::Doubt, Match::Subtree, &zone, &["com".to_owned()]);
     Rules {

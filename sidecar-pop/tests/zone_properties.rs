@@ -7,14 +7,14 @@ mod common;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use common::{ACTIONS, ask, decode_transfer, name, request, snapshot, zone};
+use common::{ACTIONS, ask, decode_transfer, name, request, rule, snapshot, zone};
 use hickory_proto::rr::RecordType;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use tapir_pop::dns::answer::{Transport, answer};
 use tapir_pop::dns::transfer::MESSAGE_LIMIT;
 use tapir_pop::names::self_and_ancestors;
-use tapir_pop::policy::{Policy, Rule};
+use tapir_pop::policy::Policy;
 use tapir_pop::sources::{CoreSource, Knowledge, NameList, Observations, Rules, Scope};
 use tapir_pop::state::serial::Serials;
 use tapir_pop::zone::build::build;
@@ -52,14 +52,6 @@ fn rules() -> impl Strategy<Value = Rules> {
         prop_oneof![Just(Match::Exact), Just(Match::Subtree)].prop_map(|r#match| CoreSource { name: "core".to_owned(), r#match });
     let mode = prop_oneof![4 => Just(Mode::Enforce), 1 => Just(Mode::Observe)];
     (lists(), proptest::option::of(core), mode).prop_map(|(lists, core, mode)| {
-        let rule = |any_tags, min_sources, action| Rule {
-            name: String::new(),
-            any_tags,
-            all_tags: None,
-            min_tags: None,
-            min_sources,
-            action,
-        };
         let rules =
             vec![rule(Some(1), None, Action::Drop), rule(Some(2), None, Action::Passthru), rule(None, Some(2), Action::Nodata)];
         Rules { mode, policy: Policy { deny: Action::Nxdomain, rules }, lists, core }

@@ -8,6 +8,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name as WireName, RData, RecordType};
 use tapir_pop::dns::answer::{Answer, Transport, answer};
 use tapir_pop::names::ZoneName;
+use tapir_pop::policy::Rule;
 use tapir_pop::zone::{Content, Serial, Snapshot, target};
 use tapir_wire::config::pop::Action;
 use tapir_wire::name::Name;
@@ -20,6 +21,10 @@ pub(crate) fn name(text: &str) -> Name {
 
 pub(crate) fn zone() -> ZoneName {
     ZoneName::new(name("dnstapir.")).unwrap()
+}
+
+pub(crate) fn rule(any_tags: Option<u32>, min_sources: Option<u32>, action: Action) -> Rule {
+    Rule { name: String::new(), any_tags, all_tags: None, min_tags: None, min_sources, action }
 }
 
 pub(crate) fn snapshot(serial: u32, records: impl IntoIterator<Item = (Name, Action)>) -> Arc<Snapshot> {
