@@ -1,7 +1,7 @@
 //! One Pod: injected or not, and why not. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 /// Names of the sidecars' containers.
@@ -106,47 +106,9 @@ fn has_container(pod: &Pod, name: &str) -> bool {
     pod.spec.as_ref().is_some_and(|spec| spec.containers.iter().any(|container| container.name == name))
 }
 
-/// What the chart's admission policy leaves alone, condition by condition as it stands there. `admission_cases.json` holds cases that both
-/// are tested with.
+/// What the policy and the webhook leave alone. `tapir-inject` knows, which the webhook itself asks.
 fn collides(pod: &Pod, resolver: &str) -> bool {
-    let Some(spec) = &pod.spec else { return false };
-    let ours = |name: &str| name.starts_with("tapir-");
-    let name_collision = spec.volumes.iter().flatten().any(|volume| ours(&volume.name))
-        || spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|container| ours(&container.name));
-    let resources = spec.resources.as_ref();
-    name_collision
-        || spec.containers.iter().filter(|container| container.name == resolver).any(|container| path_collides(container, spec))
-        || spec.restart_policy.as_deref().is_some_and(|policy| policy != "Always")
-        || spec.os.as_ref().is_some_and(|os| os.name == "windows")
-        || pod.annotations().contains_key("kubernetes.io/config.mirror")
-        || resources.is_some_and(|resources| resources.requests.is_some() || resources.limits.is_some())
-}
-
-/// Only the resolver's container gets a mount, so only what it has there counts.
-fn path_collides(container: &Container, spec: &PodSpec) -> bool {
-    let writable = |name: &str| spec.volumes.iter().flatten().any(|volume| volume.name == name && volume.empty_dir.is_some());
-    container.volume_devices.iter().flatten().any(|device| is_ours(&device.device_path))
-        || container.volume_mounts.iter().flatten().any(|mount| match below_run(&mount.mount_path) {
-            Some("") => !writable(&mount.name) || mount.read_only == Some(true),
-            _ => is_ours(&mount.mount_path),
-        })
-}
-
-/// The run directory of ours, or below it.
-fn is_ours(path: &str) -> bool {
-    const OURS: &str = "tapir";
-    let below = below_run(path).and_then(|rest| rest.strip_prefix(OURS));
-    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The rest of a path below `/run`, which in most images is `/var/run` too; empty for that folder itself.
-fn below_run(path: &str) -> Option<&str> {
-    let step = |path: &str, name: &str| -> Option<usize> {
-        let rest = path.strip_prefix('/')?.trim_start_matches('/').strip_prefix(name)?;
-        (rest.is_empty() || rest.starts_with('/')).then(|| path.len() - rest.len())
-    };
-    let path = step(path, "var").map_or(path, |end| &path[end..]);
-    step(path, "run").map(|end| path[end..].trim_start_matches('/'))
+    serde_json::to_value(pod).is_ok_and(|pod| tapir_inject::left_alone(&pod, resolver).is_some())
 }
 
 fn is_ready(pod: &Pod) -> bool {
