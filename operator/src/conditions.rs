@@ -37,6 +37,14 @@ impl Draft {
         Self { kind, truth, reason: reason.into(), message: message.chars().take(LONGEST_MESSAGE).collect() }
     }
 
+    /// As it was said before, if it was.
+    #[must_use]
+    pub fn repeated(kind: &'static str, before: &[Condition]) -> Option<Self> {
+        let old = before.iter().find(|old| old.type_ == kind)?;
+        let truth = [Truth::True, Truth::False].into_iter().find(|truth| old.status == <&str>::from(*truth));
+        Some(Self::new(kind, truth.unwrap_or(Truth::Unknown), old.reason.clone(), old.message.clone()))
+    }
+
     /// With the words of before, if it is the same but for numbers. An error of the API server may name ports, versions and durations; as
     /// each write of a status leads to another reconcile, a message that is new each time would be a busy loop.
     #[must_use]

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod build;
 pub mod conditions;
 pub mod crds;
+pub mod digest;
 pub mod edge;
 pub mod failpoint;
 pub mod http;

@@ -14,8 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::edge::{self, Attempts, Context, Evictions};
+use crate::edge::{self, Context, Evictions};
 use crate::http::{self, Readiness};
+use crate::identity::attempts::Attempts;
+use crate::identity::board::IdentityBoard;
 use crate::identity::keeper::Keeper;
 use crate::leader::{self, Leadership};
 use crate::runner::Watched;
@@ -23,7 +25,7 @@ use crate::settings::Settings;
 use crate::sidecars::{Board, Poller, Question};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::writes::CountWrites;
-use crate::{leftovers, policy};
+use crate::{identity, leftovers, policy};
 
 /// Hints from the poller that a controller may be behind with before it misses some.
 const NEWS: usize = 1024;
@@ -105,6 +107,7 @@ async fn lead(
         board: board.clone(),
         evictions: Evictions::default(),
         attempts: Attempts::default(),
+        identities: IdentityBoard::default(),
         metrics: metrics.clone(),
         client,
     });
@@ -116,6 +119,7 @@ async fn lead(
         async move {
             futures::join!(
                 edge::run(watched.clone(), Arc::clone(&context), news, readiness.clone(), stop.clone()),
+                identity::run(watched.clone(), Arc::clone(&context), stop.clone()),
                 policy::run(watched.clone(), Arc::clone(&context), readiness, stop.clone()),
                 leftovers::run(watched, context, stop),
             );

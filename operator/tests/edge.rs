@@ -22,8 +22,11 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use support::api::Server;
 use support::nodeman::Nodeman;
-use tapir_operator::edge::{Attempts, Context, EdgeError, Evictions, reconcile};
+use tapir_operator::edge::{Context, EdgeError, Evictions, reconcile};
+use tapir_operator::identity::attempts::Attempts;
+use tapir_operator::identity::board::IdentityBoard;
 use tapir_operator::identity::keeper::Keeper;
+use tapir_operator::identity::{self, IdentityError};
 use tapir_operator::leader::Leadership;
 use tapir_operator::leftovers;
 use tapir_operator::settings::{Scope, Settings};
@@ -105,6 +108,37 @@ async fn a_policy_reaches_the_pods_of_an_edge_that_is_not_enrolled_at_once() {
     // Nothing new can be mounted while the identity cannot be looked at.
     scene.settle_refused("/secrets/stockholm-identity", 500).await;
     assert_eq!(seen(), third);
+}
+
+#[tokio::test]
+async fn a_core_that_hangs_holds_up_no_policy() {
+    let scene = Arc::new(Scene::new().await);
+    scene.nodeman.hang();
+    scene.once_without_identity(EDGE).await.unwrap();
+    let asking = tokio::spawn({
+        let scene = Arc::clone(&scene);
+        async move { scene.look_at_identity(EDGE).await }
+    });
+    while scene.nodeman.asked().await == 0 {
+        tokio::task::yield_now().await;
+    }
+    scene.settle_without_identity(EDGE).await;
+    let before = scene.revision();
+    let mut policy = scene.server.get(POLICY).unwrap();
+    policy["spec"]["mode"] = "Observe".into();
+    scene.server.put(POLICY, policy);
+    scene.settle_without_identity(EDGE).await;
+    assert_ne!(scene.revision(), before, "the policy is rendered");
+    assert_eq!(scene.reason(EDGE, "Enrolled"), ("Unknown".to_owned(), "Pending".to_owned()));
+    // It may not go either before the answer is there, and says nothing of it twice.
+    scene.server.delete(EDGE);
+    scene.once_without_identity(EDGE).await.unwrap();
+    assert_eq!(scene.server.get(EDGE).unwrap()["metadata"]["finalizers"], json!(["dnstapir.se/offboard"]));
+    assert!(!asking.is_finished(), "Core has not answered");
+    asking.abort();
+    let _ = asking.await;
+    scene.once_without_identity(EDGE).await.unwrap();
+    assert!(scene.server.get(EDGE).is_none_or(|edge| edge["metadata"]["finalizers"] == json!([])));
 }
 
 #[tokio::test]

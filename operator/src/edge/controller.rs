@@ -1,13 +1,13 @@
 //! Watches: everything that an edge is made from or made into leads to a reconcile of that edge.
 //!
-//! Of Secrets, ConfigMaps, Pods and bindings only metadata is watched: contents are read when they are needed, one by one.
+//! Of ConfigMaps, Pods and bindings only metadata is watched: contents are read when they are needed, one by one.
 //! An edge that its own type cannot read is reported and does not stop the watch.
 
 use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt as _};
 use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicyBinding;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Config, Controller};
@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use super::reconcile::{Context, reconcile};
 use crate::api::{LABEL_EDGE, LABEL_EDGE_NAMESPACE, TapirEdge, TapirPolicy};
 use crate::http::Readiness;
-use crate::names;
 use crate::runner::{Watched, drive};
 use crate::sidecars::EdgeKey;
 
@@ -47,20 +46,17 @@ pub async fn run(
         let store = store.clone();
         move |namespace: &str, name: &str| matching(&store, namespace, |edge| find(edge, name))
     };
-    let (secrets, maps, policies) = (with(uses_secret), with(uses_config_map), with(uses_policy));
+    let (maps, policies) = (with(uses_config_map), with(uses_policy));
     let labelled = everything.clone().labels(LABEL_EDGE);
-    let (rivals, within) = (store.clone(), store.clone());
+    let within = store.clone();
     let waiting_for = format!("edges {watched}");
     readiness.expect(&waiting_for);
 
     let controller = controller
-        .watches(watched.api::<PartialObjectMeta<Secret>>(&client), everything.clone(), move |secret| {
-            secrets(&secret.namespace().unwrap_or_default(), &secret.name_any())
-        })
         .watches(watched.api::<PartialObjectMeta<ConfigMap>>(&client), everything.clone(), move |map| {
             maps(&map.namespace().unwrap_or_default(), &map.name_any())
         })
-        .watches(watched.api::<PartialObjectMeta<TapirPolicy>>(&client), everything.clone(), move |policy| {
+        .watches(watched.api::<PartialObjectMeta<TapirPolicy>>(&client), everything, move |policy| {
             policies(&policy.namespace().unwrap_or_default(), &policy.name_any())
         })
         .watches(watched.api::<PartialObjectMeta<Pod>>(&client), labelled.clone(), |pod| labelled_edge(&pod))
@@ -72,10 +68,7 @@ pub async fn run(
             let ending = namespace.metadata.deletion_timestamp.is_some();
             if ending { matching(&within, &namespace.name_any(), |_| true) } else { Vec::new() }
         })
-        // When one of two edges with the same credentials goes, the other may come.
-        .watches(watched.api::<PartialObjectMeta<TapirEdge>>(&client), everything, move |_| {
-            rivals.state().iter().filter(|edge| is_shared(edge)).map(|edge| ObjectRef::from_obj(&**edge)).collect::<Vec<_>>()
-        })
+        .reconcile_on(heard(context.identities.news(), store.clone()))
         .reconcile_on(heard(news, store.clone()));
 
     let ready = async {
@@ -102,17 +95,10 @@ fn matching(store: &Store<Edge>, namespace: &str, wanted: impl Fn(&TapirEdge) ->
     store.state().iter().filter(|edge| hit(edge)).map(|edge| ObjectRef::from_obj(&**edge)).collect()
 }
 
-fn uses_secret(edge: &TapirEdge, secret: &str) -> bool {
-    let name = edge.name_any();
-    edge.spec.enrollment.credentials_secret_ref.name == secret
-        || [names::identity(&name), names::pending(&name), names::rescue(&name)].iter().any(|own| own == secret)
-}
-
 fn uses_config_map(edge: &TapirEdge, map: &str) -> bool {
     let name = edge.name_any();
     let own = [crate::build::edm_config_name(&name), crate::build::pop_config_name(&name)];
     own.iter().any(|own| own == map)
-        || edge.spec.core.ca_bundle.as_ref().is_some_and(|bundle| bundle.config_map_ref.name == map)
         || edge.spec.edm.well_known_domains.as_ref().is_some_and(|list| list.config_map_ref.name == map)
 }
 
@@ -120,12 +106,7 @@ fn uses_policy(edge: &TapirEdge, policy: &str) -> bool {
     edge.spec.pop.policy_ref.as_ref().is_some_and(|reference| reference.name == policy)
 }
 
-fn is_shared(edge: &Edge) -> bool {
-    let status = edge.0.as_ref().ok().and_then(|edge| edge.status.as_ref());
-    status.is_some_and(|status| status.conditions.iter().any(|condition| condition.reason == "CredentialsShared"))
-}
-
-/// Edges of this scope of which the poller heard something new.
+/// Edges of this scope of which somebody has news.
 fn heard(news: broadcast::Receiver<EdgeKey>, store: Store<Edge>) -> impl Stream<Item = ObjectRef<Edge>> + Send {
     stream::unfold(news, async |mut news| {
         loop {

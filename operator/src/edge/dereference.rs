@@ -1,10 +1,9 @@
 //! Fetches what the specification of an edge points at. No judgement here.
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::api::Api;
-use zeroize::Zeroizing;
 
 use super::error::EdgeError;
 use crate::api::{TapirEdge, TapirPolicy};
@@ -14,15 +13,13 @@ use crate::identity::secrets::namespace_terminating;
 #[derive(Debug)]
 pub(super) struct Dereferenced {
     pub namespace_terminating: bool,
-    pub credentials: Referent<Zeroizing<Vec<u8>>>,
-    pub ca_bundle: Option<Referent<String>>,
     pub policy: Option<Referent<TapirPolicy>>,
     pub well_known_domains: Option<Referent<ByteString>>,
 }
 
 /// One thing that was pointed at.
 #[derive(Clone, Debug)]
-pub(super) enum Referent<T> {
+pub enum Referent<T> {
     Found(T),
     /// What is not there, in words.
     Missing(String),
@@ -41,15 +38,6 @@ async fn fetch(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<Der
     let spec = &edge.spec;
     Ok(Dereferenced {
         namespace_terminating: namespace_terminating(client, namespace).await?,
-        credentials: credentials(client, namespace, edge).await?,
-        ca_bundle: match &spec.core.ca_bundle {
-            None => None,
-            Some(bundle) => {
-                let reference = &bundle.config_map_ref;
-                let found = config_maps.get_opt(&reference.name).await?;
-                Some(member("ConfigMap", &reference.name, &reference.key, found, |map| map.data?.remove(&reference.key)))
-            }
-        },
         policy: match spec.pop.policy_ref.as_ref().filter(|_| spec.pop.enabled) {
             None => None,
             Some(reference) => Some(policy(client, namespace, &reference.name).await?),
@@ -65,22 +53,6 @@ async fn fetch(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<Der
     })
 }
 
-/// The enrolment credentials of an edge.
-///
-/// # Errors
-/// When the API server cannot be asked.
-pub(super) async fn credentials(
-    client: &Client,
-    namespace: &str,
-    edge: &TapirEdge,
-) -> Result<Referent<Zeroizing<Vec<u8>>>, kube::Error> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let reference = &edge.spec.enrollment.credentials_secret_ref;
-    let found = secrets.get_opt(&reference.name).await?;
-    let take = |secret: Secret| secret.data?.remove(&reference.key).map(|bytes| Zeroizing::new(bytes.0));
-    Ok(member("Secret", &reference.name, &reference.key, found, take))
-}
-
 async fn policy(client: &Client, namespace: &str, name: &str) -> Result<Referent<TapirPolicy>, kube::Error> {
     let policies: Api<kube::core::DeserializeGuard<TapirPolicy>> = Api::namespaced(client.clone(), namespace);
     Ok(match policies.get_opt(name).await? {
@@ -92,7 +64,14 @@ async fn policy(client: &Client, namespace: &str, name: &str) -> Result<Referent
     })
 }
 
-fn member<K, T>(kind: &str, name: &str, key: &str, object: Option<K>, take: impl FnOnce(K) -> Option<T>) -> Referent<T> {
+/// A member of an object that was fetched.
+pub(crate) fn member<K, T>(
+    kind: &str,
+    name: &str,
+    key: &str,
+    object: Option<K>,
+    take: impl FnOnce(K) -> Option<T>,
+) -> Referent<T> {
     match object {
         None => Referent::Missing(format!("there is no {kind} {name} in this namespace")),
         Some(object) => {

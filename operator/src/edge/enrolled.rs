@@ -1,138 +1,49 @@
-//! Conditions `Enrolled` and `CertificateValid`: reason and remedy for each way in which the identity may stand. Pure.
-
-use std::time::Duration;
+//! Conditions `Enrolled` and `CertificateValid`, from what the identity controller published. Pure.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tapir_wire::certificate::CertificateInfo;
 
-use super::error::words;
 use crate::conditions::{Draft, Truth};
-use crate::identity::enrol::EnrolError;
-use crate::identity::keeper::{KeepError, Kept};
-use crate::identity::plan::Blocked;
-use crate::nodeman::{NodemanError, Refusal};
+use crate::identity::board::{IdentityView, Standing};
 
-/// How long until the next try, when nothing that is watched will tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// A watch tells: nothing gets better by asking.
-    OnChange,
-    /// With growing pauses of at most this, and whenever something changes.
-    Look(Duration),
-    /// nodeman was asked in vain: not before a pause has passed, whatever happens meanwhile. Pauses grow up to this.
-    Ask(Duration),
-}
-
-/// What is to be said of a failure, and when to try again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    pub truth: Truth,
-    pub reason: &'static str,
-    pub message: String,
-    pub retry: Retry,
-}
-
-/// Core may be back any moment, and no watch would tell.
-const SOON: Retry = Retry::Ask(Duration::from_secs(10));
-/// Somebody at Core has to act, and no watch would tell that either.
-const SELDOM: Retry = Retry::Ask(Duration::from_secs(30));
-/// Nobody was asked: what is in the way may be gone any moment.
-const LOOK: Retry = Retry::Look(Duration::from_secs(30));
-
-/// What a failure to keep the identity means; none where nothing was tried.
+/// Both conditions. Until the identity was looked at for the first time, for instance after a restart, what was said before stays said.
 #[must_use]
-pub(super) fn verdict(error: &KeepError, enrolled_before: bool) -> Option<Verdict> {
-    let message = error.to_string();
-    let verdict = |reason, retry| Some(Verdict { truth: Truth::False, reason, message: message.clone(), retry });
-    // A Secret that cannot be reached says nothing against a node that was enrolled.
-    let truth = if enrolled_before { Truth::Unknown } else { Truth::False };
-    match error {
-        // The other edge may live in a namespace that is watched apart.
-        KeepError::Blocked(blocked @ Blocked::CredentialsShared(_)) => verdict(blocked.into(), LOOK),
-        KeepError::Blocked(blocked) => verdict(blocked.into(), Retry::OnChange),
-        KeepError::Material(_) => verdict("IdentityInvalid", LOOK),
-        KeepError::NotAsWritten => verdict("IdentityInvalid", SELDOM),
-        KeepError::PendingEnrolled { .. } | KeepError::PendingUndecided { .. } => verdict("CredentialsChanged", SELDOM),
-        KeepError::Enrol(EnrolError::CredentialsUsed(_)) => verdict("CredentialsUsed", SELDOM),
-        KeepError::Enrol(EnrolError::Request(_) | EnrolError::Signature(_)) => verdict("CredentialsInvalid", Retry::OnChange),
-        KeepError::Enrol(EnrolError::Nodeman(error)) => Some(nodeman(error)),
-        KeepError::Api(error) => unreachable(truth, "reading or writing the identity's Secrets", error, LOOK),
-        KeepError::NotStored(error) => unreachable(truth, "storing what nodeman answered", error, SOON),
-        KeepError::Contended => Some(Verdict { truth, reason: "IdentityContended", message, retry: SOON }),
-        KeepError::Enrol(EnrolError::Lease(_)) | KeepError::Held => None,
-    }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "an arm of `verdict`")]
-fn unreachable(truth: Truth, doing: &str, error: &kube::Error, retry: Retry) -> Option<Verdict> {
-    Some(Verdict { truth, reason: "IdentityUnreachable", message: format!("{doing}: {}", words(error)), retry })
-}
-
-fn nodeman(error: &NodemanError) -> Verdict {
-    let (reason, remedy, retry) = match error {
-        NodemanError::BadAddress(_) => ("CredentialsInvalid", "correct nodeman_url in the credentials", Retry::OnChange),
-        NodemanError::BadTrustAnchors(_) => {
-            ("CaBundleInvalid", "put the PEM certificates of nodeman's CA where spec.core.caBundle points", Retry::OnChange)
-        }
-        NodemanError::Unreachable(_) => (
-            "NodemanUnreachable",
-            "check name resolution, network policy and proxy between the operator and nodeman, and spec.core.caBundle if its certificate is not trusted; tried again by itself",
-            SOON,
-        ),
-        NodemanError::Nonsense(_) => (
-            "NodemanNonsense",
-            "check that nodeman_url in the credentials leads to Core's nodeman and to nothing before it; tried again by itself",
-            SOON,
-        ),
-        NodemanError::Refused { refusal, .. } => {
-            let retry = if refusal.is_permanent() { SELDOM } else { SOON };
-            ("NodemanRefused", remedy(*refusal), retry)
-        }
+pub(super) fn conditions(view: Option<&IdentityView>, before: &[Condition], now: Timestamp) -> [Draft; 2] {
+    let Some(view) = view else {
+        return ["Enrolled", "CertificateValid"].map(|kind| {
+            Draft::repeated(kind, before)
+                .unwrap_or_else(|| Draft::new(kind, Truth::Unknown, "Pending", "the identity was not looked at yet"))
+        });
     };
-    Verdict { truth: Truth::False, reason, message: format!("{error}: {remedy}"), retry }
+    let certificate = match &view.standing {
+        Standing::Failed(verdict) if verdict.truth == Truth::Unknown => {
+            Draft::new("CertificateValid", Truth::Unknown, verdict.reason, "the identity Secret cannot be looked at")
+        }
+        _ => certificate(view.certificate.as_ref(), now),
+    };
+    [enrolled(&view.standing), certificate]
 }
 
-fn remedy(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::UnknownNode => "Core has no such node or removed it; ask the operator of Core for new credentials",
-        Refusal::InvalidEnrolmentSignature => {
-            "the key in the credentials is not the one at Core; compare with what Core's operator sent, or ask for new ones"
-        }
-        Refusal::InvalidDataSignature | Refusal::NoEnrolmentKey | Refusal::AlreadyEnrolled => {
-            "ask the operator of Core for credentials of a new node"
-        }
-        Refusal::BadRequest => "most likely the clock of this cluster is more than five minutes slow; tried again by itself",
-        Refusal::LifetimeRefused | Refusal::NotActivated | Refusal::Other => {
-            "report this to the operator of Core; tried again by itself"
-        }
-        Refusal::Temporary => "a failure at Core; tried again by itself",
-    }
-}
-
-/// The condition `Enrolled`.
-#[must_use]
-pub(super) fn enrolled(outcome: &Result<Kept, Verdict>) -> Draft {
+fn enrolled(standing: &Standing) -> Draft {
     let draft = |truth, reason: &str, message: String| Draft::new("Enrolled", truth, reason, message);
-    match outcome {
-        Ok(Kept::Identity { node, ignored_credentials: None, .. }) => {
-            draft(Truth::True, "Enrolled", format!("enrolled as {node}"))
-        }
-        Ok(Kept::Identity { node, ignored_credentials: Some(other), .. }) => draft(
+    match standing {
+        Standing::Enrolled { node, ignored_credentials: None } => draft(Truth::True, "Enrolled", format!("enrolled as {node}")),
+        Standing::Enrolled { node, ignored_credentials: Some(other) } => draft(
             Truth::True,
             "Enrolled",
             format!("enrolled as {node}; the credentials are now for {other}, which needs a TapirEdge of its own"),
         ),
-        Ok(Kept::Waiting) => {
+        Standing::Restoring => {
             draft(Truth::Unknown, "Restoring", "the identity Secret is being deleted and will be restored".to_owned())
         }
-        Ok(Kept::Leaving) => draft(Truth::False, "NamespaceTerminating", "the namespace is being deleted".to_owned()),
-        Err(verdict) => draft(verdict.truth, verdict.reason, verdict.message.clone()),
+        Standing::Leaving => draft(Truth::False, "NamespaceTerminating", "the namespace is being deleted".to_owned()),
+        Standing::Failed(verdict) => draft(verdict.truth, verdict.reason, verdict.message.clone()),
     }
 }
 
 /// The condition `CertificateValid`.
-#[must_use]
-pub(super) fn certificate(info: Option<&CertificateInfo>, now: Timestamp) -> Draft {
+fn certificate(info: Option<&CertificateInfo>, now: Timestamp) -> Draft {
     let draft = |truth, reason: &str, message: String| Draft::new("CertificateValid", truth, reason, message);
     match info {
         None => draft(Truth::Unknown, "NotEnrolled", "there is no certificate yet".to_owned()),
@@ -146,48 +57,16 @@ pub(super) fn certificate(info: Option<&CertificateInfo>, now: Timestamp) -> Dra
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::material::MaterialError;
 
     #[test]
-    fn every_bad_input_has_its_reason() {
-        let reason = |error: KeepError| verdict(&error, false).map(|verdict| verdict.reason);
-        let nodeman = |error| reason(KeepError::Enrol(EnrolError::Nodeman(error)));
-        assert_eq!(reason(Blocked::CredentialsMissing("x".into()).into()), Some("CredentialsMissing"));
-        assert_eq!(reason(Blocked::CredentialsInvalid("x".into()).into()), Some("CredentialsInvalid"));
-        assert_eq!(reason(Blocked::CredentialsShared("x".into()).into()), Some("CredentialsShared"));
-        assert_eq!(reason(Blocked::IdentityLost("x".into()).into()), Some("IdentityLost"));
-        assert_eq!(reason(EnrolError::CredentialsUsed("x".into()).into()), Some("CredentialsUsed"));
-        assert_eq!(nodeman(NodemanError::Unreachable("x".into())), Some("NodemanUnreachable"));
-        assert_eq!(nodeman(NodemanError::Nonsense("x".into())), Some("NodemanNonsense"));
-        let refused = NodemanError::Refused { status: 404, detail: "Not Found".into(), refusal: Refusal::UnknownNode };
-        assert_eq!(nodeman(refused), Some("NodemanRefused"));
-        assert_eq!(reason(KeepError::Contended), Some("IdentityContended"));
-        assert_eq!(reason(KeepError::Held), None);
-    }
-
-    #[test]
-    fn only_core_itself_is_asked_again_and_again() {
-        let missing = verdict(&Blocked::CredentialsMissing("x".into()).into(), false).unwrap();
-        assert_eq!(missing.retry, Retry::OnChange);
-        let down = verdict(&KeepError::Enrol(EnrolError::Nodeman(NodemanError::Unreachable("x".into()))), false).unwrap();
-        assert_eq!(down.retry, SOON);
-        assert!(down.message.contains("network policy"));
-    }
-
-    #[test]
-    fn what_stands_in_the_way_holds_nothing_back() {
-        let retry = |error: KeepError| verdict(&error, false).unwrap().retry;
-        assert_eq!(retry(Blocked::CredentialsShared("dns/b".into()).into()), LOOK);
-        assert_eq!(retry(Blocked::RescueConflict.into()), Retry::OnChange);
-        assert_eq!(retry(KeepError::Material(MaterialError::Missing("tls.key"))), LOOK);
-    }
-
-    #[test]
-    fn secrets_out_of_reach_say_nothing_against_an_enrolled_node() {
-        let error = KeepError::Api(kube::Error::LinesCodecMaxLineLengthExceeded);
-        let truth = |enrolled_before| verdict(&error, enrolled_before).map(|verdict| (verdict.truth, verdict.reason));
-        assert_eq!(truth(false), Some((Truth::False, "IdentityUnreachable")));
-        assert_eq!(truth(true), Some((Truth::Unknown, "IdentityUnreachable")));
+    fn what_was_said_before_stays_until_somebody_looked() {
+        let said = |drafts: [Draft; 2]| drafts.map(|draft| (draft.truth, draft.reason));
+        let (pending, unknown) = ("Pending".to_owned(), Truth::Unknown);
+        assert_eq!(said(conditions(None, &[], Timestamp::now())), [(unknown, pending.clone()), (unknown, pending)]);
+        let view = IdentityView::of(Standing::Enrolled { node: "a.edge.test".into(), ignored_credentials: None });
+        let drafts = conditions(Some(&view), &[], Timestamp::now());
+        let (before, _) = crate::conditions::merge(&[], drafts.to_vec(), Some(1), Timestamp::now());
+        assert_eq!(conditions(None, &before, Timestamp::now()), drafts);
     }
 
     #[test]

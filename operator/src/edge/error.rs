@@ -83,7 +83,7 @@ fn told(reason: &'static str, doing: &str, error: &kube::Error) -> Option<Said> 
 
 /// The API server's own words on one line, and the remedy.
 #[must_use]
-pub(super) fn words(error: &kube::Error) -> String {
+pub(crate) fn words(error: &kube::Error) -> String {
     let (said, remedy) = match error {
         kube::Error::Api(status) => (
             status.message.clone(),

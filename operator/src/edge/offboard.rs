@@ -9,13 +9,13 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 
 use super::error::EdgeError;
-use super::identity_round::recorded;
 use super::reconcile::Context;
 use super::touch;
 use crate::api::{DeletionPolicy, FINALIZER_OFFBOARD, LABEL_EDGE, TapirEdge};
 use crate::apply::{ApplyError, apply};
 use crate::build;
 use crate::identity::leaving::Left;
+use crate::identity::recorded;
 use crate::identity::secrets::{namespace_terminating, refused_as_terminating};
 use crate::names::LABEL_OFFBOARDED;
 use crate::pods::{Injection, classify};

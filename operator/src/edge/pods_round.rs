@@ -6,7 +6,6 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
 use super::error::{EdgeError, Said};
-use super::identity_round::IdentityRound;
 use super::reconcile::Context;
 use super::render::Rendered;
 use super::replace::Decided;
@@ -14,7 +13,7 @@ use super::touch;
 use crate::api::status::PodsStatus;
 use crate::api::{ANNOTATION_INJECTION, LABEL_EDGE, TapirEdge};
 use crate::conditions::{Draft, Truth};
-use crate::identity::keeper::Kept;
+use crate::identity::board::IdentityView;
 use crate::pods::{Census, Decision, View, classify, decide};
 use crate::sidecars::EdgeKey;
 
@@ -37,7 +36,7 @@ pub(super) async fn tend(
     key: &EdgeKey,
     edge: &TapirEdge,
     rendered: &Rendered,
-    identity: &IdentityRound,
+    identity: Option<&IdentityView>,
 ) -> Result<PodsRound, EdgeError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
     // Looked at only now: the calls to Core before may have taken long, and evictions follow from what is seen.
@@ -55,14 +54,10 @@ pub(super) async fn tend(
         failures.push(error);
         decision
     });
-    let secret = match &identity.outcome {
-        Ok(Kept::Identity { secret, .. }) => Some(secret.as_ref()),
-        _ => None,
-    };
     let maps: Vec<_> = [&rendered.edm, &rendered.pop].into_iter().flatten().collect();
     // What could not be looked at is not known to be new.
     if rendered.all_seen {
-        let mounted = touch::Mounted::of(&maps, secret);
+        let mounted = touch::Mounted::of(&maps, identity.and_then(|view| view.mounted.clone()));
         failures.extend(touch::touch_all(&api, &found, &views, &mounted).await.map(EdgeError::Touch));
     }
     Ok(PodsRound { found, views, census, decision, failures })

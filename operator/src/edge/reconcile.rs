@@ -9,16 +9,17 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::Recorder;
 use kube::{Client, ResourceExt as _};
 
-use super::attempts::Attempts;
 use super::dereference::dereference;
 use super::error::EdgeError;
 use super::offboard::offboard;
 use super::render::render;
 use super::replace::Evictions;
 use super::report::{report, report_departure, report_failure};
-use super::{core_link, identity_round, pods_round};
+use super::{core_link, pods_round};
 use crate::api::{FINALIZER_OFFBOARD, TapirEdge};
-use crate::identity::keeper::{Keeper, Kept};
+use crate::identity::attempts::Attempts;
+use crate::identity::board::{IdentityBoard, Standing};
+use crate::identity::keeper::Keeper;
 use crate::identity::leaving::Left;
 use crate::identity::secrets::namespace_terminating;
 use crate::pods::Decision;
@@ -33,6 +34,9 @@ const EXPECTANT: Duration = Duration::from_secs(30);
 /// While Pods are being replaced.
 const WATCHFUL: Duration = Duration::from_secs(5);
 
+/// While the identity of an edge that goes is still worked on.
+const SOON: Duration = Duration::from_secs(1);
+
 /// All that reconcilers share.
 #[derive(Clone)]
 pub struct Context {
@@ -44,6 +48,7 @@ pub struct Context {
     pub board: Board,
     pub evictions: Evictions,
     pub attempts: Attempts,
+    pub identities: IdentityBoard,
 }
 
 /// How a round ended that came to its end.
@@ -76,10 +81,16 @@ pub async fn reconcile(edge: Arc<DeserializeGuard<TapirEdge>>, context: Arc<Cont
 }
 
 async fn depart(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Round, EdgeError> {
+    let Some(turn) = context.identities.depart(key, edge.metadata.uid.as_deref()) else {
+        // A call to Core is under way, and its answer must not come after the edge.
+        return Ok(Round::Done(Action::requeue(SOON)));
+    };
     if offboard(context, key, edge).await? == Left::Waiting {
         report_departure(context, key, edge).await;
         return Ok(Round::Done(Action::requeue(WATCHFUL)));
     }
+    drop(turn);
+    context.identities.forget(key);
     context.board.forget(key);
     context.evictions.forget(key);
     context.attempts.forget(key);
@@ -102,17 +113,18 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
     if found.namespace_terminating {
         return depart(context, key, edge).await;
     }
-    let identity = identity_round::keep(context, key, edge, &found).await?;
-    if matches!(identity.outcome, Ok(Kept::Leaving)) {
+    let identity = context.identities.view(key);
+    let identity = identity.as_deref();
+    if identity.is_some_and(|view| view.standing == Standing::Leaving) {
         return depart(context, key, edge).await;
     }
     let mut rendered = render(&context.client, &context.settings, &key.namespace, edge, &found).await;
-    let mut pods = pods_round::tend(context, key, edge, &rendered, &identity).await;
+    let mut pods = pods_round::tend(context, key, edge, &rendered, identity).await;
     let mut failures = std::mem::take(&mut rendered.failures);
     if let Ok(pods) = &mut pods {
         failures.append(&mut pods.failures);
     }
-    report(context, key, edge, &rendered, &identity, &pods, &failures).await?;
+    report(context, key, edge, &rendered, identity, &pods, &failures).await?;
     let pods = match (failures.into_iter().next(), pods) {
         (Some(error), _) | (None, Err(error)) => return Ok(Round::Failed(error)),
         (None, Ok(pods)) => pods,
@@ -124,9 +136,6 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
     };
     if core_link::targets(&pods.found).iter().any(|target| context.board.last(key, target).is_none()) {
         next = next.min(EXPECTANT);
-    }
-    if let Some(retry) = identity.retry_after {
-        next = next.min(retry);
     }
     Ok(Round::Done(Action::requeue(next)))
 }

@@ -2,11 +2,9 @@
 
 use jiff::Timestamp;
 use kube::api::Api;
-use tapir_wire::certificate::CertificateInfo;
 
 use super::enrolled;
 use super::error::{EdgeError, Said};
-use super::identity_round::IdentityRound;
 use super::in_force::{self, Before};
 use super::pods_round::{PodsRound, counts, injected};
 use super::reconcile::Context;
@@ -15,8 +13,7 @@ use super::{core_link, status};
 use crate::api::status::{CertificateStatus, NodeStatus};
 use crate::api::{TapirEdge, TapirEdgeStatus};
 use crate::conditions::{Draft, Truth, merge, summary};
-use crate::identity::keeper::Kept;
-use crate::identity::material::certificate;
+use crate::identity::board::IdentityView;
 use crate::sidecars::{Component, EdgeKey};
 
 /// Writes the status after a round that came to its end.
@@ -28,7 +25,7 @@ pub(super) async fn report(
     key: &EdgeKey,
     edge: &TapirEdge,
     rendered: &Rendered,
-    identity: &IdentityRound,
+    identity: Option<&IdentityView>,
     pods: &Result<PodsRound, EdgeError>,
     failures: &[EdgeError],
 ) -> Result<(), EdgeError> {
@@ -40,10 +37,6 @@ pub(super) async fn report(
     }
     let last = core_link::last(&context.board, key, &targets);
     let [edm_revision, pop_revision] = &revisions;
-    let info = match &identity.outcome {
-        Ok(Kept::Identity { secret, .. }) => certificate(secret),
-        _ => None,
-    };
     let policy = match (core_link::refused_configuration(&last, Component::Pop, pop_revision.as_deref()), pop_revision, pods) {
         _ if rendered.policy.truth != Truth::True => rendered.policy.clone().steady(&before.conditions),
         (Some(refused), ..) => Draft::new("PolicyAccepted", Truth::False, "RefusedByPop", refused),
@@ -67,9 +60,10 @@ pub(super) async fn report(
         Ok(_) => core_link::core_connected(&heard),
         Err(_) => Draft::new("CoreConnected", Truth::Unknown, "ReadFailed", "the Pods cannot be listed, so no sidecar was asked"),
     };
+    let [enrolled, certificate] = enrolled::conditions(identity, &before.conditions, Timestamp::now());
     let parts = vec![
-        enrolled::enrolled(&identity.outcome).steady(&before.conditions),
-        certificate_valid(identity, info.as_ref()),
+        enrolled.steady(&before.conditions),
+        certificate,
         policy,
         injected(pods, key, edge, failures, rendered.trouble.clone().or(refused)).steady(&before.conditions),
         connected,
@@ -79,7 +73,7 @@ pub(super) async fn report(
     let wanted = TapirEdgeStatus {
         observed_generation: edge.metadata.generation,
         conditions,
-        node: node(identity, info).or(before.node),
+        node: identity.and_then(node).or(before.node),
         policy: rendered.policy_status.clone(),
         pods: pods.as_ref().map_or(before.pods, |pods| Some(counts(pods, rendered))),
         injection: rendered.injection.clone(),
@@ -121,15 +115,6 @@ async fn report_only_ready(context: &Context, key: &EdgeKey, edge: &TapirEdge, (
     }
 }
 
-fn certificate_valid(identity: &IdentityRound, info: Option<&CertificateInfo>) -> Draft {
-    match &identity.outcome {
-        Err(verdict) if verdict.truth == Truth::Unknown => {
-            Draft::new("CertificateValid", Truth::Unknown, verdict.reason, "the identity Secret cannot be looked at")
-        }
-        _ => enrolled::certificate(info, Timestamp::now()),
-    }
-}
-
 /// All parts, and what failed without being in any of them.
 fn ready(parts: &[Draft], failures: &[EdgeError]) -> Draft {
     let ready = summary("Ready", parts, "enrolled, injected and connected");
@@ -139,8 +124,8 @@ fn ready(parts: &[Draft], failures: &[EdgeError]) -> Draft {
     }
 }
 
-fn node(identity: &IdentityRound, info: Option<CertificateInfo>) -> Option<NodeStatus> {
-    let Ok(Kept::Identity { node, .. }) = &identity.outcome else { return None };
-    let certificate = info.map(|info| CertificateStatus { serial: info.serial, not_after: info.not_after });
-    Some(NodeStatus { name: node.clone(), certificate })
+fn node(identity: &IdentityView) -> Option<NodeStatus> {
+    let certificate = identity.certificate.as_ref();
+    let certificate = certificate.map(|info| CertificateStatus { serial: info.serial.clone(), not_after: info.not_after });
+    Some(NodeStatus { name: identity.node()?.to_owned(), certificate })
 }

@@ -2,12 +2,12 @@
 //! annotation is touched. Without it a new configuration takes up to the kubelet's sync period, a minute and more.
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt as _;
 use kube::api::{Api, Patch, PatchParams};
-use sha2::{Digest as _, Sha256};
 
 use crate::api::ANNOTATION_CONFIG;
+use crate::digest;
 use crate::pods::{Injection, View};
 
 /// Between the two parts of the annotation.
@@ -24,14 +24,12 @@ pub(super) struct Mounted {
 impl Mounted {
     /// Of these objects.
     #[must_use]
-    pub(super) fn of(config_maps: &[&ConfigMap], identity: Option<&Secret>) -> Self {
+    pub(super) fn of(config_maps: &[&ConfigMap], identity: Option<String>) -> Self {
         let configuration = config_maps.iter().flat_map(|map| {
             let text = map.data.iter().flatten().map(|(name, text)| (name, text.as_bytes()));
             text.chain(map.binary_data.iter().flatten().map(|(name, ByteString(bytes))| (name, bytes.as_slice())))
         });
-        let members =
-            |secret: &Secret| hash(secret.data.iter().flatten().map(|(name, ByteString(bytes))| (name, bytes.as_slice())));
-        Self { configuration: hash(configuration), identity: identity.map(members) }
+        Self { configuration: digest::members(configuration), identity }
     }
 
     /// The annotation that a Pod is to have, from the one it has.
@@ -40,17 +38,6 @@ impl Mounted {
         let identity = self.identity.as_deref().or(before).unwrap_or_default();
         format!("{}{SEPARATOR}{identity}", self.configuration)
     }
-}
-
-fn hash<'a>(members: impl Iterator<Item = (&'a String, &'a [u8])>) -> String {
-    let mut hash = Sha256::new();
-    for (name, bytes) in members {
-        hash.update(name.len().to_be_bytes());
-        hash.update(name);
-        hash.update(bytes.len().to_be_bytes());
-        hash.update(bytes);
-    }
-    hex::encode(&hash.finalize()[..8])
 }
 
 /// Injected Pods that mount something older, each with the annotation that it is to have.
@@ -97,22 +84,19 @@ mod tests {
 
     #[test]
     fn every_change_of_what_is_mounted_shows() {
-        let secret = Secret { data: Some([("tls.key".to_owned(), ByteString(b"k".to_vec()))].into()), ..Secret::default() };
         let before = Mounted::of(&[&map("edm.toml", "a")], None);
         assert_eq!(before, Mounted::of(&[&map("edm.toml", "a")], None));
         assert_ne!(before, Mounted::of(&[&map("edm.toml", "b")], None));
-        assert_ne!(before, Mounted::of(&[&map("edm.toml", "a")], Some(&secret)));
+        assert_ne!(before, Mounted::of(&[&map("edm.toml", "a")], Some("identity".into())));
     }
 
     #[test]
     fn an_identity_out_of_sight_is_no_change() {
-        let secret =
-            |key: &[u8]| Secret { data: Some([("tls.key".to_owned(), ByteString(key.to_vec()))].into()), ..Secret::default() };
         let map = map("edm.toml", "a");
-        let with = |identity: Option<&Secret>| Mounted::of(&[&map], identity);
-        let touched = with(Some(&secret(b"k"))).annotation(None);
+        let with = |identity: Option<&str>| Mounted::of(&[&map], identity.map(str::to_owned));
+        let touched = with(Some("k")).annotation(None);
         assert_eq!(with(None).annotation(Some(&touched)), touched);
-        assert_ne!(with(Some(&secret(b"other"))).annotation(Some(&touched)), touched);
+        assert_ne!(with(Some("other")).annotation(Some(&touched)), touched);
         assert_eq!(with(None).annotation(None), with(None).annotation(Some(&with(None).annotation(None))));
     }
 }

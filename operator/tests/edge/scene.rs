@@ -50,13 +50,26 @@ impl Scene {
             board: Board::default(),
             evictions: Evictions::default(),
             attempts: Attempts::default(),
+            identities: IdentityBoard::default(),
             metrics,
             client,
         };
         Self { server, nodeman, context: Arc::new(context) }
     }
 
+    /// Both controllers, one after the other. What the identity controller cannot do is on the board, and so in the status.
     pub async fn once(&self, path: &str) -> Result<(), EdgeError> {
+        let _ = self.look_at_identity(path).await;
+        self.once_without_identity(path).await
+    }
+
+    pub async fn look_at_identity(&self, path: &str) -> Result<(), IdentityError> {
+        let Some(edge) = self.server.get(path) else { return Ok(()) };
+        let edge: DeserializeGuard<_> = serde_json::from_value(edge).unwrap();
+        identity::reconcile(Arc::new(edge), Arc::clone(&self.context)).await.map(drop)
+    }
+
+    pub async fn once_without_identity(&self, path: &str) -> Result<(), EdgeError> {
         let Some(edge) = self.server.get(path) else { return Ok(()) };
         let edge: DeserializeGuard<_> = serde_json::from_value(edge).unwrap();
         reconcile(Arc::new(edge), Arc::clone(&self.context)).await.map(drop)
@@ -67,6 +80,17 @@ impl Scene {
         for _ in 0..SETTLED_WITHIN {
             self.server.forget_writes();
             self.once(path).await.unwrap();
+            if self.server.writes().is_empty() {
+                return;
+            }
+        }
+        panic!("still writing: {:?}", self.server.writes());
+    }
+
+    pub async fn settle_without_identity(&self, path: &str) {
+        for _ in 0..SETTLED_WITHIN {
+            self.server.forget_writes();
+            self.once_without_identity(path).await.unwrap();
             if self.server.writes().is_empty() {
                 return;
             }

@@ -17,6 +17,7 @@ struct State {
     lose_enrolments: usize,
     answers: Vec<String>,
     fault: Option<(u16, String)>,
+    hangs: bool,
 }
 
 /// The stand-in.
@@ -61,6 +62,16 @@ impl Nodeman {
         self.state.lock().unwrap().fault = fault.map(|(status, body)| (status, body.to_owned()));
     }
 
+    /// Takes every question and answers none from now on.
+    pub fn hang(&self) {
+        self.state.lock().unwrap().hangs = true;
+    }
+
+    /// Questions that have arrived, answered or not.
+    pub async fn asked(&self) -> usize {
+        self.server.received_requests().await.unwrap().len()
+    }
+
     /// Somebody else enrolled the node.
     pub fn enrol_somebody_else(&self) {
         let key = tapir_wire::jwk::DataKey::generate(&tapir_wire::node_name::NodeName::parse("x.edge.test").unwrap()).unwrap();
@@ -80,6 +91,9 @@ impl Nodeman {
 impl Respond for Answering {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let mut state = self.state.lock().unwrap();
+        if state.hangs {
+            return ResponseTemplate::new(200).set_delay(std::time::Duration::from_hours(1));
+        }
         let (status, answer) = match &state.fault {
             Some((status, body)) => (*status, Err(body.clone())),
             None => {

@@ -2,14 +2,15 @@
 
 use tapir_wire::enrolment::Credentials;
 
-use super::dereference::{Dereferenced, Referent};
-use crate::identity::keeper::CredentialsFound;
-use crate::identity::material::fingerprint;
+use super::inputs::IdentityInputs;
+use super::keeper::CredentialsFound;
+use super::material::fingerprint;
+use crate::edge::Referent;
 use crate::nodeman::{NodemanError, TrustAnchors};
 
 /// The credentials: missing, of no use, or good. Messages name members, never contents.
 #[must_use]
-pub(super) fn credentials(found: &Dereferenced) -> CredentialsFound {
+pub(super) fn credentials(found: &IdentityInputs) -> CredentialsFound {
     match &found.credentials {
         Referent::Missing(what) => CredentialsFound::Missing {
             what: format!("{what}: create it with the enrolment credentials as received from the operator of Core"),
@@ -33,7 +34,7 @@ fn read(bytes: &[u8]) -> Result<CredentialsFound, String> {
 ///
 /// # Errors
 /// When the edge names a bundle that is not there. An edge that is enrolled already does not need it.
-pub(super) fn trust_anchors(found: &Dereferenced) -> Result<TrustAnchors, NodemanError> {
+pub(super) fn trust_anchors(found: &IdentityInputs) -> Result<TrustAnchors, NodemanError> {
     match &found.ca_bundle {
         None => Ok(TrustAnchors::System),
         Some(Referent::Found(pem)) => Ok(TrustAnchors::Bundle(pem.clone())),

@@ -10,9 +10,10 @@ use kube::core::DeserializeGuard;
 use kube::{Client, ResourceExt as _};
 use tapir_wire::enrolment::Credentials;
 
-use super::dereference::{self, Referent};
+use super::inputs;
+use super::material::NODE_ANNOTATION;
 use crate::api::TapirEdge;
-use crate::identity::material::NODE_ANNOTATION;
+use crate::edge::Referent;
 use crate::names;
 use crate::settings::Scope;
 
@@ -66,7 +67,7 @@ async fn wants(client: &Client, edge: &TapirEdge, node: &str) -> Result<bool, ku
     if let Some(recorded) = recorded(edge) {
         return Ok(recorded == node);
     }
-    let Referent::Found(bytes) = dereference::credentials(client, &edge.namespace().unwrap_or_default(), edge).await? else {
+    let Referent::Found(bytes) = inputs::credentials(client, &edge.namespace().unwrap_or_default(), edge).await? else {
         return Ok(false);
     };
     let credentials = std::str::from_utf8(&bytes).ok().and_then(|text| Credentials::parse(text).ok());

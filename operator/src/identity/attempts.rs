@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use super::enrolled::{Retry, Verdict};
-use crate::identity::keeper::CredentialsFound;
+use super::keeper::CredentialsFound;
+use super::verdict::{Retry, Verdict};
 use crate::nodeman::TrustAnchors;
 use crate::sidecars::EdgeKey;
 

@@ -1,0 +1,229 @@
+//! What the identity controller knows of each edge, for the edge controller to read without waiting: Core may take its time, a policy may not.
+//! In memory only: after a restart every identity is looked at anew, and until then what the status says stays said.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tapir_wire::certificate::CertificateInfo;
+use tokio::sync::broadcast;
+
+use super::keeper::Kept;
+use super::material::certificate;
+use super::verdict::Verdict;
+use crate::digest;
+use crate::sidecars::EdgeKey;
+
+/// Hints that the edge controller may be behind with before it misses some; what it misses it sees in its next round.
+const NEWS: usize = 1024;
+/// Edges that went of which it is remembered, so that no round that began before undoes what was done last.
+const DEPARTED: usize = 1024;
+
+/// How it stands with one identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The edge is this node. The credentials may name another one meanwhile, which it does not become.
+    Enrolled {
+        node: String,
+        ignored_credentials: Option<String>,
+    },
+    /// It was deleted and comes back.
+    Restoring,
+    /// The namespace goes.
+    Leaving,
+    Failed(Verdict),
+}
+
+/// All that others need of an identity; no key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityView {
+    pub standing: Standing,
+    pub certificate: Option<CertificateInfo>,
+    /// Digest of what Pods mount of it; none while it is not there or not known.
+    pub mounted: Option<String>,
+}
+
+impl IdentityView {
+    /// Of an edge without an identity that could be mounted.
+    #[must_use]
+    pub fn of(standing: Standing) -> Self {
+        Self { standing, certificate: None, mounted: None }
+    }
+
+    /// The node, once it is enrolled.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        match &self.standing {
+            Standing::Enrolled { node, .. } => Some(node),
+            _ => None,
+        }
+    }
+}
+
+impl From<Kept> for IdentityView {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Waiting => Self::of(Standing::Restoring),
+            Kept::Leaving => Self::of(Standing::Leaving),
+            Kept::Identity { secret, node, ignored_credentials } => Self {
+                standing: Standing::Enrolled { node, ignored_credentials },
+                certificate: certificate(&secret),
+                mounted: Some(digest::members(secret.data.iter().flatten().map(|(name, bytes)| (name, bytes.0.as_slice())))),
+            },
+        }
+    }
+}
+
+/// Views of all edges; clones share them.
+#[derive(Clone, Debug)]
+pub struct IdentityBoard {
+    state: Arc<Mutex<State>>,
+    news: broadcast::Sender<EdgeKey>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rows: HashMap<EdgeKey, Row>,
+    departed: VecDeque<String>,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    view: Option<Arc<IdentityView>>,
+    epoch: u64,
+    /// Somebody works on the Secrets of this edge.
+    busy: bool,
+}
+
+/// The right to work on the Secrets of one edge, until it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    board: IdentityBoard,
+    edge: EdgeKey,
+}
+
+impl Default for IdentityBoard {
+    fn default() -> Self {
+        Self { state: Arc::default(), news: broadcast::channel(NEWS).0 }
+    }
+}
+
+impl IdentityBoard {
+    /// What is known; none before the first look.
+    #[must_use]
+    pub fn view(&self, edge: &EdgeKey) -> Option<Arc<IdentityView>> {
+        self.lock().rows.get(edge)?.view.clone()
+    }
+
+    /// Changes whenever the view does.
+    #[must_use]
+    pub fn epoch(&self, edge: &EdgeKey) -> u64 {
+        self.lock().rows.get(edge).map_or(0, |row| row.epoch)
+    }
+
+    /// Says what is known now. Those who listen hear of it if it is new.
+    pub fn publish(&self, edge: &EdgeKey, view: IdentityView) {
+        let mut state = self.lock();
+        let row = state.rows.entry(edge.clone()).or_default();
+        if row.view.as_deref() == Some(&view) {
+            return;
+        }
+        row.view = Some(Arc::new(view));
+        row.epoch += 1;
+        drop(state);
+        // Nobody listens while the controllers start: they look at the board themselves then.
+        let _ = self.news.send(edge.clone());
+    }
+
+    /// Edges whose view is new.
+    #[must_use]
+    pub fn news(&self) -> broadcast::Receiver<EdgeKey> {
+        self.news.subscribe()
+    }
+
+    /// Begins to keep the identity of an edge; none while somebody else works on it, and for an edge that went.
+    #[must_use]
+    pub fn begin(&self, edge: &EdgeKey, uid: Option<&str>) -> Option<Turn> {
+        let mut state = self.lock();
+        if uid.is_some_and(|uid| state.departed.iter().any(|departed| departed == uid)) {
+            return None;
+        }
+        self.turn(&mut state, edge)
+    }
+
+    /// From now on nobody keeps the identity of this edge; none while somebody still does: Core may take its time.
+    #[must_use]
+    pub fn depart(&self, edge: &EdgeKey, uid: Option<&str>) -> Option<Turn> {
+        let mut state = self.lock();
+        if let Some(uid) = uid.filter(|uid| !state.departed.iter().any(|departed| departed == uid)) {
+            state.departed.truncate(DEPARTED - 1);
+            state.departed.push_front(uid.to_owned());
+        }
+        self.turn(&mut state, edge)
+    }
+
+    /// The edge is gone.
+    pub fn forget(&self, edge: &EdgeKey) {
+        let mut state = self.lock();
+        if let Some(row) = state.rows.get_mut(edge) {
+            row.view = None;
+            if !row.busy {
+                state.rows.remove(edge);
+            }
+        }
+    }
+
+    fn turn(&self, state: &mut State, edge: &EdgeKey) -> Option<Turn> {
+        let row = state.rows.entry(edge.clone()).or_default();
+        let free = !std::mem::replace(&mut row.busy, true);
+        free.then(|| Turn { board: self.clone(), edge: edge.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.board.lock();
+        if let Some(row) = state.rows.get_mut(&self.edge) {
+            row.busy = false;
+            if row.view.is_none() {
+                state.rows.remove(&self.edge);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge() -> EdgeKey {
+        EdgeKey { namespace: "dns".into(), name: "a".into() }
+    }
+
+    #[test]
+    fn only_what_is_new_is_news() {
+        let board = IdentityBoard::default();
+        let mut news = board.news();
+        board.publish(&edge(), IdentityView::of(Standing::Restoring));
+        board.publish(&edge(), IdentityView::of(Standing::Restoring));
+        assert_eq!((board.epoch(&edge()), news.try_recv().is_ok(), news.try_recv().is_err()), (1, true, true));
+        board.publish(&edge(), IdentityView::of(Standing::Leaving));
+        assert_eq!((board.epoch(&edge()), news.try_recv().is_ok()), (2, true));
+    }
+
+    #[test]
+    fn one_at_a_time_and_nobody_after_the_edge_went() {
+        let board = IdentityBoard::default();
+        let keeping = board.begin(&edge(), Some("u")).unwrap();
+        assert!(board.depart(&edge(), Some("u")).is_none(), "a call to Core is under way");
+        drop(keeping);
+        assert!(board.begin(&edge(), Some("u")).is_none(), "the edge is about to go");
+        assert!(board.depart(&edge(), Some("u")).is_some());
+        board.forget(&edge());
+        assert!(board.begin(&edge(), Some("u")).is_none(), "a round from before");
+        assert!(board.begin(&edge(), Some("another")).is_some(), "a new edge of the same name");
+    }
+}
