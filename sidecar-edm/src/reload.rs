@@ -88,6 +88,7 @@ impl InForce {
             Some(Arc::clone(&material.tls)),
             material.generation,
         );
+        settings.certificate_serial = Some(material.certificate.serial.clone());
         settings.keep_alive = Duration::from_secs(config.mqtt_keepalive.into());
         settings.clean_start = false;
         Some(settings)

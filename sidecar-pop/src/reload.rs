@@ -255,6 +255,7 @@ impl Loader {
         let client_id = format!("{}-pop-{}", material.document.name, self.suffix);
         let tls = Some(Arc::clone(&material.tls));
         let mut settings = MqttSettings::new(material.document.mqtt_broker.clone(), client_id, tls, material.generation);
+        settings.certificate_serial = Some(material.certificate.serial.clone());
         settings.keep_alive = KEEP_ALIVE;
         settings.clean_start = false;
         settings.session_expiry = Some(SESSION_EXPIRY);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tapir_wire::config::ConfigError;
-use tapir_wire::config::pop::{DoubtRule, List, PopConfig, Source};
+use tapir_wire::config::pop::{DenyAction, DoubtRule, List, PopConfig, Source};
 use tapir_wire::tags::TagError;
 
 use crate::names::ZoneName;
@@ -70,7 +70,12 @@ impl Setup {
             let names = &source.inline.as_ref()?.names;
             Some(NameList::new(&source.name, source.list, source.r#match, &zone, names))
         });
-        let rules = Rules { mode: config.mode, policy: Policy { deny: config.deny.action, rules }, lists: lists.collect(), core };
+        let rules = Rules {
+            mode: config.mode,
+            policy: Policy { deny: config.deny.action.action().unwrap_or(DenyAction::OTHERWISE), rules },
+            lists: lists.collect(),
+            core,
+        };
         Ok(Self {
             revision: config.revision,
             disabled: config.disabled,
@@ -109,7 +114,7 @@ fn rule(rule: &DoubtRule) -> Result<Rule, SetupError> {
         any_tags: given(&rule.any_tags, rule.any_mask().map_err(failed)?),
         all_tags: given(&rule.all_tags, rule.all_mask().map_err(failed)?),
         min_tags: rule.min_tags,
-        min_sources: None,
+        min_sources: rule.min_sources,
         action: rule.action,
     })
 }

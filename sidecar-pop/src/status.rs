@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use tapir_runtime::http::{HttpState, Probe};
 use tapir_runtime::mqtt::{ConnectionState, MqttMetrics};
-use tapir_wire::status::{ConfigStatus, CoreStatus, IdentityStatus, PopStatus, SidecarStatus, SourceStatus};
+use tapir_wire::status::{ConfigStatus, CoreStatus, IdentityStatus, PopStatus, SidecarStatus, SourceState, SourceStatus};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -97,6 +97,8 @@ impl Telemetry {
         let old = std::mem::take(&mut facts.pop.sources);
         let row = |name: &str, entries: usize, rejected: usize, updated_at, error: Option<&str>| SourceStatus {
             name: name.to_owned(),
+            state: SourceState::default(),
+            rejected_lines: Vec::new(),
             entries: entries as u64,
             rejected: rejected as u64,
             updated_at,

@@ -58,7 +58,7 @@ pub const fn target(action: Action) -> &'static str {
         Action::Passthru => "rpz-passthru.",
         Action::TcpOnly => "rpz-tcp-only.",
         Action::Nodata => "*.",
-        Action::Nxdomain => ".",
+        Action::Redirect | Action::Nxdomain => ".",
         Action::Drop => "rpz-drop.",
     }
 }

@@ -53,11 +53,14 @@ pub struct ConnectionState {
     pub since: Option<Timestamp>,
     /// Why the last connection or attempt failed; kept while not connected.
     pub error: Option<String>,
+    /// Serial of the certificate that the connection was made with, [`MqttSettings::certificate_serial`].
+    pub certificate_serial: Option<String>,
 }
 
 impl From<&ConnectionState> for tapir_wire::status::CoreStatus {
     fn from(state: &ConnectionState) -> Self {
-        Self { connected: state.connected, since: state.since, error: state.error.clone() }
+        let ConnectionState { connected, since, error, certificate_serial } = state.clone();
+        Self { connected, since, error, certificate_serial }
     }
 }
 

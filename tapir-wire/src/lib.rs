@@ -17,3 +17,4 @@ pub mod node_name;
 pub mod observation;
 pub mod status;
 pub mod tags;
+pub mod tsig;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Certificate chain of the node, leaf first (PEM).
@@ -66,6 +67,19 @@ pub struct NodeDocument {
     /// Base URL of the aggregate receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggrec_url: Option<String>,
+    /// When the certificate beside this is to be renewed; absent where nobody renews it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
+}
+
+/// When a certificate is to be renewed. Whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Renewal {
+    /// From here on it is tried.
+    pub due: Timestamp,
+    /// From here on it is late, which somebody should know.
+    pub overdue: Timestamp,
 }
 
 impl NodeDocument {

@@ -81,6 +81,9 @@ pub struct CoreStatus {
     /// Last reason of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Serial of the certificate, decimal, that the present connection was made with; absent while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_serial: Option<String>,
 }
 
 /// Counters of EDM since its start.
@@ -128,14 +131,52 @@ pub struct PopStatus {
 pub struct SourceStatus {
     /// Its name in the policy.
     pub name: String,
+    /// How it is with it.
+    #[serde(default)]
+    pub state: SourceState,
     /// Names it holds.
     pub entries: u64,
     /// Entries that were refused.
     pub rejected: u64,
+    /// The first [`SourceStatus::MOST_REJECTED_LINES`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected_lines: Vec<RejectedLine>,
     /// Last change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
     /// Why it has no fresh data, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl SourceStatus {
+    /// Refused entries that are told one by one.
+    pub const MOST_REJECTED_LINES: usize = 10;
+}
+
+/// How it is with a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SourceState {
+    /// What it holds is what there is.
+    Ready,
+    /// Nothing came yet.
+    Pending,
+    /// Something newer is there and could not be taken: what it held before stays.
+    Stale,
+    /// It holds nothing, because of an error.
+    Failed,
+    /// A state that the reader does not know, or that an older sidecar does not tell.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// An entry that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectedLine {
+    /// Line of the file, or place in the list, from 1.
+    pub line: u64,
+    /// Why. Never what stands there.
+    pub reason: String,
 }

@@ -248,7 +248,7 @@ impl From<Match> for pop::Match {
     }
 }
 
-impl From<DenyAction> for pop::Action {
+impl From<DenyAction> for pop::DenyAction {
     fn from(action: DenyAction) -> Self {
         match action {
             DenyAction::Nxdomain => Self::Nxdomain,

@@ -93,7 +93,7 @@ pub fn pop_config(edge: &Edge<'_>, policy: Option<&TapirPolicySpec>) -> Result<C
     if let Some(policy) = policy {
         config.mode = policy.mode.into();
         config.sources = policy.sources.iter().map(source).collect();
-        config.deny = pop::Deny { action: policy.deny.action.into() };
+        config.deny = pop::Deny { action: policy.deny.action.into(), redirect: None };
         config.doubt = policy.doubt.iter().map(rule).collect();
     }
     let text = pop_text(config)?;
@@ -172,11 +172,10 @@ fn pop_text(mut config: PopConfig) -> Result<String, ConfigBuildError> {
 
 fn source(source: &Source) -> pop::Source {
     pop::Source {
-        name: source.name.clone(),
-        list: source.list.into(),
         r#match: source.r#match.into(),
-        core: source.core.as_ref().map(|_| pop::CoreSource {}),
+        core: source.core.as_ref().map(|_| pop::CoreSource::default()),
         inline: source.inline.as_ref().map(|inline| pop::InlineSource { names: inline.names.clone() }),
+        ..pop::Source::new(source.name.clone(), source.list.into())
     }
 }
 
@@ -186,7 +185,9 @@ fn rule(rule: &DoubtRule) -> pop::DoubtRule {
         any_tags: rule.any_tags.clone(),
         all_tags: rule.all_tags.clone(),
         min_tags: rule.min_tags,
+        min_sources: None,
         action: rule.action.into(),
+        redirect: None,
     }
 }
 

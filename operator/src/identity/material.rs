@@ -199,6 +199,7 @@ fn node_document(configuration: &Configuration) -> Result<String, MaterialError>
         mqtt_topics: configuration.mqtt_topics.clone(),
         nodeman_url: configuration.nodeman_url.clone(),
         aggrec_url: configuration.aggrec_url.clone(),
+        renewal: None,
     };
     serde_json::to_string(&document).map_err(MaterialError::Json)
 }

@@ -138,7 +138,7 @@ const fn target_wire(action: Action) -> &'static [u8] {
         Action::Passthru => b"\x0crpz-passthru\0",
         Action::TcpOnly => b"\x0crpz-tcp-only\0",
         Action::Nodata => b"\x01*\0",
-        Action::Nxdomain => b"\0",
+        Action::Redirect | Action::Nxdomain => b"\0",
         Action::Drop => b"\x08rpz-drop\0",
     }
 }

@@ -113,7 +113,12 @@ async fn serve(
         () = stop.cancelled() => return Ok(true),
     }
     outlets.link.send_replace(Some(Link { client: client.clone(), max_packet_size, ended: ended.clone() }));
-    outlets.state.send_replace(ConnectionState { connected: true, since: Some(Timestamp::now()), error: None });
+    outlets.state.send_replace(ConnectionState {
+        connected: true,
+        since: Some(Timestamp::now()),
+        error: None,
+        certificate_serial: settings.certificate_serial.clone(),
+    });
     outlets.metrics.connects.inc();
     outlets.metrics.connected.set(1);
     tracing::info!(broker = settings.url, client_id = settings.client_id, "connected to the broker");

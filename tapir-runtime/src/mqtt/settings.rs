@@ -25,6 +25,8 @@ pub struct MqttSettings {
     pub client_id: String,
     /// Needed for `mqtts://`; where it is there, any other URL is refused.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Serial of the certificate in `tls`, told while there is a connection that was made with it.
+    pub certificate_serial: Option<String>,
     /// Stands for `tls` in comparisons: [`crate::node::NodeMaterial::generation`].
     pub generation: u64,
     /// Longest silence before the client sends a PINGREQ.
@@ -56,6 +58,7 @@ impl MqttSettings {
             url: url.into(),
             client_id: client_id.into(),
             tls,
+            certificate_serial: None,
             generation,
             keep_alive: Duration::from_secs(30),
             clean_start: true,
@@ -74,6 +77,7 @@ impl PartialEq for MqttSettings {
             url,
             client_id,
             tls,
+            certificate_serial,
             generation,
             keep_alive,
             clean_start,
@@ -86,6 +90,7 @@ impl PartialEq for MqttSettings {
         *url == other.url
             && *client_id == other.client_id
             && tls.is_some() == other.tls.is_some()
+            && *certificate_serial == other.certificate_serial
             && *generation == other.generation
             && *keep_alive == other.keep_alive
             && *clean_start == other.clean_start

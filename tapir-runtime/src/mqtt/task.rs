@@ -74,6 +74,7 @@ fn disconnected(outlets: &Outlets, error: Option<String>) {
             connected: false,
             since: if state.connected || state.since.is_none() { Some(Timestamp::now()) } else { state.since },
             error,
+            certificate_serial: None,
         };
         let modified = *state != next;
         *state = next;

@@ -1,7 +1,10 @@
 //! `pop.yaml`: a TapirPolicy as POP sees it, and where the zone is served.
 
+mod action;
 mod check;
+mod format;
 mod read;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -11,12 +14,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::node::paths;
+pub use action::{Action, Deny, DenyAction, Redirect};
+pub use source::{CoreSource, FileSource, Format, HttpsSource, InlineSource, List, Match, RpzSource, Source};
 
 /// Configuration of POP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PopConfig {
-    /// Version of this file, [`PopConfig::FORMAT`].
+    /// Version of this file, [`PopConfig::FORMAT`] at most; [`PopConfig::to_yaml`] writes [`PopConfig::needed_format`].
     pub format: u32,
     /// Opaque mark of who rendered what; comes back in `/status`.
     #[serde(default)]
@@ -51,11 +56,16 @@ pub struct PopConfig {
     /// What happens to names on doubt lists: all rules are evaluated, the most restrictive action wins.
     #[serde(default)]
     pub doubt: Vec<DoubtRule>,
+    /// Lifetime of the records of the policy, in seconds. Format 2.
+    #[serde(default = "default_record_ttl", skip_serializing_if = "is_default_record_ttl")]
+    pub record_ttl_seconds: u32,
 }
 
 impl PopConfig {
-    /// The version that this build writes and fully knows.
-    pub const FORMAT: u32 = 1;
+    /// The newest version that this build fully knows.
+    pub const FORMAT: u32 = 2;
+    /// Lifetime of the records of the policy where nothing is said: upstream's, and resolvers' policy engines do not look at it.
+    pub const RECORD_TTL_SECONDS: u32 = 3600;
 }
 
 /// Whether the policy is in force.
@@ -66,93 +76,6 @@ pub enum Mode {
     Enforce,
     /// Every match is published as `rpz-passthru.`: resolvers log, nothing is blocked.
     Observe,
-}
-
-/// Class of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum List {
-    /// Never blocked.
-    Allow,
-    /// Always blocked.
-    Deny,
-    /// Blocked when a doubt rule says so.
-    Doubt,
-}
-
-/// What an entry of a list covers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Match {
-    /// The name itself.
-    #[default]
-    Exact,
-    /// The name and everything below it.
-    Subtree,
-}
-
-/// One list of names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Source {
-    /// Unique name.
-    pub name: String,
-    /// Class.
-    pub list: List,
-    /// What an entry covers.
-    #[serde(default)]
-    pub r#match: Match,
-    /// Observations of DNS TAPIR Core. Exactly one of the kinds is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub core: Option<CoreSource>,
-    /// Names that stand in this file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inline: Option<InlineSource>,
-}
-
-/// Observations of DNS TAPIR Core over MQTT; topic and keys come with the node material.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CoreSource {}
-
-/// Names that stand in the configuration itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InlineSource {
-    /// DNS names.
-    pub names: Vec<String>,
-}
-
-/// What the resolver does with a matching name. The order is that of restriction, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Action {
-    /// Answered as usual: nothing is published for the name, so that a rule with this action exempts nobody from a stricter one.
-    #[serde(rename = "PASSTHRU")]
-    Passthru,
-    /// Answered over TCP only (`rpz-tcp-only.`).
-    #[serde(rename = "TCP-ONLY")]
-    TcpOnly,
-    /// The name exists, the type does not (`*.`).
-    #[serde(rename = "NODATA")]
-    Nodata,
-    /// The name does not exist (`.`).
-    #[serde(rename = "NXDOMAIN")]
-    Nxdomain,
-    /// No answer at all (`rpz-drop.`).
-    #[serde(rename = "DROP")]
-    Drop,
-}
-
-/// Action for deny lists.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Deny {
-    /// The action.
-    pub action: Action,
-}
-
-impl Default for Deny {
-    fn default() -> Self {
-        Self { action: Action::Nxdomain }
-    }
 }
 
 /// One rule for names on doubt lists. Every condition that is given must hold; at least one must be given.
@@ -170,8 +93,14 @@ pub struct DoubtRule {
     /// At least so many tags. `looptest` does not count here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_tags: Option<u32>,
+    /// On at least so many doubt lists. A list that has the name for a loop test alone does not count. Format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_sources: Option<u32>,
     /// The action when the rule fires.
     pub action: Action,
+    /// Where to, with `action: Redirect`. Format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
 }
 
 fn default_zone() -> String {
@@ -189,4 +118,13 @@ fn default_http_listen() -> SocketAddr {
 
 fn default_data_dir() -> PathBuf {
     paths::POP_STATE_DIRECTORY.into()
+}
+
+const fn default_record_ttl() -> u32 {
+    PopConfig::RECORD_TTL_SECONDS
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_default_record_ttl(seconds: &u32) -> bool {
+    *seconds == PopConfig::RECORD_TTL_SECONDS
 }

@@ -8,7 +8,7 @@ use super::{DoubtRule, PopConfig, Source};
 
 impl PopConfig {
     /// Every key of [`Self::FORMAT`].
-    pub(super) const KEYS: [&str; 24] = [
+    pub(super) const KEYS: [&str; 48] = [
         "format",
         "revision",
         "disabled",
@@ -23,16 +23,40 @@ impl PopConfig {
         "sources[].list",
         "sources[].match",
         "sources[].core",
+        "sources[].core.maxTtlSeconds",
         "sources[].inline",
         "sources[].inline.names",
+        "sources[].file",
+        "sources[].file.path",
+        "sources[].file.format",
+        "sources[].rpz",
+        "sources[].rpz.primaries",
+        "sources[].rpz.zone",
+        "sources[].rpz.tsigKeyFile",
+        "sources[].rpz.refreshSeconds",
+        "sources[].rpz.keepSeconds",
+        "sources[].https",
+        "sources[].https.url",
+        "sources[].https.format",
+        "sources[].https.sha256",
+        "sources[].https.refreshSeconds",
+        "sources[].https.keepSeconds",
         "deny",
         "deny.action",
+        "deny.redirect",
+        "deny.redirect.name",
+        "deny.redirect.addresses",
         "doubt",
         "doubt[].name",
         "doubt[].anyTags",
         "doubt[].allTags",
         "doubt[].minTags",
+        "doubt[].minSources",
         "doubt[].action",
+        "doubt[].redirect",
+        "doubt[].redirect.name",
+        "doubt[].redirect.addresses",
+        "recordTtlSeconds",
     ];
 
     /// Reads and checks the text of `pop.yaml`.
@@ -64,9 +88,10 @@ impl PopConfig {
         Ok(Parsed { config, warnings })
     }
 
-    /// Text of `pop.yaml`.
+    /// Text of `pop.yaml`, in the oldest format that can say all this.
     pub fn to_yaml(&self) -> Result<String, ConfigError> {
-        serde_saphyr::to_string(self).map_err(|error| ConfigError::Unwritable(error.to_string()))
+        let written = Self { format: self.needed_format(), ..self.clone() };
+        serde_saphyr::to_string(&written).map_err(|error| ConfigError::Unwritable(error.to_string()))
     }
 }
 
