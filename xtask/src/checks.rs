@@ -24,16 +24,17 @@ pub(crate) fn run(report: &mut Report) {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = [test_programs::folder()?].into_iter().chain(std::env::split_paths(&path));
         command.env("PATH", std::env::join_paths(folders)?);
-        let packages = ["--workspace", "--exclude", "tapir-scenarios", "--locked"];
+        let packages = ["--workspace", "--exclude", "tapir-scenarios", "--exclude", "tapir-rig", "--locked"];
         succeed("build the tests", cargo().args(["test", "--no-run"]).args(packages))?;
         // Tests with time limits should not share the disk with the gigabytes of a first build.
         succeed("let the disk catch up", Command::new("sync").arg("--file-system").arg(paths::repository()))?;
         command.args(["test", "--no-fail-fast"]).args(packages);
         tests("cargo test", &mut command, counts)
     });
-    // Their tests proper need a cluster.
-    report.step("unit tests of the scenarios' own code", |counts| {
-        tests("cargo test", cargo().args(["test", "--package", "tapir-scenarios", "--lib", "--bins", "--locked"]), counts)
+    // Their tests proper need a cluster, or at least an API server.
+    report.step("unit tests of the end-to-end code", |counts| {
+        let packages = ["--package", "tapir-scenarios", "--package", "tapir-rig"];
+        tests("cargo test", cargo().arg("test").args(packages).args(["--lib", "--bins", "--locked"]), counts)
     });
 }
 

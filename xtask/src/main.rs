@@ -7,6 +7,7 @@ mod demo;
 mod images;
 mod interrupted;
 mod report;
+mod rig;
 mod test;
 
 use std::process::ExitCode;

@@ -14,11 +14,11 @@ use tapir_harness::paths::{self, ClusterName};
 use tapir_harness::progress::say;
 
 use crate::report::{Counts, Report};
-use crate::{checks, demo, interrupted};
+use crate::{checks, demo, interrupted, rig};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Leave out everything that needs a cluster
+    /// Leave out everything that needs a cluster or an API server
     #[arg(long, conflicts_with = "all")]
     fast: bool,
     /// Also what waits on the clock
@@ -36,6 +36,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut report = Report::begin();
     if arguments.scenario.is_none() {
         checks::run(&mut report);
+    }
+    if !arguments.fast && arguments.scenario.is_none() {
+        rig::step(arguments.all, &mut report);
     }
     if !arguments.fast {
         scenarios(arguments, &mut report)?;

@@ -2,6 +2,7 @@
 //!
 //! * `tools`: Kubernetes and its company from pinned Go modules, built once.
 //! * `images`: container images without an engine.
+//! * `certificates`: keys and users of an API server.
 //! * `cluster`: kind where there is an engine, else one sealed node in namespaces of its own.
 //! * `test_programs`: broker, resolver and dig for unit tests, without installing them.
 //! * `deploy`: what demo and scenarios put into a cluster.
@@ -11,6 +12,7 @@
 //! `cargo xtask` waits for first on an empty machine, so it stays light.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod certificates;
 pub mod cluster;
 pub mod deploy;
 pub mod evidence;

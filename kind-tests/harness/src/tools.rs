@@ -12,6 +12,8 @@ use crate::progress::{Step, output, say};
 
 /// The version of Kubernetes; clients look at what the API server says of itself.
 pub const KUBERNETES: &str = "v1.36.3";
+/// The oldest that is supported: the last one without mutating policies.
+pub const KUBERNETES_1_35: &str = "v1.35.4";
 
 /// One `go.mod` (their dependencies conflict) and the commands that are built from it.
 #[derive(Debug)]
@@ -38,6 +40,18 @@ const KUBERNETES_NODE: Tool = Tool {
         "k8s.io/component-base/version.gitVersion=v1.36.3",
         "k8s.io/component-base/version.gitMajor=1",
         "k8s.io/component-base/version.gitMinor=36",
+    ],
+};
+
+/// Built only when a test asks for it.
+const API_SERVER_1_35: Tool = Tool {
+    folder: "kubernetes-1.35",
+    packages: &["k8s.io/kubernetes/cmd/kube-apiserver"],
+    tags: "",
+    settings: &[
+        "k8s.io/component-base/version.gitVersion=v1.35.4",
+        "k8s.io/component-base/version.gitMajor=1",
+        "k8s.io/component-base/version.gitMinor=35",
     ],
 };
 
@@ -92,6 +106,21 @@ pub fn helm() -> Result<PathBuf> {
 /// The folder that holds `kubectl`; on a kind cluster only this one is needed of Kubernetes.
 pub fn kubectl() -> Result<PathBuf> {
     build(&KUBERNETES_NODE)
+}
+
+/// The folder that holds `kube-apiserver` and its company, `kubectl` among them.
+pub fn kubernetes() -> Result<PathBuf> {
+    build(&KUBERNETES_NODE)
+}
+
+/// The folder that holds `kube-apiserver` of Kubernetes 1.35.
+pub fn api_server_1_35() -> Result<PathBuf> {
+    build(&API_SERVER_1_35)
+}
+
+/// The folder that holds `etcd`.
+pub fn etcd() -> Result<PathBuf> {
+    build(&ETCD)
 }
 
 /// The folder that holds `coredns`.
@@ -149,7 +178,9 @@ fn build(tool: &Tool) -> Result<PathBuf> {
 
 /// A module whose root is the command would give the command the name of its major version.
 fn command_name<'a>(tool: &'a Tool, package: &'a str) -> &'a str {
-    if tool.packages.len() == 1 { tool.folder } else { package.rsplit('/').next().unwrap_or(package) }
+    let last = package.rsplit('/').next().unwrap_or(package);
+    let is_major_version = last.strip_prefix('v').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_major_version { tool.folder } else { last }
 }
 
 fn linker_flags(tool: &Tool) -> String {

@@ -1,0 +1,248 @@
+//! What one test has for itself on an API server that it may share: a release of the chart, a namespace that it serves, a Core.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::client::{Api, CONFIG_MAPS, DEPLOYMENTS, EDGES, POLICIES, SECRETS, condition, text};
+use crate::core::Core;
+use crate::operator::Operator;
+use crate::processes::{Process, free_port};
+use crate::server::Rig;
+use crate::{audit, chart, programs, wait};
+
+/// Longer than anything here should take on two busy cores, so that only what never comes fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// One test's surroundings. Its folder stays, and is named, unless [`Site::passed`] is called.
+#[derive(Debug)]
+pub struct Site<'rig> {
+    rig: &'rig Rig,
+    /// The namespace that the operator serves.
+    pub namespace: String,
+    /// The namespace that the operator runs in.
+    pub system: String,
+    /// Name of the release, and of its ServiceAccount.
+    pub release: String,
+    folder: PathBuf,
+    passed: bool,
+}
+
+impl<'rig> Site<'rig> {
+    /// Installs the chart with these values; no operator runs yet.
+    pub fn new(rig: &'rig Rig, test: &str, values: &[(&str, &str)]) -> Result<Self> {
+        let namespace = format!("{test}-{}", COUNTER.fetch_add(1, Ordering::Relaxed));
+        let site = Self {
+            rig,
+            system: format!("{namespace}-system"),
+            release: format!("tapir-operator-{namespace}"),
+            folder: rig.folder().join(&namespace),
+            namespace,
+            passed: false,
+        };
+        fs::create_dir_all(&site.folder).with_context(|| format!("creating {}", site.folder.display()))?;
+        rig.namespace(&site.namespace)?;
+        rig.namespace(&site.system)?;
+        site.chart(values)?;
+        Ok(site)
+    }
+
+    /// Installs the chart again, with other values.
+    pub fn chart(&self, values: &[(&str, &str)]) -> Result<()> {
+        let served = format!("{{{}}}", self.namespace);
+        let mut all = Vec::new();
+        if !values.iter().any(|(name, _)| matches!(*name, "watchNamespaces" | "clusterWide")) {
+            all.push(("watchNamespaces", served.as_str()));
+        }
+        all.extend(values);
+        chart::install(self.rig, "tapir-operator", &self.release, &self.system, &all)
+    }
+
+    pub fn rig(&self) -> &'rig Rig {
+        self.rig
+    }
+
+    /// The API server with all rights.
+    pub fn admin(&self) -> &'rig Api {
+        self.rig.admin()
+    }
+
+    /// Logs of this test's processes.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The user that the operator is to the API server.
+    pub fn user(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.system, self.release)
+    }
+
+    fn groups(&self) -> [String; 2] {
+        ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", self.system)]
+    }
+
+    /// The API server with the operator's rights, for tests of these.
+    pub fn as_operator(&self) -> Result<Api> {
+        let groups = self.groups();
+        self.rig.client_as(&self.user(), &groups.each_ref().map(String::as_str))
+    }
+
+    /// What the operator asked of the API server so far.
+    pub fn audit(&self) -> Result<Vec<Value>> {
+        let user = self.user();
+        Ok(self.rig.audit()?.into_iter().filter(|event| event["user"]["username"] == user.as_str()).collect())
+    }
+
+    /// What the operator wrote so far, each described; the Lease and Events are left out.
+    pub fn writes(&self) -> Result<Vec<String>> {
+        let counts =
+            |event: &Value| audit::writes(event) && !matches!(event["objectRef"]["resource"].as_str(), Some("leases" | "events"));
+        Ok(self.audit()?.iter().filter(|event| counts(event)).map(audit::describe).collect())
+    }
+
+    /// Starts a Core and makes its CA known in the served namespace (ConfigMap `core-ca`).
+    pub fn core(&self, arguments: &[&str]) -> Result<Core> {
+        let core = Core::start(&self.folder, arguments)?;
+        let object = json!({"metadata": {"name": "core-ca"}, "data": {"ca.crt": core.ca()}});
+        if self.admin().get(CONFIG_MAPS, &self.namespace, "core-ca")?.is_none() {
+            self.admin().create(CONFIG_MAPS, &self.namespace, &object)?;
+        }
+        Ok(core)
+    }
+
+    /// Starts a replica with the environment that the chart's Deployment gives it; `environment` adds to that or replaces it. A second
+    /// start under the same Pod name is a restart of its container: it holds the Lease still.
+    pub fn operator(&self, pod: &str, environment: &[(&str, &str)]) -> Result<Operator> {
+        let deployment = self.admin().read(DEPLOYMENTS, &self.system, &self.release)?;
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let given = container["env"].as_array().into_iter().flatten();
+        let mut all: BTreeMap<String, String> =
+            given.filter_map(|entry| Some((text(&entry["name"]), entry["value"].as_str()?.to_owned()))).collect();
+        let groups = self.groups();
+        let kubeconfig = self.folder.join("operator.kubeconfig");
+        let access = self.rig.kubeconfig_as(&self.user(), &groups.each_ref().map(String::as_str))?;
+        fs::write(&kubeconfig, access).with_context(|| format!("writing {}", kubeconfig.display()))?;
+        let listen = format!("127.0.0.1:{}", free_port());
+        for (name, value) in [
+            ("POD_NAME", pod),
+            ("POD_NAMESPACE", &self.system),
+            ("HTTP_LISTEN", &listen),
+            ("KUBECONFIG", &kubeconfig.to_string_lossy()),
+        ] {
+            all.insert(name.to_owned(), value.to_owned());
+        }
+        all.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let command = container["command"].as_array().into_iter().flatten().map(text);
+        let environment: Vec<(String, String)> = all.into_iter().collect();
+        let process =
+            Process::start(&self.folder, pod, &programs::operator()?, &command.skip(1).collect::<Vec<_>>(), &environment)?;
+        Ok(Operator { process, address: format!("http://{listen}") })
+    }
+
+    /// Name of an edge's node in Core.
+    pub fn node(&self, edge: &str) -> String {
+        format!("{edge}.{}.edge.tapir.test", self.namespace)
+    }
+
+    /// Makes the edge's node in Core and puts the credentials into Secret `<edge>-enrollment`; gives the node's name.
+    pub fn credentials(&self, core: &Core, edge: &str) -> Result<String> {
+        let node = self.node(edge);
+        let credentials = core.create_node(&node)?;
+        let secret = json!({"metadata": {"name": format!("{edge}-enrollment")}, "stringData": {"credentials.json": credentials}});
+        self.admin().create(SECRETS, &self.namespace, &secret)?;
+        Ok(node)
+    }
+
+    /// A TapirEdge that enrols with `<edge>-enrollment` at the Core of this site.
+    pub fn edge_manifest(&self, edge: &str) -> Value {
+        json!({
+            "apiVersion": "dnstapir.se/v1alpha1",
+            "kind": "TapirEdge",
+            "metadata": {"name": edge, "namespace": self.namespace},
+            "spec": {
+                "enrollment": {"credentialsSecretRef": {"name": format!("{edge}-enrollment")}},
+                "core": {"caBundle": {"configMapRef": {"name": "core-ca", "key": "ca.crt"}}},
+                "resolver": {"container": "unbound"},
+                "pop": {"policyRef": {"name": "default"}},
+            },
+        })
+    }
+
+    /// Policy `default`, unless it is there.
+    pub fn policy(&self) -> Result<()> {
+        if self.admin().get(POLICIES, &self.namespace, "default")?.is_none() {
+            self.admin().create(POLICIES, &self.namespace, &policy_manifest("default"))?;
+        }
+        Ok(())
+    }
+
+    /// Node, credentials, policy and edge: all that a user does. Gives the node's name.
+    pub fn new_edge(&self, core: &Core, edge: &str) -> Result<String> {
+        let node = self.credentials(core, edge)?;
+        self.policy()?;
+        self.admin().create(EDGES, &self.namespace, &self.edge_manifest(edge))?;
+        Ok(node)
+    }
+
+    /// The edge.
+    pub fn edge(&self, edge: &str) -> Result<Value> {
+        self.admin().read(EDGES, &self.namespace, edge)
+    }
+
+    /// A Secret in the served namespace.
+    pub fn secret(&self, name: &str) -> Result<Option<Value>> {
+        self.admin().get(SECRETS, &self.namespace, name)
+    }
+
+    /// Waits for a condition of an edge, and for its reason when one is given; gives the edge.
+    pub fn wait_condition(&self, edge: &str, kind: &str, status: &str, reason: Option<&str>) -> Result<Value> {
+        let mut last = Value::Null;
+        let what = format!("{kind}={status} {} of edge {edge}", reason.unwrap_or_default());
+        wait::until(&what, PATIENCE, || {
+            let object = self.edge(edge)?;
+            last = object["status"]["conditions"].clone();
+            let holds =
+                condition(&object, kind).is_some_and(|(is, why, _)| is == status && reason.is_none_or(|reason| reason == why));
+            Ok(holds.then_some(object))
+        })
+        .with_context(|| format!("last conditions: {last}; logs in {}", self.folder.display()))
+    }
+
+    /// The test held: nothing is kept. Without this call everything counts as failed.
+    pub fn passed(mut self) -> Result<()> {
+        self.passed = true;
+        Ok(())
+    }
+}
+
+/// A policy that anything goes with.
+pub fn policy_manifest(name: &str) -> Value {
+    json!({
+        "apiVersion": "dnstapir.se/v1alpha1",
+        "kind": "TapirPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "sources": [{"name": "own-deny", "list": "Deny", "inline": {"names": ["denied.example.se"]}}],
+            "deny": {"action": "NXDOMAIN"},
+        },
+    })
+}
+
+impl Drop for Site<'_> {
+    #[expect(clippy::print_stderr, reason = "a person who reads the failed test must find the folder")]
+    fn drop(&mut self) {
+        if self.passed {
+            // Whoever cannot remove it could not have made it.
+            let _ = fs::remove_dir_all(&self.folder);
+        } else {
+            eprintln!("logs of the failed test: {}; of its API server: {}", self.folder.display(), self.rig.folder().display());
+        }
+    }
+}

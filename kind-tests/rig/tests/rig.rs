@@ -1,0 +1,6 @@
+//! The operator's processes on a real API server, named by what they prove. Logs of what fails are below `target/rig`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::panic_in_result_fn)]
+
+#[path = "rig/crashes.rs"]
+mod crashes;
