@@ -24,7 +24,7 @@ pub use check::{InjectionError, validate_injection};
 pub use config::{
     ConfigBuildError, edm_config, edm_config_name, offboarded_edm_config, offboarded_pop_config, pop_config, pop_config_name,
 };
-pub use injection::{Images, InjectionBuildError, injection};
+pub use injection::{Defaults, InjectionBuildError, injection, target_images};
 
 /// An edge as far as it decides what is built.
 #[derive(Clone, Copy, Debug)]

@@ -27,6 +27,30 @@ pub fn rescue(edge: &str) -> String {
     format!("{edge}-identity-rescue")
 }
 
+/// Secret with further keys of EDM, which exists only while it needs any.
+#[must_use]
+pub fn edm_keys(edge: &str) -> String {
+    format!("{edge}-edm-keys")
+}
+
+/// Secret with the TSIG keys of POP's sources, which exists only while it needs any.
+#[must_use]
+pub fn pop_keys(edge: &str) -> String {
+    format!("{edge}-pop-keys")
+}
+
+/// Secret with the data key for POP, which exists only while POP signs anything.
+#[must_use]
+pub fn pop_data_key(edge: &str) -> String {
+    format!("{edge}-pop-datakey")
+}
+
+/// Headless Service of the edge's Pods.
+#[must_use]
+pub fn peers(edge: &str) -> String {
+    format!("{edge}-peers")
+}
+
 /// Labels of what an edge owns.
 #[must_use]
 pub fn labels(edge: &str) -> BTreeMap<String, String> {

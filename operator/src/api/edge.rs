@@ -4,8 +4,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::enrollment::{CertificateSpec, CoreSpec, EnrollmentSpec};
+use super::injection::Form;
+use super::references::{ConfigMapKey, LocalReference};
 use super::resources::Resources;
-use super::schema::{DATA_KEY, DNS_LABEL, OBJECT_NAME};
+use super::rollout::RolloutSpec;
+use super::schema::{DNS_LABEL, image_rule};
 use super::status::TapirEdgeStatus;
 
 /// One node of DNS TAPIR Edge: its enrolment, and the sidecars of the Pods labelled `dnstapir.se/edge: <name>`.
@@ -29,9 +33,15 @@ use super::status::TapirEdgeStatus;
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Node", type_ = "string", json_path = ".status.node.name"),
     printcolumn(name = "Pods", type_ = "integer", json_path = ".status.pods.matched"),
-    printcolumn(name = "Injected", type_ = "integer", json_path = ".status.pods.injected"),
-    printcolumn(name = "Certificate until", type_ = "date", json_path = ".status.node.certificate.notAfter", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Current", type_ = "integer", json_path = ".status.pods.current"),
+    printcolumn(name = "Updated", type_ = "integer", json_path = ".status.pods.updated"),
+    printcolumn(name = "Rollout", type_ = "string", json_path = ".status.rollout.phase"),
+    printcolumn(name = "Certificate until", type_ = "string", json_path = ".status.node.certificate.notAfter"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Renew at", type_ = "string", json_path = ".status.node.certificate.renewAt", priority = 1),
+    printcolumn(name = "Injected", type_ = "integer", json_path = ".status.pods.injected", priority = 1),
+    printcolumn(name = "Waits for", type_ = "string", json_path = ".status.rollout.reason", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
@@ -43,11 +53,18 @@ use super::status::TapirEdgeStatus;
     "spec.pop.policyRef is missing: name a TapirPolicy of this namespace, or set spec.pop.enabled to false"
 ))]
 pub struct TapirEdgeSpec {
+    /// Stops all calls to Core and all writes but this resource's status and finalizers. Sidecars go on with what they have, and new
+    /// Pods get them; a deletion waits.
+    #[serde(default)]
+    pub suspend: bool,
     /// How the node is enrolled at DNS TAPIR Core.
     pub enrollment: EnrollmentSpec,
     /// How Core is reached.
     #[serde(default)]
     pub core: CoreSpec,
+    /// The node's certificate.
+    #[serde(default)]
+    pub certificate: CertificateSpec,
     /// The resolver in the Pods.
     pub resolver: ResolverSpec,
     /// The sidecar that minimises what the resolver saw and reports new names.
@@ -56,78 +73,16 @@ pub struct TapirEdgeSpec {
     /// The sidecar that turns observations and lists into a response policy zone.
     #[serde(default)]
     pub pop: PopSpec,
+    /// How the sidecars come into new Pods.
+    #[serde(default)]
+    pub injection: InjectionSpec,
+    /// How running Pods get new sidecars.
+    #[serde(default)]
+    pub rollout: RolloutSpec,
     /// What becomes of the identity Secret when this resource is deleted. Core neither replaces a data key nor reuses a node name, so
     /// a deleted identity is lost for good.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-}
-
-/// How the node is enrolled.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EnrollmentSpec {
-    /// The enrolment credentials, as received from Core.
-    pub credentials_secret_ref: SecretKey,
-}
-
-/// A key of a Secret of the same namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub struct SecretKey {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
-    pub name: String,
-    /// Key in the Secret.
-    #[serde(default = "default_credentials_key")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
-    pub key: String,
-}
-
-/// How Core is reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CoreSpec {
-    /// Trust anchors for Core's HTTPS services. Default: those of the operator's system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_bundle: Option<CaBundle>,
-}
-
-/// Trust anchors.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CaBundle {
-    /// PEM certificates in a ConfigMap.
-    pub config_map_ref: CaKey,
-}
-
-/// A key of a ConfigMap of the same namespace that holds PEM certificates.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub struct CaKey {
-    /// Name of the ConfigMap.
-    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
-    pub name: String,
-    /// Key in the ConfigMap.
-    #[serde(default = "default_ca_key")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
-    pub key: String,
-}
-
-/// A key of a ConfigMap of the same namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub struct ConfigMapKey {
-    /// Name of the ConfigMap.
-    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
-    pub name: String,
-    /// Key in the ConfigMap.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
-    pub key: String,
-}
-
-/// An object of the same namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub struct LocalReference {
-    /// Its name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
-    pub name: String,
 }
 
 /// The resolver in the Pods.
@@ -156,12 +111,17 @@ pub struct Notify {
 }
 
 /// The sidecar EDM.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EdmSpec {
     /// Whether new Pods get it. Switched off, it sends nothing in running Pods either.
     #[serde(default = "default_true")]
     pub enabled: bool,
+    /// Its image. Default: the operator's own release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = image_rule())]
+    pub image: Option<String>,
     /// Names that are no news. Without a list only names of the loop test make events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub well_known_domains: Option<WellKnownDomains>,
@@ -179,12 +139,17 @@ pub struct WellKnownDomains {
 }
 
 /// The sidecar POP.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PopSpec {
     /// Whether new Pods get it.
     #[serde(default = "default_true")]
     pub enabled: bool,
+    /// Its image. Default: the operator's own release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = image_rule())]
+    pub image: Option<String>,
     /// The TapirPolicy that decides what is blocked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_ref: Option<LocalReference>,
@@ -195,6 +160,14 @@ pub struct PopSpec {
     /// Compute resources of the container.
     #[serde(default)]
     pub resources: Resources,
+}
+
+/// How the sidecars come into new Pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct InjectionSpec {
+    /// As what they run.
+    #[serde(default)]
+    pub form: Form,
 }
 
 /// What becomes of the identity Secret.
@@ -215,26 +188,18 @@ impl Default for Notify {
 
 impl Default for EdmSpec {
     fn default() -> Self {
-        Self { enabled: true, well_known_domains: None, resources: Resources::default() }
+        Self { enabled: true, image: None, well_known_domains: None, resources: Resources::default() }
     }
 }
 
 impl Default for PopSpec {
     fn default() -> Self {
-        Self { enabled: true, policy_ref: None, zone: default_zone(), resources: Resources::default() }
+        Self { enabled: true, image: None, policy_ref: None, zone: default_zone(), resources: Resources::default() }
     }
 }
 
 const fn default_true() -> bool {
     true
-}
-
-fn default_credentials_key() -> String {
-    "credentials.json".to_owned()
-}
-
-fn default_ca_key() -> String {
-    "ca.crt".to_owned()
 }
 
 fn default_notify_address() -> String {

@@ -17,9 +17,19 @@ const PATH: &str = "^(/[-._a-zA-Z0-9]+)+$";
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Injection {
-    /// Hash of all the rest; Pods carry it in an annotation.
+    /// Hash of the structure, which is all the rest but the images; Pods carry it in an annotation. A running Pod cannot change it.
     #[schemars(length(max = 64), regex(pattern = REVISION))]
     pub revision: String,
+    /// The images in it. They can change in a running Pod.
+    #[serde(default)]
+    pub images: Images,
+    /// Hash of the images; Pods carry it in an annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = REVISION))]
+    pub images_revision: Option<String>,
+    /// Where the containers go.
+    #[serde(default)]
+    pub form: Form,
     /// The resolver's container.
     #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
     pub container: String,
@@ -40,6 +50,32 @@ pub struct Injection {
     pub resolver_volume_mounts: Vec<VolumeMount>,
 }
 
+/// Images of the sidecars; that of a sidecar that is switched off is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub struct Images {
+    /// Of EDM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
+    pub edm: Option<String>,
+    /// Of POP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
+    pub pop: Option<String>,
+}
+
+/// As what the sidecars run.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema, strum::IntoStaticStr, strum::EnumIter,
+)]
+pub enum Form {
+    /// Containers after the resolver's: one that cannot be pulled or started does not keep the resolver from starting.
+    #[default]
+    Containers,
+    /// Init containers that go on running (native sidecars): POP is up before the resolver starts, and the resolver does not start
+    /// before them.
+    Native,
+}
+
 /// One sidecar.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -52,6 +88,9 @@ pub struct Container {
     pub image: String,
     /// When the image is pulled.
     pub image_pull_policy: PullPolicy,
+    /// Of an init container that goes on running; absent in form `Containers`, where the Pod decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<RestartPolicy>,
     /// What runs in it.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 256)))]
     pub command: Vec<String>,
@@ -77,6 +116,13 @@ pub enum PullPolicy {
     Always,
     /// When it is not on the node.
     IfNotPresent,
+}
+
+/// Restart policy of an init container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum RestartPolicy {
+    /// It goes on running beside the others.
+    Always,
 }
 
 /// Where the kubelet finds a last word.
@@ -259,7 +305,7 @@ pub struct Projection {
     /// All keys of a ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ProjectedConfigMap>,
-    /// Some keys of a Secret.
+    /// Keys of a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<ProjectedSecret>,
 }
@@ -275,7 +321,7 @@ pub struct ProjectedConfigMap {
     pub optional: bool,
 }
 
-/// Some keys of a Secret.
+/// Keys of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct ProjectedSecret {
     /// Its name.
@@ -284,7 +330,8 @@ pub struct ProjectedSecret {
     /// Always: a missing object must not keep a Pod from starting.
     #[schemars(schema_with = "only_true")]
     pub optional: bool,
-    /// The keys.
+    /// The keys; absent for all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     pub items: Vec<KeyToPath>,
 }

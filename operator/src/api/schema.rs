@@ -1,5 +1,6 @@
 //! Schema fragments that several resources share.
 
+use kube::core::Rule;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// A DNS label as Kubernetes names containers and volumes (RFC 1123).
@@ -42,4 +43,16 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
             }
         }
     })
+}
+
+/// A point in time.
+pub fn timestamp(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time"})
+}
+
+/// [`IMAGE`] as a rule, because a pattern has no message that tells what to write.
+#[must_use]
+pub fn image_rule() -> Rule {
+    Rule::new(format!("self.matches(r'{IMAGE}')"))
+        .message("image is no reference of an image: write [registry/]path[:tag][@sha256:digest]")
 }

@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::injection::Injection;
+use super::rollout::RolloutStatus;
+use super::schema::timestamp;
 
 /// What the operator knows of an edge.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -27,9 +29,29 @@ pub struct TapirEdgeStatus {
     /// Exactly what a new Pod gets. The admission policy copies it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injection: Option<Injection>,
+    /// Since when the API server has something to copy: Pods created before were created too early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "timestamp")]
+    pub injection_since: Option<Timestamp>,
     /// The Pods that carry the label of this edge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodsStatus>,
+    /// How far the images of the sidecars are in running Pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+    /// Values of annotations that were acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled: Option<Handled>,
+}
+
+/// Values of annotations that were acted on, so that each value acts once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Handled {
+    /// Of `dnstapir.se/reconcile-now`; its first 63 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub reconcile_now: Option<String>,
 }
 
 /// The node at Core.
@@ -53,6 +75,10 @@ pub struct CertificateStatus {
     /// End of its validity.
     #[schemars(schema_with = "timestamp")]
     pub not_after: Timestamp,
+    /// When it is renewed, in whole seconds; absent until that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "timestamp")]
+    pub renew_at: Option<Timestamp>,
 }
 
 /// The policy that POP is to work by.
@@ -80,11 +106,11 @@ pub struct PodsStatus {
     /// Of these, Pods that have the sidecars.
     #[schemars(range(min = 0))]
     pub injected: i32,
-    /// Of these, Pods that have the revision in `status.injection`.
+    /// Of these, Pods that have the structure in `status.injection`: all but the images.
     #[schemars(range(min = 0))]
     pub current: i32,
-}
-
-fn timestamp(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "date-time"})
+    /// Of the injected ones, Pods that run the images that they are to run.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub updated: i32,
 }

@@ -93,8 +93,10 @@ pub fn pop_config(edge: &Edge<'_>, policy: Option<&TapirPolicySpec>) -> Result<C
     if let Some(policy) = policy {
         config.mode = policy.mode.into();
         config.sources = policy.sources.iter().map(source).collect();
-        config.deny = pop::Deny { action: policy.deny.action.into(), redirect: None };
+        config.deny = pop::Deny { action: policy.deny.action.into(), redirect: policy.deny.redirect.as_ref().map(Into::into) };
         config.doubt = policy.doubt.iter().map(rule).collect();
+        config.record_ttl_seconds = policy.record_ttl_seconds;
+        config.format = config.needed_format();
     }
     let text = pop_text(config)?;
     fits("the TapirPolicy as pop.yaml", text.len(), "spec.sources[].inline.names of the TapirPolicy")?;
@@ -173,7 +175,7 @@ fn pop_text(mut config: PopConfig) -> Result<String, ConfigBuildError> {
 fn source(source: &Source) -> pop::Source {
     pop::Source {
         r#match: source.r#match.into(),
-        core: source.core.as_ref().map(|_| pop::CoreSource::default()),
+        core: source.core.as_ref().map(|core| pop::CoreSource { max_ttl_seconds: core.max_ttl_seconds }),
         inline: source.inline.as_ref().map(|inline| pop::InlineSource { names: inline.names.clone() }),
         ..pop::Source::new(source.name.clone(), source.list.into())
     }
@@ -185,9 +187,9 @@ fn rule(rule: &DoubtRule) -> pop::DoubtRule {
         any_tags: rule.any_tags.clone(),
         all_tags: rule.all_tags.clone(),
         min_tags: rule.min_tags,
-        min_sources: None,
+        min_sources: rule.min_sources,
         action: rule.action.into(),
-        redirect: None,
+        redirect: rule.redirect.as_ref().map(Into::into),
     }
 }
 

@@ -11,8 +11,8 @@ use tapir_wire::node::paths::{
 use super::volume;
 use crate::api::Resources;
 use crate::api::injection::{
-    Capabilities, Compute, Container, Dropped, FieldReference, PodField, PullPolicy, Quantities, SeccompProfile, SeccompType,
-    SecurityContext, TerminationMessagePolicy, Variable, VariableSource, VolumeMount,
+    Capabilities, Compute, Container, Dropped, FieldReference, Form, PodField, PullPolicy, Quantities, RestartPolicy,
+    SeccompProfile, SeccompType, SecurityContext, TerminationMessagePolicy, Variable, VariableSource, VolumeMount,
 };
 
 /// `nonroot` by convention of images without a distribution.
@@ -33,25 +33,25 @@ pub enum Class {
 
 /// The container `tapir-edm`.
 #[must_use]
-pub fn edm(image: &str, resources: &Resources, class: Class) -> Container {
+pub fn edm(image: &str, resources: &Resources, class: Class, form: Form) -> Container {
     let mounts = vec![
         mount(volume::RUN, RUN_DIRECTORY),
         read_only(volume::EDM_CONFIG, EDM_CONFIG_DIRECTORY),
         mount(volume::EDM_STATE, EDM_STATE_DIRECTORY),
         read_only(volume::NO_TOKEN, TOKEN_DIRECTORY),
     ];
-    sidecar("tapir-edm", image, &format!("{EDM_CONFIG_DIRECTORY}/{EDM_CONFIG_FILE}"), mounts, compute(resources, class))
+    sidecar("tapir-edm", image, &format!("{EDM_CONFIG_DIRECTORY}/{EDM_CONFIG_FILE}"), mounts, compute(resources, class), form)
 }
 
 /// The container `tapir-pop`.
 #[must_use]
-pub fn pop(image: &str, resources: &Resources, class: Class) -> Container {
+pub fn pop(image: &str, resources: &Resources, class: Class, form: Form) -> Container {
     let mounts = vec![
         read_only(volume::POP_CONFIG, POP_CONFIG_DIRECTORY),
         mount(volume::POP_STATE, POP_STATE_DIRECTORY),
         read_only(volume::NO_TOKEN, TOKEN_DIRECTORY),
     ];
-    sidecar("tapir-pop", image, &format!("{POP_CONFIG_DIRECTORY}/{POP_CONFIG_FILE}"), mounts, compute(resources, class))
+    sidecar("tapir-pop", image, &format!("{POP_CONFIG_DIRECTORY}/{POP_CONFIG_FILE}"), mounts, compute(resources, class), form)
 }
 
 /// The folder with the dnstap socket, for the resolver.
@@ -60,13 +60,21 @@ pub fn resolver_mounts() -> Vec<VolumeMount> {
     vec![mount(volume::RUN, RUN_DIRECTORY)]
 }
 
-fn sidecar(name: &str, image: &str, config_file: &str, volume_mounts: Vec<VolumeMount>, resources: Option<Compute>) -> Container {
+fn sidecar(
+    name: &str,
+    image: &str,
+    config_file: &str,
+    volume_mounts: Vec<VolumeMount>,
+    resources: Option<Compute>,
+    form: Form,
+) -> Container {
     let worker = format!("/usr/bin/{name}");
     let command = ["/usr/bin/tapir-init", "--", &worker, "run", "--config-file", config_file];
     Container {
         name: name.to_owned(),
         image: image.to_owned(),
         image_pull_policy: PullPolicy::IfNotPresent,
+        restart_policy: (form == Form::Native).then_some(RestartPolicy::Always),
         command: command.map(str::to_owned).into(),
         env: vec![variable("POD_NAME", PodField::Name), variable("POD_UID", PodField::Uid)],
         resources,

@@ -3,16 +3,28 @@
 use super::check::{InjectionError, validate_injection};
 use super::container::{self, Class};
 use super::{Edge, revision, volume};
-use crate::api::Injection;
 use crate::api::injection::Container;
+use crate::api::{Images, Injection, TapirEdgeSpec};
 
-/// Images of the sidecars.
+/// Images of the sidecars unless the edge pins them: those of the operator's own release.
 #[derive(Clone, Copy, Debug)]
-pub struct Images<'a> {
+pub struct Defaults<'a> {
     /// Of EDM.
     pub edm: &'a str,
     /// Of POP.
     pub pop: &'a str,
+}
+
+/// The images that the Pods of an edge are to run in the end.
+#[must_use]
+pub fn target_images(spec: &TapirEdgeSpec, defaults: Defaults<'_>) -> Images {
+    let choose = |enabled: bool, pinned: &Option<String>, default: &str| {
+        enabled.then(|| pinned.clone().unwrap_or_else(|| default.to_owned()))
+    };
+    Images {
+        edm: choose(spec.edm.enabled, &spec.edm.image, defaults.edm),
+        pop: choose(spec.pop.enabled, &spec.pop.image, defaults.pop),
+    }
 }
 
 /// Why nothing can be injected.
@@ -26,35 +38,51 @@ pub enum InjectionBuildError {
     Invalid(#[source] InjectionError),
 }
 
-/// Builds and checks what a new Pod of the edge gets.
+/// Builds and checks what a new Pod of the edge gets. A sidecar without an image is switched off.
 ///
 /// # Errors
 /// When a Pod would refuse it, which only an odd image reference can cause.
-pub fn injection(edge: &Edge<'_>, images: Images<'_>) -> Result<Injection, InjectionBuildError> {
+pub fn injection(edge: &Edge<'_>, images: &Images) -> Result<Injection, InjectionBuildError> {
+    let mut injection = structure(edge, images);
+    // What differs by its images only is one structure.
+    let nameless = Images { edm: images.edm.as_ref().map(|_| String::new()), pop: images.pop.as_ref().map(|_| String::new()) };
+    injection.revision = hash(&structure(edge, &nameless))?;
+    injection.images_revision = Some(hash(images)?);
+    injection.images = images.clone();
+    validate_injection(&injection).map_err(InjectionBuildError::Invalid)?;
+    Ok(injection)
+}
+
+fn structure(edge: &Edge<'_>, images: &Images) -> Injection {
     let spec = edge.spec;
+    let form = spec.injection.form;
     let containers = |class: Class| -> Vec<Container> {
-        let edm = spec.edm.enabled.then(|| container::edm(images.edm, &spec.edm.resources, class));
-        let pop = spec.pop.enabled.then(|| container::pop(images.pop, &spec.pop.resources, class));
+        let edm = images.edm.as_ref().map(|image| container::edm(image, &spec.edm.resources, class, form));
+        let pop = images.pop.as_ref().map(|image| container::pop(image, &spec.pop.resources, class, form));
         edm.into_iter().chain(pop).collect()
     };
     let mut volumes = volume::shared();
-    if spec.edm.enabled {
+    if images.edm.is_some() {
         volumes.extend(volume::edm(edge.name));
     }
-    if spec.pop.enabled {
+    if images.pop.is_some() {
         volumes.extend(volume::pop(edge.name));
     }
-    let mut injection = Injection {
+    Injection {
         revision: String::new(),
+        images: Images::default(),
+        images_revision: None,
+        form,
         container: spec.resolver.container.clone(),
         best_effort: containers(Class::BestEffort),
         burstable: containers(Class::Burstable),
         guaranteed: containers(Class::Guaranteed),
         volumes,
         resolver_volume_mounts: container::resolver_mounts(),
-    };
-    let text = serde_json::to_vec(&injection).map_err(InjectionBuildError::Json)?;
-    injection.revision = revision([text.as_slice()]);
-    validate_injection(&injection).map_err(InjectionBuildError::Invalid)?;
-    Ok(injection)
+    }
+}
+
+fn hash(value: &impl serde::Serialize) -> Result<String, InjectionBuildError> {
+    let text = serde_json::to_vec(value).map_err(InjectionBuildError::Json)?;
+    Ok(revision([text.as_slice()]))
 }

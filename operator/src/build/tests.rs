@@ -37,15 +37,58 @@ fn policy() -> TapirPolicySpec {
     .unwrap()
 }
 
-const IMAGES: Images<'_> = Images { edm: "tapir.local/tapir-edm:0.1.0", pop: "registry.example:5000/tapir/tapir-pop:0.1.0" };
+const IMAGES: Defaults<'_> = Defaults { edm: "tapir.local/tapir-edm:0.1.0", pop: "registry.example:5000/tapir/tapir-pop:0.1.0" };
 
 fn built(overrides: &Value) -> crate::api::Injection {
-    injection(&edge(&spec(overrides)), IMAGES).unwrap()
+    let spec = spec(overrides);
+    injection(&edge(&spec), &target_images(&spec, IMAGES)).unwrap()
 }
 
 #[test]
 fn injection_of_both_sidecars() {
     insta::assert_yaml_snapshot!(built(&json!({})));
+}
+
+/// Pods of the two structures before run beside those of this one, and sidecars of this release run in all of them: `structures/` keeps each.
+/// A structure reaches a Pod only when it is created anew, so a new one has to be worth that.
+#[test]
+fn the_structure_is_the_one_that_is_kept() {
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/src/build/structures/2.json");
+    let built = serde_json::to_string_pretty(&built(&json!({}))).unwrap() + "\n";
+    if std::env::var_os("UPDATE_STRUCTURE").is_some() {
+        std::fs::write(kept, &built).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), built, "a changed structure is a new one: keep it as the next number");
+}
+
+/// After an upgrade the status still holds what the operator before wrote, and such an edge must not be unreadable.
+#[test]
+fn a_structure_from_before_is_still_read_and_valid() {
+    let before: Value = serde_json::from_str(include_str!("structures/1.json")).unwrap();
+    assert_eq!(validate_value(&before), Ok(()));
+    let read: crate::api::Injection = serde_json::from_value(before).unwrap();
+    assert_eq!((read.images_revision, read.form), (None, crate::api::Form::Containers));
+}
+
+#[test]
+fn images_are_no_part_of_the_structure() {
+    let (plain, pinned) = (built(&json!({})), built(&json!({"edm": {"image": "registry.example/edm:2"}})));
+    assert_eq!(plain.revision, pinned.revision);
+    assert_ne!(plain.images_revision, pinned.images_revision);
+    assert_eq!(pinned.images.edm.as_deref(), Some("registry.example/edm:2"));
+    assert_eq!((&pinned.burstable[0].image, &pinned.images.pop), (&"registry.example/edm:2".to_owned(), &plain.images.pop));
+}
+
+#[test]
+fn native_sidecars_are_init_containers_that_go_on() {
+    let (plain, native) = (built(&json!({})), built(&json!({"injection": {"form": "Native"}})));
+    assert_ne!(plain.revision, native.revision);
+    assert_eq!(plain.images_revision, native.images_revision);
+    let all = |injection: &crate::api::Injection| {
+        [&injection.best_effort, &injection.burstable, &injection.guaranteed].map(Clone::clone).concat()
+    };
+    assert!(all(&plain).iter().all(|container| container.restart_policy.is_none()));
+    assert!(all(&native).iter().all(|container| container.restart_policy == Some(crate::api::injection::RestartPolicy::Always)));
 }
 
 #[test]
@@ -127,6 +170,10 @@ fn a_list_too_long_for_a_config_map_is_refused() {
 #[case("/volumes/0/hostPath", json!({"path": "/"}))]
 #[case("/volumes/2/projected/sources/0/configMap/optional", json!(false))]
 #[case("/container", json!("Not_A_Name"))]
+#[case("/burstable/0/restartPolicy", json!("Never"))]
+#[case("/images/edm", json!("not an image"))]
+#[case("/form", json!("Webhook"))]
+#[case("/volumes/2/projected/sources/2/secret/optional", json!(false))]
 #[case("/revision", json!(7))]
 #[case("/guaranteed", json!([]))]
 fn the_check_refuses_what_a_pod_would(#[case] pointer: &str, #[case] bad: Value) {

@@ -24,26 +24,39 @@ pub(super) fn shared() -> Vec<Volume> {
 
 /// Volumes of EDM. It signs events with the data key and needs no trusted keys.
 pub(super) fn edm(edge: &str) -> Vec<Volume> {
-    let keys = [TLS_CERTIFICATE, TLS_KEY, CA_CERTIFICATE, DATA_KEY, NODE_DOCUMENT];
-    vec![projected(EDM_CONFIG, edm_config_name(edge), edge, &keys), empty(EDM_STATE)]
+    let sources = vec![
+        config_map(edm_config_name(edge)),
+        secret(names::identity(edge), &[TLS_CERTIFICATE, TLS_KEY, CA_CERTIFICATE, DATA_KEY, NODE_DOCUMENT]),
+        secret(names::edm_keys(edge), &[]),
+    ];
+    vec![projected(EDM_CONFIG, sources), empty(EDM_STATE)]
 }
 
-/// Volumes of POP. It verifies observations and never sees the data key.
+/// Volumes of POP. It verifies observations, and has the data key only while there is something that it signs.
 pub(super) fn pop(edge: &str) -> Vec<Volume> {
-    let keys = [TLS_CERTIFICATE, TLS_KEY, CA_CERTIFICATE, TRUSTED_KEYS, NODE_DOCUMENT];
-    vec![projected(POP_CONFIG, pop_config_name(edge), edge, &keys), empty(POP_STATE)]
+    let sources = vec![
+        config_map(pop_config_name(edge)),
+        secret(names::identity(edge), &[TLS_CERTIFICATE, TLS_KEY, CA_CERTIFICATE, TRUSTED_KEYS, NODE_DOCUMENT]),
+        secret(names::pop_keys(edge), &[]),
+        secret(names::pop_data_key(edge), &[DATA_KEY]),
+    ];
+    vec![projected(POP_CONFIG, sources), empty(POP_STATE)]
 }
 
 fn empty(name: &str) -> Volume {
     Volume { name: name.to_owned(), empty_dir: Some(EmptyDir {}), projected: None }
 }
 
-fn projected(name: &str, config_map: String, edge: &str, keys: &[&str]) -> Volume {
+fn config_map(name: String) -> Projection {
+    Projection { config_map: Some(ProjectedConfigMap { name, optional: true }), secret: None }
+}
+
+/// Some keys of a Secret; all of them if none is named.
+fn secret(name: String, keys: &[&str]) -> Projection {
     let items = keys.iter().map(|key| KeyToPath { key: (*key).to_owned(), path: (*key).to_owned() }).collect();
-    let secret = ProjectedSecret { name: names::identity(edge), optional: true, items };
-    let sources = vec![
-        Projection { config_map: Some(ProjectedConfigMap { name: config_map, optional: true }), secret: None },
-        Projection { config_map: None, secret: Some(secret) },
-    ];
+    Projection { config_map: None, secret: Some(ProjectedSecret { name, optional: true, items }) }
+}
+
+fn projected(name: &str, sources: Vec<Projection>) -> Volume {
     Volume { name: name.to_owned(), empty_dir: None, projected: Some(Projected { default_mode: READ_ONLY_FILES, sources }) }
 }

@@ -11,7 +11,7 @@ use super::render::Rendered;
 use super::replace::Decided;
 use super::touch;
 use crate::api::status::PodsStatus;
-use crate::api::{ANNOTATION_INJECTION, LABEL_EDGE, TapirEdge};
+use crate::api::{ANNOTATION_IMAGES, ANNOTATION_INJECTION, LABEL_EDGE, TapirEdge};
 use crate::conditions::{Draft, Truth};
 use crate::identity::board::IdentityView;
 use crate::pods::{Census, Decision, View, classify, decide};
@@ -94,10 +94,19 @@ pub(super) fn injected(
 
 /// Counts for the status.
 pub(super) fn counts(pods: &PodsRound, rendered: &Rendered) -> PodsStatus {
-    let revision = rendered.injection.as_ref().map(|injection| &injection.revision);
-    let current = pods.found.iter().filter(|pod| {
-        pod.metadata.deletion_timestamp.is_none() && revision.is_some() && pod.annotations().get(ANNOTATION_INJECTION) == revision
-    });
-    let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-    PodsStatus { matched: number(pods.census.matched), injected: number(pods.census.injected), current: number(current.count()) }
+    let injection = rendered.injection.as_ref();
+    let carries = |annotation: &str, revision: Option<&String>| {
+        let living = pods.found.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        number(living.filter(|pod| revision.is_some() && pod.annotations().get(annotation) == revision).count())
+    };
+    PodsStatus {
+        matched: number(pods.census.matched),
+        injected: number(pods.census.injected),
+        current: carries(ANNOTATION_INJECTION, injection.map(|injection| &injection.revision)),
+        updated: carries(ANNOTATION_IMAGES, injection.and_then(|injection| injection.images_revision.as_ref())),
+    }
+}
+
+fn number(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }

@@ -71,8 +71,8 @@ pub(super) async fn render(
         Some(Referent::Missing(_)) | None => None,
     };
 
-    let images = build::Images { edm: &settings.edm_image, pop: &settings.pop_image };
-    let (invalid, injection) = match build::injection(&input, images) {
+    let defaults = build::Defaults { edm: &settings.edm_image, pop: &settings.pop_image };
+    let (invalid, injection) = match build::injection(&input, &build::target_images(&edge.spec, defaults)) {
         Ok(injection) => (None, Some(injection)),
         Err(error) => {
             let before = edge.status.as_ref().and_then(|status| status.injection.clone());

@@ -77,6 +77,9 @@ pub(super) async fn report(
         policy: rendered.policy_status.clone(),
         pods: pods.as_ref().map_or(before.pods, |pods| Some(counts(pods, rendered))),
         injection: rendered.injection.clone(),
+        injection_since: before.injection_since,
+        rollout: before.rollout,
+        handled: before.handled,
     };
     let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
     if status::update(&api, edge, &wanted).await? {
@@ -126,6 +129,7 @@ fn ready(parts: &[Draft], failures: &[EdgeError]) -> Draft {
 
 fn node(identity: &IdentityView) -> Option<NodeStatus> {
     let certificate = identity.certificate.as_ref();
-    let certificate = certificate.map(|info| CertificateStatus { serial: info.serial.clone(), not_after: info.not_after });
+    let certificate =
+        certificate.map(|info| CertificateStatus { serial: info.serial.clone(), not_after: info.not_after, renew_at: None });
     Some(NodeStatus { name: identity.node()?.to_owned(), certificate })
 }

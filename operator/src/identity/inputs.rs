@@ -47,7 +47,9 @@ pub(super) async fn credentials(
     edge: &TapirEdge,
 ) -> Result<Referent<Zeroizing<Vec<u8>>>, kube::Error> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let reference = &edge.spec.enrollment.credentials_secret_ref;
+    let Some(reference) = &edge.spec.enrollment.credentials_secret_ref else {
+        return Ok(Referent::Missing("spec.enrollment names no credentials".to_owned()));
+    };
     let found = secrets.get_opt(&reference.name).await?;
     let take = |secret: Secret| secret.data?.remove(&reference.key).map(|bytes| Zeroizing::new(bytes.0));
     Ok(member("Secret", &reference.name, &reference.key, found, take))

@@ -11,6 +11,9 @@ use crate::api::policy::List;
 /// The first thing that cannot, with its place and never with more than one name of a list.
 pub fn acceptable(spec: &TapirPolicySpec) -> Result<(), String> {
     for source in &spec.sources {
+        if source.config_map_ref.is_some() || source.rpz.is_some() || source.https.is_some() {
+            return Err(format!("source {}: this build renders core and inline only", source.name));
+        }
         if source.core.is_some() && source.list != List::Doubt {
             return Err(format!("source {}: observations of Core are doubts, set list: Doubt", source.name));
         }

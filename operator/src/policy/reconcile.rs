@@ -51,6 +51,7 @@ pub async fn reconcile(policy: Arc<DeserializeGuard<TapirPolicy>>, context: Arc<
     let wanted = TapirPolicyStatus {
         observed_generation: policy.metadata.generation,
         conditions,
+        sources: before.sources.clone(),
         used_by: users.iter().take(MOST_USERS).map(ResourceExt::name_any).collect(),
     };
     if policy.status.as_ref() != Some(&wanted) {
