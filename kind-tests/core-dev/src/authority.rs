@@ -1,5 +1,7 @@
 //! The issuing CA of the nodes: nothing but a public key and a name goes in, a client certificate comes out.
 
+use std::sync::{Mutex, PoisonError};
+
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
@@ -58,7 +60,7 @@ pub struct Authority {
     pub issuer_certificate: String,
     /// PEM of the root's certificate, the nodes' trust anchor.
     pub root_certificate: String,
-    lifetimes: Lifetimes,
+    lifetimes: Mutex<Lifetimes>,
     skew: u64,
 }
 
@@ -79,9 +81,20 @@ impl Authority {
             issuer: Issuer::from_ca_cert_pem(issuer_certificate, key)?,
             issuer_certificate: issuer_certificate.to_owned(),
             root_certificate: root_certificate.to_owned(),
-            lifetimes,
+            lifetimes: Mutex::new(lifetimes),
             skew,
         })
+    }
+
+    /// What is given and may be asked for.
+    #[must_use]
+    pub fn lifetimes(&self) -> Lifetimes {
+        *self.lifetimes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes that for certificates to come.
+    pub fn set_lifetimes(&self, lifetimes: Lifetimes) {
+        *self.lifetimes.lock().unwrap_or_else(PoisonError::into_inner) = lifetimes;
     }
 
     /// Issues a certificate for `node_name` on the key of `spki_der`.
@@ -95,8 +108,9 @@ impl Authority {
         lifetime: Option<u64>,
         now: Timestamp,
     ) -> Result<Issued, AuthorityError> {
-        let seconds = lifetime.unwrap_or(self.lifetimes.default);
-        if lifetime.is_some() && !(self.lifetimes.minimum..=self.lifetimes.maximum).contains(&seconds) {
+        let lifetimes = self.lifetimes();
+        let seconds = lifetime.unwrap_or(lifetimes.default);
+        if lifetime.is_some() && !(lifetimes.minimum..=lifetimes.maximum).contains(&seconds) {
             return Err(AuthorityError::Lifetime);
         }
         let key = SubjectPublicKeyInfo::from_der(spki_der)?;

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::events::UpBridge;
 use crate::faults::{Fault, Faults};
 use crate::nodeman::Nodeman;
-use crate::observations::{self, Observed, SigningKey};
+use crate::observations::{self, CurrentKey, Observed};
 use crate::published::Published;
 use crate::record::Record;
 use crate::schema::Schemas;
@@ -53,7 +53,7 @@ pub struct Parts {
     /// Analysts and encoder.
     pub analysis: Analysis,
     /// Signs observations.
-    pub signing_key: SigningKey,
+    pub signing_key: CurrentKey,
     /// Compiled schemas for both directions.
     pub schemas: [Schemas; 2],
     /// Where messages are recorded.
@@ -116,7 +116,7 @@ struct Bridge {
     settings: Settings,
     nodeman: Nodeman,
     analysis: Analysis,
-    signing_key: SigningKey,
+    signing_key: CurrentKey,
     up: UpBridge,
     down: Schemas,
     record: Arc<Record>,

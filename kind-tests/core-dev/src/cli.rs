@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::faults::Fault;
+use crate::faults::{Fault, NAMES};
 use crate::pki::Pki;
 use crate::serve::{Arguments, start};
 
@@ -53,9 +53,32 @@ enum Action {
     },
     /// Make the services misbehave, or behave again.
     Fault {
-        /// In which way.
-        #[arg(value_enum)]
+        /// In which way: none, offline, lose-answer, nonsense, refuse, unreachable, slow:SECONDS.
+        #[arg(value_parser = fault)]
         fault: Fault,
+        /// Towards this node alone, whatever befalls the others.
+        #[arg(long)]
+        node: Option<String>,
+        #[command(flatten)]
+        control: ControlAddress,
+    },
+    /// Change the keys that edges are told to trust.
+    Keys {
+        #[command(subcommand)]
+        action: KeysAction,
+        #[command(flatten)]
+        control: ControlAddress,
+    },
+    /// Change how long certificates live that are issued from now on.
+    CertificateLifetime {
+        /// Seconds when none are asked for; without limits only these may be.
+        default: u64,
+        /// The fewest seconds that may be asked for.
+        #[arg(long)]
+        minimum: Option<u64>,
+        /// The most seconds that may be asked for.
+        #[arg(long)]
+        maximum: Option<u64>,
         #[command(flatten)]
         control: ControlAddress,
     },
@@ -95,6 +118,22 @@ enum NodeAction {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum KeysAction {
+    /// Trust a new key and sign with it; the old ones stay trusted.
+    Rotate {
+        /// Name of the new key.
+        kid: String,
+    },
+    /// Trust a key no longer. If observations are signed with it, they still are.
+    Withdraw {
+        /// Name of the key.
+        kid: String,
+    },
+    /// Print the names of the trusted keys and of the one that signs.
+    List,
+}
+
 #[derive(clap::Args, Debug)]
 struct NodemanAddress {
     /// Base URL of nodeman.
@@ -111,7 +150,7 @@ struct NodemanAddress {
 #[derive(clap::Args, Debug)]
 struct ControlAddress {
     /// Base URL of the control interface.
-    #[arg(long, default_value = "http://localhost:8080")]
+    #[arg(long, global = true, default_value = "http://localhost:8080")]
     control: String,
 }
 
@@ -137,9 +176,20 @@ async fn act(action: Action) -> Result<()> {
                 client(None)?.get(format!("{}/dump", control.control)).send().await.context("asking the control interface")?;
             print(&successful(answer).await?)
         }
-        Action::Fault { fault, control } => tell(&control, "faults", &json!({"fault": fault.name()})).await,
+        Action::Fault { fault, node, control } => {
+            tell(&control, Method::POST, "faults", Some(&json!({"fault": fault.name(), "node": node}))).await
+        }
+        Action::Keys { action, control } => match action {
+            KeysAction::Rotate { kid } => tell(&control, Method::POST, "keys", Some(&json!({"kid": kid}))).await,
+            KeysAction::Withdraw { kid } => tell(&control, Method::DELETE, &format!("keys/{kid}"), None).await,
+            KeysAction::List => tell(&control, Method::GET, "keys", None).await,
+        },
+        Action::CertificateLifetime { default, minimum, maximum, control } => {
+            let lifetimes = json!({"default": default, "minimum": minimum, "maximum": maximum});
+            tell(&control, Method::PUT, "certificate-lifetime", Some(&lifetimes)).await
+        }
         Action::Observe { name, ttl, tag_mask, control } => {
-            tell(&control, "observe", &json!({"name": name, "ttl": ttl, "tag_mask": tag_mask})).await
+            tell(&control, Method::POST, "observe", Some(&json!({"name": name, "ttl": ttl, "tag_mask": tag_mask}))).await
         }
     }
 }
@@ -186,14 +236,17 @@ async fn node(action: NodeAction, nodeman: &NodemanAddress) -> Result<()> {
     if text.is_empty() { Ok(()) } else { print(&format!("{text}\n")) }
 }
 
-async fn tell(control: &ControlAddress, path: &str, body: &Value) -> Result<()> {
-    let answer = client(None)?
-        .post(format!("{}/{path}", control.control))
-        .json(body)
-        .send()
-        .await
-        .context("asking the control interface")?;
+async fn tell(control: &ControlAddress, method: Method, path: &str, body: Option<&Value>) -> Result<()> {
+    let mut request = client(None)?.request(method, format!("{}/{path}", control.control));
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    let answer = request.send().await.context("asking the control interface")?;
     print(&format!("{}\n", successful(answer).await?))
+}
+
+fn fault(name: &str) -> Result<Fault, String> {
+    Fault::named(name).ok_or_else(|| format!("there are {NAMES}"))
 }
 
 fn client(ca: Option<&Path>) -> Result<Client> {

@@ -28,6 +28,12 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
+    /// The node that a request to nodeman is about.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.path().strip_prefix("/api/v1/node/")?.split('/').next()
+    }
+
     /// The first query parameter of that name, decoded.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {

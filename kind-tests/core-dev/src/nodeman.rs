@@ -18,6 +18,9 @@ use crate::networks::Network;
 use crate::nodes::{EnrolmentKeyKind, Node, Nodes, is_node_name};
 use crate::payload::Payload;
 
+/// More than a Core that rotates its keys ever lists.
+const MAXIMUM_TRUSTED_KEYS: usize = 100;
+
 /// What an operator configures.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -27,7 +30,7 @@ pub struct Settings {
     pub mqtt_broker: String,
     /// Free-form object of strings.
     pub mqtt_topics: Value,
-    /// Public keys that may sign observations.
+    /// Public keys that may sign observations, at the start.
     pub trusted_keys: Vec<Value>,
     /// Members left out of the served trusted keys (`alg`, `kid`): real sets may lack them.
     pub trusted_keys_without: Vec<String>,
@@ -59,6 +62,7 @@ pub struct Nodeman {
     pub(crate) settings: Arc<Settings>,
     authority: Arc<Authority>,
     nodes: Arc<Mutex<Nodes>>,
+    trusted_keys: Arc<Mutex<Vec<Value>>>,
     pub(crate) clock: Clock,
 }
 
@@ -66,12 +70,49 @@ impl Nodeman {
     /// A service without nodes.
     #[must_use]
     pub fn new(settings: Settings, authority: Authority, clock: Clock) -> Self {
-        Self { settings: Arc::new(settings), authority: Arc::new(authority), nodes: Arc::default(), clock }
+        let trusted_keys = Arc::new(Mutex::new(settings.trusted_keys.clone()));
+        Self { settings: Arc::new(settings), authority: Arc::new(authority), nodes: Arc::default(), trusted_keys, clock }
     }
 
     /// The nodes. A panic elsewhere cannot leave them half changed: every change is one assignment at the end.
     pub fn nodes(&self) -> MutexGuard<'_, Nodes> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The CA of the nodes.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Lists one key more; false when one of its name is listed already, or too many are.
+    #[must_use]
+    pub fn trust(&self, key: Value) -> bool {
+        let mut keys = self.trusted();
+        let fits = keys.len() < MAXIMUM_TRUSTED_KEYS && keys.iter().all(|other| other["kid"] != key["kid"]);
+        if fits {
+            keys.push(key);
+        }
+        fits
+    }
+
+    /// Lists a key no longer; false when it was not listed.
+    #[must_use]
+    pub fn distrust(&self, kid: &str) -> bool {
+        let mut keys = self.trusted();
+        let before = keys.len();
+        keys.retain(|key| key["kid"] != kid);
+        keys.len() < before
+    }
+
+    /// Names of the listed keys.
+    #[must_use]
+    pub fn trusted_kids(&self) -> Vec<String> {
+        self.trusted().iter().filter_map(|key| key["kid"].as_str().map(str::to_owned)).collect()
+    }
+
+    fn trusted(&self) -> MutexGuard<'_, Vec<Value>> {
+        self.trusted_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers a request.
@@ -207,7 +248,7 @@ impl Nodeman {
 
     /// In an order that nobody may rely on.
     fn trusted_keys(&self) -> Vec<Value> {
-        let mut keys = self.settings.trusted_keys.clone();
+        let mut keys = self.trusted().clone();
         for key in keys.iter_mut().filter_map(Value::as_object_mut) {
             for member in &self.settings.trusted_keys_without {
                 key.shift_remove(member);

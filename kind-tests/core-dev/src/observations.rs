@@ -1,5 +1,7 @@
 //! Core's observation message and the key that signs it.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use jiff::Timestamp;
@@ -114,6 +116,12 @@ impl SigningKey {
         Ok(Self { kid: jwk.get("kid").and_then(Value::as_str).ok_or(SigningKeyError::Kind)?.to_owned(), pair })
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
     /// The flattened JSON JWS of `payload`, which goes in byte for byte.
     ///
     /// # Errors
@@ -133,6 +141,41 @@ impl SigningKey {
             }
         };
         Ok(json!({"payload": payload, "protected": protected, "signature": base64url(&signature)}).to_string())
+    }
+}
+
+/// The key that signs at present. Clones share it.
+#[derive(Clone, Debug)]
+pub struct CurrentKey(Arc<Mutex<SigningKey>>);
+
+impl CurrentKey {
+    /// Until another replaces it.
+    #[must_use]
+    pub fn new(key: SigningKey) -> Self {
+        Self(Arc::new(Mutex::new(key)))
+    }
+
+    /// Signs with another from now on.
+    pub fn replace(&self, key: SigningKey) {
+        *self.key() = key;
+    }
+
+    /// Name of the key.
+    #[must_use]
+    pub fn kid(&self) -> String {
+        self.key().kid().to_owned()
+    }
+
+    /// As [`SigningKey::sign`].
+    ///
+    /// # Errors
+    /// When the library cannot sign.
+    pub fn sign(&self, payload: &str) -> Result<String, SigningKeyError> {
+        self.key().sign(payload)
+    }
+
+    fn key(&self) -> MutexGuard<'_, SigningKey> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::faults::Faults;
 use crate::networks::Network;
 use crate::nodeman::{Nodeman, Settings};
 use crate::nodes::EnrolmentKeyKind;
-use crate::observations::{KeyKind, SigningKey, public_half};
+use crate::observations::{CurrentKey, KeyKind, SigningKey, public_half};
 use crate::record::Record;
 use crate::schema::Schemas;
 use crate::server::{Disturbance, Handler, Listener, Service};
@@ -140,6 +140,8 @@ pub async fn start(arguments: &Arguments, shutdown: &CancellationToken) -> Resul
     let aggrec = Aggrec::new(nodeman.clone(), &arguments.aggrec_url, clock.clone()).announcing(Arc::clone(&record));
     let faults = Faults::default();
 
+    let signing_key = &observation_keys[usize::from(arguments.observation_key == KeyKind::P256)];
+    let signing_key = CurrentKey::new(SigningKey::from_jwk(signing_key)?);
     let (host, port) = broker_address(&arguments.mqtt_broker)?;
     let bridge_settings = bridge::Settings {
         host,
@@ -151,7 +153,7 @@ pub async fn start(arguments: &Arguments, shutdown: &CancellationToken) -> Resul
     let parts = bridge::Parts {
         nodeman: nodeman.clone(),
         analysis: Analysis::new(analysis_settings(arguments)),
-        signing_key: SigningKey::from_jwk(&observation_keys[usize::from(arguments.observation_key == KeyKind::P256)])?,
+        signing_key: signing_key.clone(),
         schemas: [Schemas::new()?, Schemas::new()?],
         record: Arc::clone(&record),
         faults: faults.clone(),
@@ -163,6 +165,8 @@ pub async fn start(arguments: &Arguments, shutdown: &CancellationToken) -> Resul
     let control = Control {
         record: Arc::clone(&record),
         faults: faults.clone(),
+        nodeman: nodeman.clone(),
+        signing_key,
         bridge: bridge.clone(),
         schemas: Schemas::new()?,
         clock: clock.clone(),

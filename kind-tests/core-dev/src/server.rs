@@ -80,12 +80,15 @@ impl Service {
     async fn answer(&self, request: &Request, client: Option<&str>) -> Option<Answer> {
         let Some(disturbance) = &self.disturbance else { return Some((self.handler)(request)) };
         // The administrator is never disturbed: tests make their nodes in the middle of a fault.
-        let fault = if request.header("authorization").is_some() { Fault::None } else { self.fault() };
+        let administrator = request.header("authorization").is_some();
+        let node = client.or_else(|| request.node());
+        let fault = if administrator { Fault::None } else { disturbance.faults.of(node) };
         let fault_name = (fault != Fault::None).then(|| fault.name());
-        let record = |status| disturbance.record.http(disturbance.clock.now(), self.name, client, request, status, fault_name);
+        let record =
+            |status| disturbance.record.http(disturbance.clock.now(), self.name, client, request, status, fault_name.as_deref());
         if fault == Fault::Unreachable {
             record(None);
-            self.wait_until(|fault| fault != Fault::Unreachable).await;
+            disturbance.faults.wait_until_of(node, |fault| fault != Fault::Unreachable).await;
             return None;
         }
         let answer = fault.answer(request).unwrap_or_else(|| (self.handler)(request));
@@ -99,6 +102,11 @@ impl Service {
             fault = fault_name,
             "Request answered"
         );
+        if let Some(delay) = fault.delay() {
+            // Whoever gave up meanwhile never hears of it; whoever waits is answered as soon as Core is quick again.
+            let quick_again = disturbance.faults.wait_until_of(node, |now| now != fault);
+            let _ = tokio::time::timeout(delay, quick_again).await;
+        }
         (!is_lost).then_some(answer)
     }
 }

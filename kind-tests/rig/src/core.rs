@@ -125,6 +125,28 @@ impl Core {
         self.tell(Method::POST, "faults", &json!({"fault": fault})).map(|_| ())
     }
 
+    /// Misbehaves towards one node, whatever befalls the others; `none` exempts it.
+    pub fn fault_of(&self, node: &str, fault: &str) -> Result<()> {
+        self.tell(Method::POST, "faults", &json!({"fault": fault, "node": node})).map(|_| ())
+    }
+
+    /// Lists a new key as trusted and signs with it; the old ones stay.
+    pub fn rotate_keys(&self, kid: &str) -> Result<()> {
+        self.tell(Method::POST, "keys", &json!({"kid": kid})).map(|_| ())
+    }
+
+    /// Lists a key no longer.
+    pub fn withdraw_key(&self, kid: &str) -> Result<()> {
+        self.tell(Method::DELETE, &format!("keys/{kid}"), &Value::Null).map(|_| ())
+    }
+
+    /// Seconds of certificates that are issued from now on; `limits` is what may be asked for, without them only the default.
+    pub fn certificate_lifetime(&self, default: u64, limits: Option<(u64, u64)>) -> Result<()> {
+        let (minimum, maximum) = limits.unzip();
+        let body = json!({"default": default, "minimum": minimum, "maximum": maximum});
+        self.tell(Method::PUT, "certificate-lifetime", &body).map(|_| ())
+    }
+
     /// Any order to the control interface, which must accept it.
     pub fn tell(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
         let answer = self.control(method, path, Some(body))?;
