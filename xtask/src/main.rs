@@ -8,6 +8,7 @@ mod images;
 mod interrupted;
 mod report;
 mod rig;
+mod rights;
 mod test;
 
 use std::process::ExitCode;

@@ -14,7 +14,7 @@ use tapir_harness::paths::{self, ClusterName};
 use tapir_harness::progress::say;
 
 use crate::report::{Counts, Report};
-use crate::{checks, demo, interrupted, rig};
+use crate::{checks, demo, interrupted, rig, rights};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -68,6 +68,11 @@ fn scenarios(arguments: &Arguments, report: &mut Report) -> Result<()> {
                     run_scenarios(arguments, cluster, &images, &artifacts, counts)
                 })
             });
+            if arguments.scenario.is_none() {
+                report.step("rights granted and used", |_| {
+                    rights::check(cluster, &rights::Subject::OPERATOR, &rights::logs(cluster)?)
+                });
+            }
         }
         _ => report.not_run("scenarios", "there is no cluster"),
     }

@@ -1,0 +1,102 @@
+//! What a user did, out of audit logs (audit.k8s.io/v1, one JSON object a line).
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::Right;
+
+/// Everything that was used, and everything that was refused for want of a right.
+#[derive(Debug, Default)]
+pub(crate) struct Used {
+    pub(crate) rights: BTreeSet<Right>,
+    pub(crate) denied: BTreeSet<String>,
+}
+
+impl Used {
+    /// Adds what `user` did by one log.
+    pub(crate) fn read(&mut self, log: &Path, user: &str) -> Result<()> {
+        let file = File::open(log).with_context(|| format!("opening the audit log {}", log.display()))?;
+        for line in BufReader::new(file).lines() {
+            let line = line.with_context(|| format!("reading {}", log.display()))?;
+            // Most lines are of others: not worth parsing.
+            if line.contains(user) {
+                // The last line of a server that was killed may be cut off.
+                if let Ok(event) = serde_json::from_str::<Value>(&line) {
+                    self.add(&event, user);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, event: &Value, user: &str) {
+        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        if text("/user/username") != user || text("/objectRef/resource").is_empty() {
+            return;
+        }
+        let resource = match text("/objectRef/subresource") {
+            "" => format!("{}/{}", text("/objectRef/apiGroup"), text("/objectRef/resource")),
+            sub => format!("{}/{}/{sub}", text("/objectRef/apiGroup"), text("/objectRef/resource")),
+        };
+        let verb = text("/verb").to_owned();
+        let annotations = event.get("annotations");
+        let annotation = |name: &str| annotations.and_then(|all| all.get(name)).and_then(Value::as_str).unwrap_or_default();
+        match annotation("authorization.k8s.io/decision") {
+            "allow" => {
+                if let Some(role) = role(annotation("authorization.k8s.io/reason")) {
+                    self.rights.insert(Right { role, resource, verb });
+                }
+            }
+            _ => {
+                let namespace = text("/objectRef/namespace");
+                self.denied.insert(format!("{verb} {resource} in {namespace}"));
+            }
+        }
+    }
+}
+
+/// `RBAC: allowed by RoleBinding "a/b" of Role "c" to ServiceAccount "d/e"` names the role behind `of`.
+fn role(reason: &str) -> Option<String> {
+    let (_, of) = reason.split_once(" of ")?;
+    let (kind, rest) = of.split_once(" \"")?;
+    let (name, _) = rest.split_once('"')?;
+    Some(format!("{kind} {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const USER: &str = "system:serviceaccount:tapir-system:tapir-operator";
+
+    fn event(decision: &str, subresource: Option<&str>) -> Value {
+        json!({
+            "verb": "patch",
+            "user": {"username": USER},
+            "objectRef": {"apiGroup": "dnstapir.se", "resource": "tapiredges", "namespace": "dns", "subresource": subresource},
+            "annotations": {
+                "authorization.k8s.io/decision": decision,
+                "authorization.k8s.io/reason": "RBAC: allowed by RoleBinding \"tapir-operator/dns\" of Role \"tapir-operator\" to ServiceAccount \"tapir-operator/tapir-system\"",
+            },
+        })
+    }
+
+    #[test]
+    fn an_event_tells_role_resource_and_verb() {
+        let mut used = Used::default();
+        used.add(&event("allow", Some("status")), USER);
+        used.add(&event("forbid", None), USER);
+        used.add(&event("allow", None), "somebody else");
+        let right =
+            Right { role: "Role tapir-operator".into(), resource: "dnstapir.se/tapiredges/status".into(), verb: "patch".into() };
+        assert_eq!(used.rights, BTreeSet::from([right]));
+        assert_eq!(used.denied, BTreeSet::from(["patch dnstapir.se/tapiredges in dns".to_owned()]));
+    }
+}
