@@ -1,6 +1,7 @@
 //! `cargo xtask …`: everything that a person or a pipeline does with this repository.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod bench;
 mod checks;
 mod cluster;
 mod demo;
@@ -30,6 +31,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Check everything
     Test(test::Arguments),
+    /// Measure the product
+    Bench(bench::Arguments),
     /// A Kubernetes cluster for development
     Cluster(cluster::Arguments),
     /// Build container images without an engine
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
     let result = match command {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::Images(arguments) => images::run(&arguments),
         Task::Crds => crds(),
