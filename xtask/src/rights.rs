@@ -35,7 +35,7 @@ impl Subject {
 /// One verb on one resource, granted by one role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Right {
-    /// `Role tapir-operator`; the same Role stands in each namespace that is served.
+    /// Its name. By the chart's values the same rules stand in a Role of each namespace that is served or in one ClusterRole.
     pub(crate) role: String,
     /// `group/resource[/subresource]`.
     pub(crate) resource: String,
@@ -95,14 +95,14 @@ mod tests {
     use super::*;
 
     fn right(verb: &str) -> Right {
-        Right { role: "Role tapir-operator".into(), resource: "/pods".into(), verb: verb.into() }
+        Right { role: "tapir-operator".into(), resource: "/pods".into(), verb: verb.into() }
     }
 
     #[test]
     fn an_unused_right_and_a_missing_one_are_findings() {
         let granted = BTreeSet::from([right("list"), right("delete")]);
         let mut used = Used { rights: BTreeSet::from([right("list")]), ..Used::default() };
-        assert_eq!(findings(&granted, &used), ["  granted, never used: delete /pods by Role tapir-operator"]);
+        assert_eq!(findings(&granted, &used), ["  granted, never used: delete /pods by tapir-operator"]);
         used.rights.insert(right("delete"));
         assert!(findings(&granted, &used).is_empty());
         used.denied.insert("get /nodes".into());

@@ -63,9 +63,8 @@ impl Used {
 /// `RBAC: allowed by RoleBinding "a/b" of Role "c" to ServiceAccount "d/e"` names the role behind `of`.
 fn role(reason: &str) -> Option<String> {
     let (_, of) = reason.split_once(" of ")?;
-    let (kind, rest) = of.split_once(" \"")?;
-    let (name, _) = rest.split_once('"')?;
-    Some(format!("{kind} {name}"))
+    let (name, _) = of.split_once('"')?.1.split_once('"')?;
+    Some(name.to_owned())
 }
 
 #[cfg(test)]
@@ -95,7 +94,7 @@ mod tests {
         used.add(&event("forbid", None), USER);
         used.add(&event("allow", None), "somebody else");
         let right =
-            Right { role: "Role tapir-operator".into(), resource: "dnstapir.se/tapiredges/status".into(), verb: "patch".into() };
+            Right { role: "tapir-operator".into(), resource: "dnstapir.se/tapiredges/status".into(), verb: "patch".into() };
         assert_eq!(used.rights, BTreeSet::from([right]));
         assert_eq!(used.denied, BTreeSet::from(["patch dnstapir.se/tapiredges in dns".to_owned()]));
     }

@@ -18,7 +18,7 @@ pub(crate) fn of(objects: &Value, subject: &Subject) -> BTreeSet<Right> {
         .filter(|object| is(object, "Role"))
         .filter(|role| bound.contains(&(text(role, "/kind").to_owned(), text(role, "/metadata/name").to_owned())))
         .flat_map(|role| {
-            let name = format!("{} {}", text(role, "/kind"), text(role, "/metadata/name"));
+            let name = text(role, "/metadata/name").to_owned();
             list(role, "rules").flat_map(move |rule| rights(&name, rule)).collect::<Vec<_>>()
         })
         .collect()
@@ -75,6 +75,6 @@ mod tests {
             binding("ClusterRoleBinding", "ClusterRole", "view", "someone"),
         ]});
         let found: Vec<String> = of(&objects, &Subject::OPERATOR).iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["list /pods by Role tapir-operator", "list /pods/eviction by Role tapir-operator"]);
+        assert_eq!(found, ["list /pods by tapir-operator", "list /pods/eviction by tapir-operator"]);
     }
 }

@@ -1,0 +1,40 @@
+//! Measures the product: `cargo xtask bench NAME` builds what is needed and starts this.
+//!
+//! Each figure is a line `figure NAME VALUE UNIT`.
+#![allow(clippy::print_stdout, reason = "printing is what a bench does")]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod network;
+mod operator;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "tapir-bench", version = tapir_version::LONG)]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Thousands of edges and Pods on a real API server
+    Operator(operator::Arguments),
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().bench {
+        Bench::Operator(arguments) => operator::run(&arguments),
+    }
+}
+
+/// Tells how far it is.
+fn say(line: &str) {
+    println!("{line}");
+}
+
+/// Tells a figure, with three digits behind the point at most.
+fn figure(name: &str, value: f64, unit: &str) {
+    println!("figure {name} {} {unit}", (value * 1000.0).round() / 1000.0);
+}

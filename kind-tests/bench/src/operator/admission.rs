@@ -1,0 +1,66 @@
+//! What injection adds to the creation of a Pod, in a namespace with a hundred edges.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::Pod;
+
+use kube::api::{Api, PostParams};
+use tapir_rig::{Options, Rig, Version};
+
+use super::fleet::{self, Nodeman, Size};
+
+/// Pairs of Pods, with and without the label, in turn.
+const PAIRS: usize = 200;
+const EDGES: usize = 100;
+
+/// Figures by name, in milliseconds.
+pub(crate) fn run() -> Result<Vec<(String, f64)>> {
+    let mut figures = Vec::new();
+    for (mode, name) in [("Policy", "operator.admission_policy_ms_p50"), ("Webhook", "operator.admission_webhook_ms_p50")] {
+        figures.push((name.to_owned(), added(mode)?));
+    }
+    Ok(figures)
+}
+
+fn added(mode: &str) -> Result<f64> {
+    let size = Size { edges: EDGES, pods_per_edge: 0 };
+    let rig = Rig::start(&format!("bench-{}", mode.to_lowercase()), Version::V1_36, Options { controllers: false, audit: false })?;
+    rig.chart(&[("watchNamespaces", "{bench-0}"), ("injection.mode", mode)])?;
+    let core = rig.core(&[])?;
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    let client = runtime.block_on(rig.kube_client())?;
+    let nodeman = Nodeman { client: core.client(), url: core.url(), ca: core.ca() };
+    runtime.block_on(async {
+        fleet::namespaces(&client, size, &nodeman.ca).await?;
+        fleet::edges(&client, size, &nodeman).await
+    })?;
+    let _operator = rig.operator("tapir-operator-0", &[])?;
+    runtime.block_on(async {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), "bench-0");
+        fleet::wait("Pods are injected", std::time::Duration::from_mins(5), async || {
+            let last = create(&pods, EDGES - 1, true).await?.1;
+            Ok(if last == 3 { Ok(()) } else { Err(format!("{last} containers")) })
+        })
+        .await?;
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for number in 0..PAIRS {
+            without.push(create(&pods, number % EDGES, false).await?.0);
+            with.push(create(&pods, number % EDGES, true).await?.0);
+        }
+        Ok(median(with) - median(without))
+    })
+}
+
+/// Milliseconds, and containers that came of it.
+async fn create(pods: &Api<Pod>, edge: usize, labelled: bool) -> Result<(f64, usize)> {
+    let pod: Pod = serde_json::from_value(fleet::pod("try", &format!("edge-{edge}"), labelled)).context("making a Pod")?;
+    let begin = Instant::now();
+    let made = pods.create(&PostParams { dry_run: true, ..PostParams::default() }, &pod).await.context("creating a Pod")?;
+    Ok((begin.elapsed().as_secs_f64() * 1000.0, made.spec.map_or(0, |spec| spec.containers.len())))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}

@@ -1,0 +1,204 @@
+//! A fleet as an ISP's: namespaces of a hundred edges each, their policies, credentials and Pods.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use futures::StreamExt as _;
+use futures::stream;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, ServiceAccount};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tapir_operator::api::{TapirEdge, TapirPolicy};
+
+use super::sidecars::Sidecars;
+
+/// Edges in one namespace.
+pub(crate) const EDGES_OF_A_NAMESPACE: usize = 100;
+/// Writes under way at the same time.
+const WRITERS: usize = 48;
+const POLICY: &str = "default";
+const NODE: &str = "bench";
+
+/// How many of what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) edges: usize,
+    pub(crate) pods_per_edge: usize,
+}
+
+/// Where new nodes come from.
+pub(crate) struct Nodeman {
+    pub(crate) client: reqwest::Client,
+    pub(crate) url: String,
+    pub(crate) ca: String,
+}
+
+impl Size {
+    pub(crate) fn namespaces(self) -> Vec<String> {
+        (0..self.edges.div_ceil(EDGES_OF_A_NAMESPACE)).map(|number| format!("bench-{number}")).collect()
+    }
+
+    fn edge(number: usize) -> (String, String) {
+        (format!("bench-{}", number / EDGES_OF_A_NAMESPACE), format!("edge-{number}"))
+    }
+
+    /// Edges by namespace and name.
+    pub(crate) fn names(self) -> impl Iterator<Item = (String, String)> {
+        (0..self.edges).map(Self::edge)
+    }
+}
+
+/// Namespaces with what each edge of them refers to.
+pub(crate) async fn namespaces(client: &Client, size: Size, ca: &str) -> Result<()> {
+    for name in size.namespaces() {
+        make(&Api::all(client.clone()), object::<Namespace>(json!({"metadata": {"name": name}}))?).await?;
+        make(&Api::namespaced(client.clone(), &name), object::<ServiceAccount>(json!({"metadata": {"name": "default"}}))?).await?;
+        let map = json!({"metadata": {"name": "core-ca"}, "data": {"ca.crt": ca}});
+        make(&Api::namespaced(client.clone(), &name), object::<ConfigMap>(map)?).await?;
+        make(&Api::namespaced(client.clone(), &name), object::<TapirPolicy>(policy(&["blocked.example."]))?).await?;
+    }
+    make(&Api::all(client.clone()), object::<Node>(json!({"metadata": {"name": NODE}}))?).await
+}
+
+/// The policy that all edges of a namespace share.
+pub(crate) fn policy(denied: &[&str]) -> Value {
+    json!({
+        "apiVersion": "dnstapir.se/v1alpha1", "kind": "TapirPolicy", "metadata": {"name": POLICY},
+        "spec": {
+            "sources": [
+                {"name": "dns-tapir", "list": "Doubt", "core": {}},
+                {"name": "own", "list": "Deny", "inline": {"names": denied}},
+            ],
+            "doubt": [{"name": "new", "anyTags": ["globally_new"], "action": "NXDOMAIN"}],
+        },
+    })
+}
+
+/// Changes the policy of one namespace.
+pub(crate) async fn change_policy(client: &Client, namespace: &str, denied: &str) -> Result<()> {
+    let api: Api<TapirPolicy> = Api::namespaced(client.clone(), namespace);
+    let patch = json!({"spec": policy(&["blocked.example.", denied]).get("spec")});
+    api.patch(POLICY, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop).context("changing the policy")
+}
+
+/// All edges, each with the credentials of a node of its own.
+pub(crate) async fn edges(client: &Client, size: Size, nodeman: &Nodeman) -> Result<()> {
+    all(size.names(), async |(namespace, name)| {
+        let node = format!("{name}.edge.tapir.test");
+        let request = nodeman.client.post(format!("{}api/v1/node", nodeman.url)).basic_auth("admin", Some("secret"));
+        let answer = request.json(&json!({"name": node})).send().await.context("asking the dev Core for a node")?;
+        if !answer.status().is_success() {
+            bail!("the dev Core refuses node {node}: {}", answer.status());
+        }
+        let credentials = answer.text().await.context("reading credentials")?;
+        let secret = json!({"metadata": {"name": format!("{name}-enrollment")}, "stringData": {"credentials.json": credentials}});
+        make(&Api::namespaced(client.clone(), &namespace), object::<Secret>(secret)?).await?;
+        let edge = json!({
+            "apiVersion": "dnstapir.se/v1alpha1", "kind": "TapirEdge", "metadata": {"name": name},
+            "spec": {
+                "enrollment": {"credentialsSecretRef": {"name": format!("{name}-enrollment")}},
+                "core": {"caBundle": {"configMapRef": {"name": "core-ca"}}},
+                "resolver": {"container": "unbound"},
+                "pop": {"policyRef": {"name": POLICY}},
+            },
+        });
+        make(&Api::namespaced(client.clone(), &namespace), object::<TapirEdge>(edge)?).await
+    })
+    .await
+}
+
+/// All Pods, injected by the API server and said to run.
+pub(crate) async fn pods(client: &Client, size: Size, sidecars: &Sidecars) -> Result<()> {
+    let wanted = (0..size.edges * size.pods_per_edge).map(|number| (number, Size::edge(number / size.pods_per_edge)));
+    all(wanted, async |(number, (namespace, edge))| {
+        let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+        let name = format!("resolver-{number}");
+        let pod = make_and_get(&api, object::<Pod>(pod(&name, &edge, true))?).await?;
+        let address = address(number);
+        let containers = pod.spec.as_ref().map(|spec| spec.containers.clone()).unwrap_or_default();
+        if containers.len() != 3 {
+            bail!("Pod {namespace}/{name} has {} containers and should have been injected", containers.len());
+        }
+        let ready: Vec<Value> = containers
+            .iter()
+            .map(|container| {
+                json!({
+                    "name": container.name, "image": container.image, "imageID": container.image, "ready": true, "restartCount": 0, "started": true,
+                    "containerID": format!("bench://{number}-{}", container.name), "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
+                })
+            })
+            .collect();
+        let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let status = json!({"status": {
+            "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "containerStatuses": ready, "startTime": "2026-01-01T00:00:00Z",
+            "conditions": ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition),
+        }});
+        api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.context("setting a Pod's status")?;
+        sidecars.add(address, &namespace, &edge);
+        Ok(())
+    })
+    .await
+}
+
+/// A resolver Pod; without the label it is none of ours.
+pub(crate) fn pod(name: &str, edge: &str, labelled: bool) -> Value {
+    let labels = if labelled { json!({"dnstapir.se/edge": edge}) } else { json!({"dnstapir.se/nothing": edge}) };
+    json!({
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"nodeName": NODE, "containers": [{"name": "unbound", "image": "tapir.local/unbound:bench"}]},
+    })
+}
+
+fn address(number: usize) -> IpAddr {
+    let low = u32::try_from(number).unwrap_or(u32::MAX) + 1;
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 19, 0, 0)) + low).into()
+}
+
+/// Waits for `done`, which says how far it is.
+pub(crate) async fn wait(what: &str, limit: Duration, mut done: impl AsyncFnMut() -> Result<Result<(), String>>) -> Result<Duration> {
+    let begin = Instant::now();
+    let mut said = Instant::now();
+    loop {
+        let state = match done().await? {
+            Ok(()) => return Ok(begin.elapsed()),
+            Err(state) => state,
+        };
+        if begin.elapsed() > limit {
+            bail!("{what}: not within {} s: {state}", limit.as_secs());
+        }
+        if said.elapsed() > Duration::from_secs(5) {
+            crate::say(&format!("    {what}: {state}"));
+            said = Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn all<T>(items: impl Iterator<Item = T>, work: impl AsyncFn(T) -> Result<()>) -> Result<()> {
+    let mut results = stream::iter(items).map(|item| work(item)).buffer_unordered(WRITERS);
+    while let Some(result) = results.next().await {
+        result?;
+    }
+    Ok(())
+}
+
+fn object<K: DeserializeOwned>(value: Value) -> Result<K> {
+    serde_json::from_value(value).context("making an object of the bench")
+}
+
+async fn make<K>(api: &Api<K>, object: K) -> Result<()>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
+{
+    make_and_get(api, object).await.map(drop)
+}
+
+async fn make_and_get<K>(api: &Api<K>, object: K) -> Result<K>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
+{
+    api.create(&PostParams::default(), &object).await.with_context(|| format!("creating {:?}", object.meta().name))
+}
