@@ -26,10 +26,6 @@ pub(crate) struct Subject {
 impl Subject {
     /// The operator as demo and tests install it.
     pub(crate) const OPERATOR: Self = Self { namespace: "tapir-system", name: "tapir-operator" };
-
-    fn user(&self) -> String {
-        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
-    }
 }
 
 /// One verb on one resource, granted by one role.
@@ -55,11 +51,11 @@ pub(crate) fn check(cluster: &Cluster, subject: &Subject, logs: &[PathBuf]) -> R
     let objects: Value = serde_json::from_str(&progress::output(&mut kubectl)?).context("reading roles and bindings")?;
     let granted = grants::of(&objects, subject);
     if granted.is_empty() {
-        bail!("no role is bound to {}", subject.user());
+        bail!("no role is bound to ServiceAccount {}/{}", subject.namespace, subject.name);
     }
     let mut used = Used::default();
     for log in logs {
-        used.read(log, &subject.user())?;
+        used.read(log)?;
     }
     let findings = findings(&granted, &used);
     if findings.is_empty() {
@@ -72,13 +68,10 @@ pub(crate) fn check(cluster: &Cluster, subject: &Subject, logs: &[PathBuf]) -> R
 /// Audit logs of the cluster and of the API servers that tests ran without one.
 pub(crate) fn logs(cluster: &Cluster) -> Result<Vec<PathBuf>> {
     let mut logs = vec![cluster.audit_log()];
-    let rigs = paths::target().join("rig");
+    let rigs = paths::target().join("rig/audit");
     if rigs.exists() {
-        for rig in fs::read_dir(&rigs).with_context(|| format!("reading {}", rigs.display()))? {
-            let log = rig.with_context(|| format!("reading {}", rigs.display()))?.path().join("audit.log");
-            if log.exists() {
-                logs.push(log);
-            }
+        for log in fs::read_dir(&rigs).with_context(|| format!("reading {}", rigs.display()))? {
+            logs.push(log.with_context(|| format!("reading {}", rigs.display()))?.path());
         }
     }
     Ok(logs)

@@ -24,6 +24,8 @@ enum Bench {
 }
 
 fn main() -> Result<()> {
+    // Fails only when a provider is installed already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match Arguments::parse().bench {
         Bench::Operator(arguments) => operator::run(&arguments),
     }

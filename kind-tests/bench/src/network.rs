@@ -8,9 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 /// Addresses of Pods.
-pub(crate) const PODS: &str = "198.19.0.0/16";
-/// What the API server calls its own address.
-const SERVER: &str = "198.18.0.1/32";
+const PODS: &str = "198.18.0.0/16";
 const INSIDE: &str = "TAPIR_BENCH_INSIDE";
 
 /// Begins this program again in a network of its own, unless it is there already.
@@ -18,15 +16,10 @@ pub(crate) fn enter() -> Result<()> {
     if std::env::var_os(INSIDE).is_none() {
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         let program = std::env::current_exe().context("finding this program")?;
-        let error =
-            Command::new("unshare").args(["--net", "--"]).arg(program).args(arguments).env(INSIDE, "yes").exec();
+        let error = Command::new("unshare").args(["--net", "--"]).arg(program).args(arguments).env(INSIDE, "yes").exec();
         bail!("a network namespace is needed, and `unshare --net` (util-linux, as root) could not be started: {error}");
     }
-    for arguments in [
-        vec!["link", "set", "lo", "up"],
-        vec!["address", "add", SERVER, "dev", "lo"],
-        vec!["route", "add", "local", PODS, "dev", "lo"],
-    ] {
+    for arguments in [vec!["link", "set", "lo", "up"], vec!["route", "add", "local", PODS, "dev", "lo"]] {
         let status = Command::new("ip").args(&arguments).status().context("starting ip (package iproute2)")?;
         if !status.success() {
             bail!("ip {}: {status}", arguments.join(" "));

@@ -27,6 +27,11 @@ impl Operator {
         self.process.exit_code(within)
     }
 
+    /// `http://` and where it serves its pages.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn process(&self) -> &Process {
         &self.process
     }

@@ -11,7 +11,13 @@ use tapir_harness::progress::output;
 /// Packages and their programs, as they stand in this checkout.
 const PACKAGES: [&str; 2] = ["tapir-operator", "tapir-core-dev"];
 
+/// A folder with programs that were built already: those of a release, for benches.
+const BUILT: &str = "TAPIR_PROGRAMS";
+
 static FOLDER: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+    if let Some(folder) = std::env::var_os(BUILT) {
+        return Ok(folder.into());
+    }
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["build", "--locked", "--quiet", "--bins"]).current_dir(paths::repository());
     command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));

@@ -182,6 +182,11 @@ impl Rig {
         self.wait_for_api_server()
     }
 
+    /// Where [`Rig::audit`] reads.
+    pub fn audit_log(&self) -> PathBuf {
+        audit_log(&self.folder)
+    }
+
     /// Every request since the start but reads by administrator and control plane, level Metadata.
     pub fn audit(&self) -> Result<Vec<Value>> {
         audit::read(&audit_log(&self.folder))
@@ -265,6 +270,11 @@ fn controllers(folder: &Path, kubeconfig: &Path) -> Result<Process> {
         "--bind-address=127.0.0.1".into(),
         format!("--secure-port={}", free_port()),
         "--use-service-account-credentials=true".into(),
+        // There is no kubelet: these would find every node dead and remove its Pods.
+        "--controllers=*,-node-lifecycle-controller,-pod-garbage-collector-controller".into(),
+        // Benches make thousands of objects.
+        "--kube-api-qps=500".into(),
+        "--kube-api-burst=500".into(),
         format!("--root-ca-file={}", file("ca.crt")),
         format!("--service-account-private-key-file={}", file("service-accounts.key")),
         "--profiling=false".into(),

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::Right;
 
+/// ServiceAccount of the operator as the chart names it, or the beginning of it.
+const ACCOUNT: &str = "tapir-operator";
+
 /// Everything that was used, and everything that was refused for want of a right.
 #[derive(Debug, Default)]
 pub(crate) struct Used {
@@ -18,25 +21,29 @@ pub(crate) struct Used {
 }
 
 impl Used {
-    /// Adds what `user` did by one log.
-    pub(crate) fn read(&mut self, log: &Path, user: &str) -> Result<()> {
+    /// Adds what operators did by one log.
+    pub(crate) fn read(&mut self, log: &Path) -> Result<()> {
         let file = File::open(log).with_context(|| format!("opening the audit log {}", log.display()))?;
         for line in BufReader::new(file).lines() {
             let line = line.with_context(|| format!("reading {}", log.display()))?;
             // Most lines are of others: not worth parsing.
-            if line.contains(user) {
+            if line.contains(ACCOUNT) {
                 // The last line of a server that was killed may be cut off.
                 if let Ok(event) = serde_json::from_str::<Value>(&line) {
-                    self.add(&event, user);
+                    self.add(&event);
                 }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, event: &Value, user: &str) {
+    fn add(&mut self, event: &Value) {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        if text("/user/username") != user || text("/objectRef/resource").is_empty() {
+        let Some(release) = text("/user/username").strip_prefix("system:serviceaccount:").and_then(|user| user.split_once(':'))
+        else {
+            return;
+        };
+        if !release.1.starts_with(ACCOUNT) || text("/objectRef/resource").is_empty() {
             return;
         }
         let resource = match text("/objectRef/subresource") {
@@ -49,6 +56,8 @@ impl Used {
         match annotation("authorization.k8s.io/decision") {
             "allow" => {
                 if let Some(role) = role(annotation("authorization.k8s.io/reason")) {
+                    // Tests have releases of their own, whose roles are called after them.
+                    let role = role.replacen(release.1, ACCOUNT, 1);
                     self.rights.insert(Right { role, resource, verb });
                 }
             }
@@ -73,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    const USER: &str = "system:serviceaccount:tapir-system:tapir-operator";
+    const USER: &str = "system:serviceaccount:test-1-system:tapir-operator-test-1";
 
     fn event(decision: &str, subresource: Option<&str>) -> Value {
         json!({
@@ -82,7 +91,7 @@ mod tests {
             "objectRef": {"apiGroup": "dnstapir.se", "resource": "tapiredges", "namespace": "dns", "subresource": subresource},
             "annotations": {
                 "authorization.k8s.io/decision": decision,
-                "authorization.k8s.io/reason": "RBAC: allowed by RoleBinding \"tapir-operator/dns\" of Role \"tapir-operator\" to ServiceAccount \"tapir-operator/tapir-system\"",
+                "authorization.k8s.io/reason": "RBAC: allowed by RoleBinding \"tapir-operator-test-1-leader/dns\" of Role \"tapir-operator-test-1-leader\" to ServiceAccount \"tapir-operator-test-1/test-1-system\"",
             },
         })
     }
@@ -90,11 +99,16 @@ mod tests {
     #[test]
     fn an_event_tells_role_resource_and_verb() {
         let mut used = Used::default();
-        used.add(&event("allow", Some("status")), USER);
-        used.add(&event("forbid", None), USER);
-        used.add(&event("allow", None), "somebody else");
-        let right =
-            Right { role: "tapir-operator".into(), resource: "dnstapir.se/tapiredges/status".into(), verb: "patch".into() };
+        used.add(&event("allow", Some("status")));
+        used.add(&event("forbid", None));
+        let mut foreign = event("allow", None);
+        foreign["user"]["username"] = "somebody else".into();
+        used.add(&foreign);
+        let right = Right {
+            role: "tapir-operator-leader".into(),
+            resource: "dnstapir.se/tapiredges/status".into(),
+            verb: "patch".into(),
+        };
         assert_eq!(used.rights, BTreeSet::from([right]));
         assert_eq!(used.denied, BTreeSet::from(["patch dnstapir.se/tapiredges in dns".to_owned()]));
     }

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
-
 use kube::api::{Api, PostParams};
-use tapir_rig::{Options, Rig, Version};
+use tapir_rig::{Options, Rig, Site, Version};
 
 use super::fleet::{self, Nodeman, Size};
 
@@ -25,18 +24,19 @@ pub(crate) fn run() -> Result<Vec<(String, f64)>> {
 
 fn added(mode: &str) -> Result<f64> {
     let size = Size { edges: EDGES, pods_per_edge: 0 };
-    let rig = Rig::start(&format!("bench-{}", mode.to_lowercase()), Version::V1_36, Options { controllers: false, audit: false })?;
-    rig.chart(&[("watchNamespaces", "{bench-0}"), ("injection.mode", mode)])?;
-    let core = rig.core(&[])?;
+    let rig = Rig::start(&format!("bench-{}", mode.to_lowercase()), Version::V1_36, Options::default())?;
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    let client = runtime.block_on(rig.kube_client())?;
-    let nodeman = Nodeman { client: core.client(), url: core.url(), ca: core.ca() };
+    let client = runtime.block_on(fleet::administrator(&rig))?;
+    runtime.block_on(fleet::namespaces(&client, size))?;
+    let site = Site::new(&rig, "admission", &[("watchNamespaces", "{bench-0}"), ("injection.mode", mode)])?;
+    let core = site.core(&[])?;
+    let nodeman = Nodeman::of(&core)?;
     runtime.block_on(async {
-        fleet::namespaces(&client, size, &nodeman.ca).await?;
+        fleet::referents(&client, size, &nodeman).await?;
         fleet::edges(&client, size, &nodeman).await
     })?;
-    let _operator = rig.operator("tapir-operator-0", &[])?;
-    runtime.block_on(async {
+    let _operator = site.operator("tapir-operator-0", &[])?;
+    let added = runtime.block_on(async {
         let pods: Api<Pod> = Api::namespaced(client.clone(), "bench-0");
         fleet::wait("Pods are injected", std::time::Duration::from_mins(5), async || {
             let last = create(&pods, EDGES - 1, true).await?.1;
@@ -48,8 +48,10 @@ fn added(mode: &str) -> Result<f64> {
             without.push(create(&pods, number % EDGES, false).await?.0);
             with.push(create(&pods, number % EDGES, true).await?.0);
         }
-        Ok(median(with) - median(without))
-    })
+        anyhow::Ok(median(with) - median(without))
+    })?;
+    site.passed()?;
+    Ok(added)
 }
 
 /// Milliseconds, and containers that came of it.

@@ -2,7 +2,10 @@
 
 /// The sum of a metric over all its label sets that hold all of `labels`; none when it is not there.
 pub(crate) fn sum(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
-    samples(text, name).filter(|(found, _)| labels.iter().all(|label| found.contains(label))).map(|(_, value)| value).reduce(|a, b| a + b)
+    samples(text, name)
+        .filter(|(found, _)| labels.iter().all(|label| found.contains(label)))
+        .map(|(_, value)| value)
+        .reduce(|a, b| a + b)
 }
 
 /// The upper bound of the bucket in which a share of all observations lies, by the difference of two readings of a histogram.
@@ -55,7 +58,10 @@ mod tests {
 
     #[test]
     fn sums_go_over_label_sets() {
-        assert_eq!((sum(AFTER, "n", &[]), sum(AFTER, "m", &[]), sum(AFTER, "m", &["a=\"c\""])), (Some(3.0), Some(7.0), Some(5.0)));
+        assert_eq!(
+            (sum(AFTER, "n", &[]), sum(AFTER, "m", &[]), sum(AFTER, "m", &["a=\"c\""])),
+            (Some(3.0), Some(7.0), Some(5.0))
+        );
         assert_eq!(sum(AFTER, "absent", &[]), None);
     }
 }

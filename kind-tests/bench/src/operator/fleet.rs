@@ -8,10 +8,12 @@ use futures::StreamExt as _;
 use futures::stream;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, ServiceAccount};
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use kube::{Client, Resource};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tapir_operator::api::{TapirEdge, TapirPolicy};
+use tapir_rig::Rig;
 
 use super::sidecars::Sidecars;
 
@@ -31,9 +33,18 @@ pub(crate) struct Size {
 
 /// Where new nodes come from.
 pub(crate) struct Nodeman {
-    pub(crate) client: reqwest::Client,
-    pub(crate) url: String,
-    pub(crate) ca: String,
+    client: reqwest::Client,
+    url: String,
+    ca: String,
+}
+
+impl Nodeman {
+    pub(crate) fn of(core: &tapir_rig::Core) -> Result<Self> {
+        let ca = core.ca().to_owned();
+        let root = reqwest::Certificate::from_pem(ca.as_bytes()).context("reading the dev Core's CA")?;
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([root]).build().context("making an HTTP client")?;
+        Ok(Self { client, url: core.url().to_owned(), ca })
+    }
 }
 
 impl Size {
@@ -51,16 +62,42 @@ impl Size {
     }
 }
 
-/// Namespaces with what each edge of them refers to.
-pub(crate) async fn namespaces(client: &Client, size: Size, ca: &str) -> Result<()> {
+/// The API server with all rights.
+pub(crate) async fn administrator(rig: &Rig) -> Result<Client> {
+    let kubeconfig = rig.kubeconfig_as("rig-admin", &["system:masters"])?;
+    let kubeconfig = Kubeconfig::from_yaml(&kubeconfig).context("reading a kubeconfig")?;
+    let config =
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.context("reading a kubeconfig")?;
+    Client::try_from(config).context("making a client")
+}
+
+/// Namespaces, as the control plane makes them, and a node.
+pub(crate) async fn namespaces(client: &Client, size: Size) -> Result<()> {
     for name in size.namespaces() {
         make(&Api::all(client.clone()), object::<Namespace>(json!({"metadata": {"name": name}}))?).await?;
-        make(&Api::namespaced(client.clone(), &name), object::<ServiceAccount>(json!({"metadata": {"name": "default"}}))?).await?;
-        let map = json!({"metadata": {"name": "core-ca"}, "data": {"ca.crt": ca}});
-        make(&Api::namespaced(client.clone(), &name), object::<ConfigMap>(map)?).await?;
-        make(&Api::namespaced(client.clone(), &name), object::<TapirPolicy>(policy(&["blocked.example."]))?).await?;
     }
     make(&Api::all(client.clone()), object::<Node>(json!({"metadata": {"name": NODE}}))?).await
+}
+
+/// What each edge refers to.
+pub(crate) async fn referents(client: &Client, size: Size, nodeman: &Nodeman) -> Result<()> {
+    for name in size.namespaces() {
+        let map = json!({"metadata": {"name": "core-ca"}, "data": {"ca.crt": nodeman.ca}});
+        make(&Api::namespaced(client.clone(), &name), object::<ConfigMap>(map)?).await?;
+        make(&Api::namespaced(client.clone(), &name), object::<TapirPolicy>(policy(&["blocked.example."]))?).await?;
+        account(client, &name).await?;
+    }
+    Ok(())
+}
+
+/// Pods need it. Kubernetes' own controller makes it where it runs.
+async fn account(client: &Client, namespace: &str) -> Result<()> {
+    let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let account = object::<ServiceAccount>(json!({"metadata": {"name": "default"}}))?;
+    match api.create(&PostParams::default(), &account).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        other => other.map(drop).context("making a ServiceAccount"),
+    }
 }
 
 /// The policy that all edges of a namespace share.
@@ -132,9 +169,10 @@ pub(crate) async fn pods(client: &Client, size: Size, sidecars: &Sidecars) -> Re
             })
             .collect();
         let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition);
         let status = json!({"status": {
             "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "containerStatuses": ready, "startTime": "2026-01-01T00:00:00Z",
-            "conditions": ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition),
+            "conditions": conditions,
         }});
         api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.context("setting a Pod's status")?;
         sidecars.add(address, &namespace, &edge);
@@ -153,12 +191,16 @@ pub(crate) fn pod(name: &str, edge: &str, labelled: bool) -> Value {
 }
 
 fn address(number: usize) -> IpAddr {
-    let low = u32::try_from(number).unwrap_or(u32::MAX) + 1;
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 19, 0, 0)) + low).into()
+    let low = u32::try_from(number).unwrap_or_default();
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 1, 0)) + low).into()
 }
 
 /// Waits for `done`, which says how far it is.
-pub(crate) async fn wait(what: &str, limit: Duration, mut done: impl AsyncFnMut() -> Result<Result<(), String>>) -> Result<Duration> {
+pub(crate) async fn wait(
+    what: &str,
+    limit: Duration,
+    mut done: impl AsyncFnMut() -> Result<Result<(), String>>,
+) -> Result<Duration> {
     let begin = Instant::now();
     let mut said = Instant::now();
     loop {

@@ -80,7 +80,9 @@ mod tests {
     fn what_a_user_did_since_the_last_look() {
         let mut log = tempfile::NamedTempFile::new().unwrap();
         let line = |verb: &str, resource: &str, user: &str| {
-            format!("{{\"verb\":\"{verb}\",\"user\":{{\"username\":\"{user}\"}},\"objectRef\":{{\"resource\":\"{resource}\"}}}}\n")
+            format!(
+                "{{\"verb\":\"{verb}\",\"user\":{{\"username\":\"{user}\"}},\"objectRef\":{{\"resource\":\"{resource}\"}}}}\n"
+            )
         };
         let mut requests = Requests::new(log.path(), "operator");
         for text in [line("get", "pods", "operator"), line("update", "leases", "operator"), line("create", "pods", "somebody")] {

@@ -81,10 +81,8 @@ impl Sidecars {
             }
             request.clear();
             let body = self.status(local)?;
-            let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            );
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             stream.write_all(head.as_bytes()).await.ok()?;
             self.answered.fetch_add(1, Ordering::Relaxed);
         }
@@ -105,7 +103,10 @@ impl Sidecars {
             members.insert("identity".to_owned(), identity);
         }
         if component == "edm" {
-            members.insert("edm".to_owned(), json!({"connections": 1, "frames": 0, "eventsSent": 0, "eventsQueued": 0, "eventsDropped": 0}));
+            members.insert(
+                "edm".to_owned(),
+                json!({"connections": 1, "frames": 0, "eventsSent": 0, "eventsQueued": 0, "eventsDropped": 0}),
+            );
         } else {
             let sources: Vec<Value> =
                 known.sources.iter().map(|name| json!({"name": name, "entries": 1, "rejected": 0, "state": "Ready"})).collect();
@@ -125,7 +126,10 @@ impl Sidecars {
         if let (Some(edge), Some(text)) = (name.strip_suffix("-edm"), data.get("edm.toml")) {
             self.change(&namespace, edge, |known| known.edm = value(text, "revision = "));
         } else if let (Some(edge), Some(text)) = (name.strip_suffix("-pop"), data.get("pop.yaml")) {
-            let sources = text.lines().filter_map(|line| line.trim().strip_prefix("- name: ")).map(|name| name.trim_matches('"').to_owned());
+            let sources = text
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("- name: "))
+                .map(|name| name.trim_matches('"').to_owned());
             self.change(&namespace, edge, |known| {
                 known.pop = value(text, "revision: ");
                 known.sources = sources.collect();

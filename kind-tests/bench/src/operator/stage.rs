@@ -1,6 +1,5 @@
 //! One fleet from its first edge to the last figure.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -8,7 +7,7 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tapir_operator::api::TapirEdge;
-use tapir_rig::{Operator, Options, Rig, Version};
+use tapir_rig::{Operator, Options, PATIENCE as PROMPT, Rig, Signal, Site, Version};
 
 use super::fleet::{self, Nodeman, Size};
 use super::requests::{Requests, total, writes};
@@ -33,31 +32,34 @@ struct Watched<'a> {
 
 pub(crate) fn run(size: Size, quiet: Duration) -> Result<()> {
     say(&format!("\n{} edges, {} Pods", size.edges, size.edges * size.pods_per_edge));
-    let rig = Rig::start(&format!("bench-{}", size.edges), Version::V1_36, Options { controllers: true, audit: true })?;
-    let namespaces = size.namespaces().join(",");
-    rig.chart(&[("watchNamespaces", &format!("{{{namespaces}}}"))])?;
-    let core = rig.core(&[])?;
+    let rig = Rig::start(&format!("bench-{}", size.edges), Version::V1_36, Options { controllers: true })?;
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-
-    let client = runtime.block_on(rig.kube_client())?;
-    let nodeman = Nodeman { client: core.client(), url: core.url(), ca: core.ca() };
+    let client = runtime.block_on(fleet::administrator(&rig))?;
+    runtime.block_on(fleet::namespaces(&client, size))?;
+    let served = format!("{{{}}}", size.namespaces().join(","));
+    let site = Site::new(&rig, "fleet", &[("watchNamespaces", &served)])?;
+    let core = site.core(&[])?;
+    let nodeman = Nodeman::of(&core)?;
     let sidecars = runtime.block_on(async {
-        fleet::namespaces(&client, size, &nodeman.ca).await?;
+        fleet::referents(&client, size, &nodeman).await?;
         fleet::edges(&client, size, &nodeman).await?;
         Sidecars::start(&client).await
     })?;
 
     let begin = Instant::now();
-    let first = rig.operator("tapir-operator-0", &[])?;
-    runtime.block_on(settled(&watched(&rig, &client, &first)?, size.edges, begin, PATIENCE))?;
+    let first = site.operator("tapir-operator-0", &[])?;
+    let at_first = watched(&rig, &site, &client, &first)?;
+    runtime.block_on(settled(&at_first, size.edges, begin, PATIENCE))?;
     figure(&format!("operator.enrol_s_{}_edges", size.edges), begin.elapsed().as_secs_f64(), "s");
-    runtime.block_on(fleet::pods(&client, size, &sidecars))?;
-    runtime.block_on(settled(&watched(&rig, &client, &first)?, size.edges, begin, PATIENCE))?;
-    first.terminate(Duration::from_secs(30))?;
+    runtime.block_on(async {
+        fleet::pods(&client, size, &sidecars).await?;
+        settled(&at_first, size.edges, begin, PATIENCE).await
+    })?;
+    end(&first)?;
 
     let begin = Instant::now();
-    let second = rig.operator("tapir-operator-1", &[])?;
-    let mut watched = watched(&rig, &client, &second)?;
+    let second = site.operator("tapir-operator-1", &[])?;
+    let mut watched = watched(&rig, &site, &client, &second)?;
     runtime.block_on(async {
         let cold = settled(&watched, size.edges, begin, PATIENCE).await?;
         figure(&format!("operator.cold_reconcile_s_{}_edges", size.edges), cold.as_secs_f64(), "s");
@@ -65,15 +67,22 @@ pub(crate) fn run(size: Size, quiet: Duration) -> Result<()> {
         looks_without_reason(&mut watched, size).await?;
         one_change(&mut watched, size).await
     })?;
-    second.terminate(Duration::from_secs(30))
+    end(&second)?;
+    site.passed()
 }
 
-fn watched<'a>(rig: &Rig, client: &Client, operator: &'a Operator) -> Result<Watched<'a>> {
+/// Ends an operator as a kubelet does.
+fn end(operator: &Operator) -> Result<()> {
+    operator.signal(Signal::SIGTERM)?;
+    operator.exit_code(PROMPT).map(|_| ())
+}
+
+fn watched<'a>(rig: &Rig, site: &Site<'_>, client: &Client, operator: &'a Operator) -> Result<Watched<'a>> {
     Ok(Watched {
         client: client.clone(),
         http: reqwest::Client::builder().no_proxy().tls_certs_only([]).build().context("making an HTTP client")?,
-        metrics: operator.metrics_url(),
-        requests: Requests::new(Path::new(&rig.audit_log()), &rig.operator_user()),
+        metrics: format!("{}/metrics", operator.address()),
+        requests: Requests::new(&rig.audit_log(), &site.user()),
         operator,
     })
 }
@@ -98,11 +107,11 @@ async fn settled(watched: &Watched<'_>, edges: usize, begin: Instant, limit: Dur
 
 async fn idle(watched: &mut Watched<'_>, size: Size, quiet: Duration) -> Result<()> {
     watched.requests.since()?;
-    let (begin, before) = (Instant::now(), process::processor(watched.operator.pid())?);
+    let (begin, before) = (Instant::now(), process::processor(watched.operator.process().pid())?);
     say(&format!("    {} quiet minutes", quiet.as_secs() / 60));
     tokio::time::sleep(quiet).await;
-    let used = process::processor(watched.operator.pid())? - before;
-    let (memory, count) = (process::memory(watched.operator.pid())?, watched.requests.since()?);
+    let used = process::processor(watched.operator.process().pid())? - before;
+    let (memory, count) = (process::memory(watched.operator.process().pid())?, watched.requests.since()?);
     say(&format!("    requests meanwhile: {count:?}"));
     let mib = |kib: u64| kib as f64 / 1024.0;
     say(&format!("    resident at the end {:.1} MiB, of it {:.1} MiB no file", mib(memory.now), mib(memory.anonymous)));
