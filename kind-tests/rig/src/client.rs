@@ -139,7 +139,8 @@ fn path(Kind(api, plural): Kind, namespace: &str, name: &str) -> String {
     path
 }
 
-fn accepted(answer: &Answer) -> Result<Value> {
+/// The object of an answer, or the [`Refusal`].
+pub fn accepted(answer: &Answer) -> Result<Value> {
     let body = answer.json();
     if (200..300).contains(&answer.status) {
         return Ok(body);

@@ -4,3 +4,5 @@
 
 #[path = "rig/crashes.rs"]
 mod crashes;
+#[path = "rig/validation.rs"]
+mod validation;
