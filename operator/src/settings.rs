@@ -1,11 +1,19 @@
 //! Command line as typed ([`Arguments`]) and as meant ([`Settings`]).
 
+mod injection;
+mod rollout;
+
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::Api;
 use kube::{Client, Resource};
+
+use self::injection::InjectionArguments;
+pub use self::injection::{Bindings, Injection, Issuer, Webhook};
+pub use self::rollout::Rollout;
+use self::rollout::RolloutArguments;
 
 /// Operator of DNS TAPIR Edge.
 #[derive(Debug, Parser)]
@@ -47,12 +55,13 @@ pub struct RunArguments {
     /// Name of the lease. Two operators that have one in common take turns, so those that serve different namespaces need two.
     #[arg(long, env = "LEASE_NAME", default_value = "tapir-operator", global = true)]
     lease_name: String,
-    /// The chart's `MutatingAdmissionPolicy`, which each edge's binding names.
-    #[arg(long, env = "ADMISSION_POLICY_NAME", default_value = "tapir-operator-inject", global = true)]
-    admission_policy_name: String,
     /// Address of `/livez`, `/readyz` and `/metrics`.
     #[arg(long, env = "HTTP_LISTEN", default_value = "[::]:8080", global = true)]
     http_listen: SocketAddr,
+    #[command(flatten)]
+    injection: InjectionArguments,
+    #[command(flatten)]
+    rollout: RolloutArguments,
 }
 
 /// Settings of a running operator.
@@ -64,8 +73,11 @@ pub struct Settings {
     pub pod_name: String,
     pub pod_namespace: String,
     pub lease_name: String,
-    pub admission_policy_name: String,
     pub http_listen: SocketAddr,
+    pub injection: Injection,
+    pub rollout: Rollout,
+    /// Calls to Core, all edges together.
+    pub core_requests_per_second: u32,
 }
 
 /// Which namespaces are served.
@@ -92,9 +104,11 @@ impl TryFrom<RunArguments> for Settings {
             pod_name,
             pod_namespace,
             lease_name,
-            admission_policy_name,
             http_listen,
+            injection,
+            rollout,
         } = arguments;
+        let (rollout, core_requests_per_second) = rollout.split();
         Ok(Self {
             edm_image: required(edm_image, "EDM_IMAGE")?,
             pop_image: required(pop_image, "POP_IMAGE")?,
@@ -102,8 +116,10 @@ impl TryFrom<RunArguments> for Settings {
             pod_name: required(pod_name, "POD_NAME")?,
             pod_namespace: required(pod_namespace, "POD_NAMESPACE")?,
             lease_name: required(lease_name, "LEASE_NAME")?,
-            admission_policy_name: required(admission_policy_name, "ADMISSION_POLICY_NAME")?,
             http_listen,
+            injection: injection.try_into()?,
+            rollout,
+            core_requests_per_second,
         })
     }
 }
@@ -144,9 +160,53 @@ mod tests {
         assert_eq!(Scope::parse(" ,"), Scope::AllNamespaces);
     }
 
+    const ENOUGH: [&str; 9] =
+        ["tapir-operator", "--edm-image", "edm", "--pop-image", "pop", "--pod-name", "p", "--pod-namespace", "system"];
+
+    fn settings(more: &[&str]) -> Result<Settings, MissingSetting> {
+        Settings::try_from(Arguments::parse_from(ENOUGH.iter().chain(more)).run)
+    }
+
     #[test]
     fn a_missing_setting_is_named() {
         let arguments = Arguments::parse_from(["tapir-operator", "--edm-image", "edm", "--pop-image", "pop", "--pod-name", "p"]);
         assert_eq!(Settings::try_from(arguments.run), Err(MissingSetting("POD_NAMESPACE")));
+    }
+
+    #[test]
+    fn what_the_chart_leaves_alone_has_the_chart_s_defaults() {
+        let settings = settings(&[]).unwrap();
+        assert_eq!(settings.injection, Injection::default());
+        assert_eq!(settings.rollout, Rollout::default());
+        assert_eq!(settings.core_requests_per_second, 10);
+        assert_eq!(settings.injection.binds(), Some("tapir-operator-inject"));
+    }
+
+    #[test]
+    fn the_chart_s_values_are_read() {
+        let webhook = settings(&["--injection", "Webhook", "--webhook-certificate", "CertManager"]).unwrap().injection;
+        assert_eq!(webhook, Injection::Webhook(Webhook { issuer: Issuer::CertManager, ..Webhook::default() }));
+        assert_eq!(webhook.binds(), None);
+        assert_eq!(settings(&["--injection-bindings", "Static"]).unwrap().injection.binds(), None);
+        assert_eq!(settings(&["--webhook-name", "", "--injection", "Webhook"]), Err(MissingSetting("WEBHOOK_NAME")));
+        let canaries = r#"{"matchLabels":{"ring":"first"}}"#;
+        let rollout =
+            settings(&["--rollout-canary-selector", canaries, "--rollout-canary-soak", "1h30m", "--rollout-pre-pull", "true"]);
+        let rollout = rollout.unwrap().rollout;
+        assert_eq!(rollout.canaries.map(|canaries| canaries.to_string()).as_deref(), Some("ring=first"));
+        assert!(rollout.canary_soak == std::time::Duration::from_mins(90) && rollout.pre_pull);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let refused = [
+            ["--rollout-canary-selector", r#"{"matchExpressions":[{"key":"a","operator":"Near"}]}"#],
+            ["--rollout-canary-soak", "-1m"],
+            ["--rollout-max-concurrent-edges", "0"],
+            ["--injection", "policy"],
+        ];
+        for more in refused {
+            assert!(Arguments::try_parse_from(ENOUGH.iter().chain(&more)).is_err(), "{more:?}");
+        }
     }
 }

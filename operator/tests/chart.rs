@@ -11,7 +11,7 @@ const RBAC: &str = include_str!("../../charts/tapir-operator/templates/rbac.yaml
 const DEPLOYMENT: &str = include_str!("../../charts/tapir-operator/templates/deployment.yaml");
 
 /// Each verb with where it is used.
-const USED: [(&str, &[&str]); 8] = [
+const USED: [(&str, &[&str]); 10] = [
     // Controllers and rivals read; the finalizer and the node's annotation are patched.
     ("dnstapir.se/tapiredges", &["get", "list", "patch", "watch"]),
     ("dnstapir.se/tapirpolicies", &["get", "list", "watch"]),
@@ -21,7 +21,11 @@ const USED: [(&str, &[&str]); 8] = [
     ("/secrets", &["create", "delete", "get", "list", "update", "watch"]),
     // Server-side apply, which creates too; leftovers deletes.
     ("/configmaps", &["create", "delete", "get", "list", "patch", "watch"]),
-    ("/pods", &["list", "patch", "watch"]),
+    // Server-side apply; offboarding deletes.
+    ("/services", &["create", "delete", "get", "list", "patch", "watch"]),
+    ("discovery.k8s.io/endpointslices", &["list", "watch"]),
+    // Create and delete are for the Pods that pull images, where the chart grants them.
+    ("/pods", &["create", "delete", "get", "list", "patch", "watch"]),
     ("/pods/eviction", &["create"]),
     // A series of the same Event is patched.
     ("events.k8s.io/events", &["create", "patch"]),

@@ -11,6 +11,31 @@
 {{ include "tapir-operator.name" . }}-inject
 {{- end -}}
 
+{{/* Service, Secret and configuration of the webhook have one name. */}}
+{{- define "tapir-operator.webhook" -}}
+{{ include "tapir-operator.name" . }}-webhook
+{{- end -}}
+
+{{/* Who injects: Policy or Webhook. */}}
+{{- define "tapir-operator.mode" -}}
+{{- if ne .Values.injection.mode "Auto" -}}
+{{- .Values.injection.mode -}}
+{{- else if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+Policy
+{{- else -}}
+Webhook
+{{- end -}}
+{{- end -}}
+
+{{/* The namespaces that are served, as a selector. */}}
+{{- define "tapir-operator.namespaceSelector" -}}
+{{- if .Values.clusterWide -}}
+{}
+{{- else -}}
+matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: {{ include "tapir-operator.namespaces" . }}}]
+{{- end -}}
+{{- end -}}
+
 {{- define "tapir-operator.selector" -}}
 app.kubernetes.io/name: tapir-operator
 app.kubernetes.io/instance: {{ .Release.Name }}

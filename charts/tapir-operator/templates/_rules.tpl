@@ -20,11 +20,19 @@
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]
-# Which Pods have the sidecars and where their status is served. Patch touches one annotation, so that the kubelet refreshes their volumes
-# at once.
+# The headless Service <edge>-peers of each edge, by which its sidecars find each other.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+# Where the sidecars' status is served, and which Pods answer for their Services: read from here, so that Pods need not be.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+# Which Pods have the sidecars (their metadata alone is watched); whole Pods are read while they are rolled or diagnosed. Patch is for
+# annotations, so that the kubelet refreshes volumes at once, and for images of the sidecars; limits.yaml allows nothing else.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch, patch]
+  verbs: [get, list, watch, patch]
 # Pods that were created before their edge was rendered are replaced one by one, within their disruption budgets.
 - apiGroups: [""]
   resources: [pods/eviction]
@@ -33,4 +41,13 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- end -}}
+
+
+{{/* Only with rollout.prePull. */}}
+{{- define "tapir-operator.pullRules" -}}
+# A Pod that pulls the new image onto a node before the sidecar there is restarted with it. limits.yaml allows no other Pod.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [create, delete]
 {{- end -}}

@@ -60,9 +60,6 @@ pub async fn run(
             policies(&policy.namespace().unwrap_or_default(), &policy.name_any())
         })
         .watches(watched.api::<PartialObjectMeta<Pod>>(&client), labelled.clone(), |pod| labelled_edge(&pod))
-        .watches(Api::<PartialObjectMeta<MutatingAdmissionPolicyBinding>>::all(client.clone()), labelled, |binding| {
-            bound_edge(&binding)
-        })
         // The edges of a namespace that is being deleted go at once, before the rights to let them go do.
         .watches(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watched.namespaces(), move |namespace| {
             let ending = namespace.metadata.deletion_timestamp.is_some();
@@ -70,6 +67,13 @@ pub async fn run(
         })
         .reconcile_on(heard(context.identities.news(), store.clone()))
         .reconcile_on(heard(news, store.clone()));
+    let controller = if context.settings.injection.binds().is_some() {
+        controller.watches(Api::<PartialObjectMeta<MutatingAdmissionPolicyBinding>>::all(client.clone()), labelled, |binding| {
+            bound_edge(&binding)
+        })
+    } else {
+        controller
+    };
 
     let ready = async {
         if store.wait_until_ready().await.is_ok() {

@@ -49,6 +49,10 @@ pub(super) async fn offboard(context: &Context, key: &EdgeKey, edge: &TapirEdge)
 }
 
 async fn unbind(context: &Context, key: &EdgeKey) -> Result<(), EdgeError> {
+    // Without bindings of its own the operator has no right to them. The label of a Pod finds nothing once the edge is gone.
+    if context.settings.injection.binds().is_none() {
+        return Ok(());
+    }
     let api: Api<MutatingAdmissionPolicyBinding> = Api::all(context.client.clone());
     match api.delete(&build::binding_name(&key.namespace, &key.name), &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

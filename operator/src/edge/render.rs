@@ -177,12 +177,14 @@ async fn put(
 }
 
 /// The binding follows the injection: a Pod created with the binding in force must find something to be injected with, so the
-/// injection has to stand in the status first.
+/// injection has to stand in the status first. Where the chart has one for all edges, or the webhook injects, there is none.
 async fn bind(client: &Client, settings: &Settings, namespace: &str, edge: &TapirEdge) -> Placed<MutatingAdmissionPolicyBinding> {
-    if edge.status.as_ref().is_none_or(|status| status.injection.is_none()) {
+    let rendered = edge.status.as_ref().is_some_and(|status| status.injection.is_some());
+    // Where the chart has one for all edges, or the webhook injects, an edge has none.
+    let Some(policy) = settings.injection.binds().filter(|_| rendered) else {
         return Placed { object: None, seen: true, trouble: None, failure: None };
-    }
-    let wanted = build::binding(namespace, &edge.name_any(), &settings.admission_policy_name);
+    };
+    let wanted = build::binding(namespace, &edge.name_any(), policy);
     applied(&Api::all(client.clone()), "the admission binding", &wanted).await
 }
 

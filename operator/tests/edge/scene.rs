@@ -40,8 +40,10 @@ impl Scene {
             pod_name: "operator-0".into(),
             pod_namespace: "tapir".into(),
             lease_name: "tapir-operator".into(),
-            admission_policy_name: "policy".into(),
             http_listen: "[::]:8080".parse().unwrap(),
+            injection: tapir_operator::settings::Injection::default(),
+            rollout: tapir_operator::settings::Rollout::default(),
+            core_requests_per_second: 10,
         };
         let context = Context {
             keeper: Keeper { client: client.clone(), leadership: Leadership::for_tests(), metrics: metrics.clone() },
