@@ -4,5 +4,7 @@
 
 #[path = "rig/crashes.rs"]
 mod crashes;
+#[path = "rig/limits.rs"]
+mod limits;
 #[path = "rig/validation.rs"]
 mod validation;
