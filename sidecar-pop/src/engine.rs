@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::intake::{self, Reject};
 use crate::setup::Setup;
-use crate::sources::observations::Refusal;
+use crate::sources::observations::{LONGEST_TTL, Refusal};
 use crate::sources::{Knowledge, Observations};
 use crate::state::blocking;
 use crate::state::journal::{Journal, Kept};
@@ -53,6 +53,8 @@ pub struct Inputs {
 #[derive(Debug)]
 pub struct Engine {
     setup: Option<Arc<Setup>>,
+    /// Whether what is published follows from the configuration.
+    configured: bool,
     observations: Observations,
     /// From the first configuration on; see [`Engine::configure`].
     disk: Option<(Journal, Serials)>,
@@ -75,6 +77,7 @@ impl Engine {
         let now = Instant::now();
         Self {
             setup: None,
+            configured: false,
             observations,
             disk: None,
             published,
@@ -133,6 +136,7 @@ impl Engine {
         }
         self.setup = Some(setup);
         self.report_sources();
+        self.configured = false;
         self.changed();
     }
 
@@ -176,6 +180,8 @@ impl Engine {
             refused += count;
         }
         let zone = self.setup.as_ref().map(|setup| &setup.zone);
+        let core = self.setup.as_ref().and_then(|setup| setup.rules.core.as_ref());
+        let max_ttl = core.map_or(LONGEST_TTL, |core| core.max_ttl);
         for (entry, removal) in
             message.added.iter().map(|entry| (entry, false)).chain(message.removed.iter().map(|entry| (entry, true)))
         {
@@ -184,7 +190,8 @@ impl Engine {
                 refused += 1;
                 continue;
             }
-            let outcome = if removal { self.observations.remove(entry, now) } else { self.observations.add(entry, now) };
+            let outcome =
+                if removal { self.observations.remove(entry, now) } else { self.observations.add_for(entry, max_ttl, now) };
             match outcome {
                 Ok(record) => {
                     metrics.observation(if removal { "removed" } else { "added" }, 1);
@@ -244,10 +251,13 @@ impl Engine {
         let content = build(&setup.zone, &Knowledge { rules: &setup.rules, observations: &self.observations });
         let took = started.elapsed();
         self.telemetry.metrics.build_microseconds.set(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
-        self.telemetry.observed(0, now, self.observations.len(), self.observations.live_len());
         if self.published.borrow().as_ref().is_none_or(|snapshot| snapshot.content != content) {
             self.issue(content, now);
         }
+        if !std::mem::replace(&mut self.configured, true) {
+            self.telemetry.configured(&setup);
+        }
+        self.telemetry.observed(0, now, self.observations.len(), self.observations.live_len());
         // The disk counts too, so that a slow one is waited for less often.
         self.earliest = pause_after(started);
     }
@@ -332,16 +342,25 @@ impl Engine {
 
     fn report_sources(&self) {
         let Some(setup) = &self.setup else { return };
-        for list in setup.rules.lists.iter().filter(|list| !list.rejected.is_empty()) {
-            let first = list.rejected.first().map(|(line, reason)| format!("entry {line}: {reason}"));
-            tracing::warn!(
-                source = list.source,
-                rejected = list.rejected.len(),
-                first,
-                "entries of a list are refused, the rest is in force"
-            );
+        for list in &setup.rules.lists {
+            if let Some(first) = list.rejected.first.first() {
+                let (line, reason) = (first.line, &first.reason);
+                let rejected = list.rejected.count;
+                tracing::warn!(
+                    source = list.source,
+                    rejected,
+                    line,
+                    reason,
+                    "entries of a list are refused, the rest is in force"
+                );
+            }
+            if let Some(error) = &list.stale {
+                tracing::warn!(source = list.source, error, "a list cannot be read, what it held last stays in force");
+            }
         }
-        self.telemetry.configured(setup);
+        for (source, error) in &setup.idle_sources {
+            tracing::warn!(source, error, "a source holds nothing");
+        }
     }
 }
 

@@ -162,7 +162,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let zone = ZoneName::new(Name::parse("dnstapir").unwrap()).unwrap();
-        Snapshot { serial: Serial(17), content: Content { zone, records: [].into() } }
+        Snapshot { serial: Serial(17), content: Content { zone, record_ttl: 3600, locals: Arc::new([]), records: [].into() } }
     }
 
     #[test]

@@ -4,8 +4,44 @@
 //! wins. Upstream's processor works the same way, with two differences: the tag `looptest` counts for nothing unless a rule
 //! names it, and equal severity is reported in the order of the rules as written.
 
-use tapir_wire::config::pop::Action;
+use std::sync::Arc;
+
+use tapir_wire::config::pop::PopConfig;
 use tapir_wire::tags::Tag;
+
+use crate::zone::{LocalData, LocalIndex};
+
+/// What happens to a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Answered as usual.
+    Passthru,
+    /// Answered over TCP only.
+    TcpOnly,
+    /// Answered with data of the policy's own.
+    Local(LocalIndex),
+    /// The name exists, the type does not.
+    Nodata,
+    /// The name does not exist.
+    Nxdomain,
+    /// No answer at all.
+    Drop,
+}
+
+impl Action {
+    /// How much it restricts; all redirects are alike.
+    #[must_use]
+    pub const fn severity(self) -> u8 {
+        match self {
+            Self::Passthru => 0,
+            Self::TcpOnly => 1,
+            Self::Local(_) => 2,
+            Self::Nodata => 3,
+            Self::Nxdomain => 4,
+            Self::Drop => 5,
+        }
+    }
+}
 
 /// Everything that the sources say about one name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +82,10 @@ pub struct Policy {
     pub deny: Action,
     /// For names on doubt lists.
     pub rules: Vec<Rule>,
+    /// What redirects answer with.
+    pub locals: Arc<[LocalData]>,
+    /// Lifetime of the records, in seconds.
+    pub record_ttl: u32,
 }
 
 /// What decided.
@@ -78,7 +118,7 @@ impl Decision {
     /// What the zone must do to the name; `None`: nothing.
     #[must_use]
     pub fn effect(&self) -> Option<Action> {
-        (self.action > Action::Passthru).then_some(self.action)
+        (self.action != Action::Passthru).then_some(self.action)
     }
 
     const fn pass(stage: Stage) -> Self {
@@ -87,6 +127,12 @@ impl Decision {
 }
 
 impl Policy {
+    /// Without redirects, records of the usual lifetime.
+    #[must_use]
+    pub fn new(deny: Action, rules: Vec<Rule>) -> Self {
+        Self { deny, rules, locals: Arc::new([]), record_ttl: PopConfig::RECORD_TTL_SECONDS }
+    }
+
     /// The one decision function, for the zone and for anyone who asks why.
     #[must_use]
     pub fn decide(&self, evidence: &Evidence) -> Decision {
@@ -102,7 +148,7 @@ impl Policy {
         let mut decision = Decision::pass(Stage::Doubt);
         for (index, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.fires(evidence)) {
             decision.fired.push(index);
-            if decision.winner.is_none() || rule.action > decision.action {
+            if decision.winner.is_none() || rule.action.severity() > decision.action.severity() {
                 decision.action = rule.action;
                 decision.winner = Some(index);
             }
@@ -136,7 +182,7 @@ mod tests {
 
     fn decide(rules: Vec<Rule>, tags: u32) -> Decision {
         let evidence = Evidence { doubted: true, doubt_sources: 1, tags, ..Evidence::default() };
-        Policy { deny: Action::Nxdomain, rules }.decide(&evidence)
+        Policy::new(Action::Nxdomain, rules).decide(&evidence)
     }
 
     #[test]
@@ -161,12 +207,32 @@ mod tests {
 
     #[test]
     fn the_most_restrictive_action_wins_whatever_the_order() {
-        let order = [Action::Drop, Action::Nxdomain, Action::Nodata, Action::TcpOnly, Action::Passthru];
+        let redirect = Action::Local(LocalIndex(0));
+        let order = [Action::Drop, Action::Nxdomain, Action::Nodata, redirect, Action::TcpOnly, Action::Passthru];
         for (stronger, weaker) in order.iter().zip(order.iter().skip(1)) {
             for pair in [[*stronger, *weaker], [*weaker, *stronger]] {
                 let rules = pair.map(|action| Rule { any_tags: Some(1), ..rule("r", action) }).to_vec();
                 assert_eq!(decide(rules, 1).action, *stronger);
             }
         }
+    }
+
+    #[test]
+    fn of_two_redirects_the_first_is_taken() {
+        let redirects = [LocalIndex(1), LocalIndex(0), LocalIndex(2)].map(Action::Local);
+        let decision = decide(redirects.map(|action| Rule { any_tags: Some(1), ..rule("r", action) }).to_vec(), 1);
+        assert_eq!((decision.action, decision.winner), (redirects[0], Some(0)));
+    }
+
+    #[test]
+    fn lists_are_counted_with_the_other_conditions() {
+        let agreed = || vec![Rule { min_sources: Some(2), any_tags: Some(1), ..rule("agreed", Action::Drop) }];
+        let decide = |doubt_sources, tags| {
+            let evidence = Evidence { doubted: true, doubt_sources, tags, ..Evidence::default() };
+            Policy::new(Action::Nxdomain, agreed()).decide(&evidence).effect()
+        };
+        assert_eq!(decide(2, 1), Some(Action::Drop));
+        assert_eq!(decide(1, 1), None);
+        assert_eq!(decide(3, 2), None);
     }
 }

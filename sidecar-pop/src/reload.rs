@@ -1,7 +1,8 @@
-//! Files -> what is in force. `pop.yaml`, trusted keys and identity are read independently: a bad one is refused with a reason,
-//! its last good version stays, the others move on. A file that merely vanished changes nothing.
+//! Files -> what is in force. `pop.yaml` with its lists, trusted keys and identity are read independently: a bad one is refused
+//! with a reason, its last good version stays, the others move on. A file that merely vanished changes nothing.
 
-use std::fs;
+mod files;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,9 +15,10 @@ use tapir_runtime::shutdown::Shutdown;
 use tapir_runtime::watch::DirectoryWatch;
 use tapir_wire::jwk::TrustedKeys;
 use tapir_wire::node::{TRUSTED_KEYS, paths};
-use tapir_wire::status::IdentityStatus;
+use tapir_wire::status::{IdentityStatus, SourceState};
 use tokio::sync::watch;
 
+use self::files::{Folder, Lists};
 use crate::notify::Targets;
 use crate::setup::Setup;
 use crate::state::blocking;
@@ -56,6 +58,8 @@ pub struct Loader {
     last_good: PathBuf,
     /// In force, and not yet kept for a restart.
     to_keep: Option<String>,
+    /// Lists in force.
+    lists: Lists,
     suffix: String,
     material: Option<NodeMaterial>,
     setup: watch::Sender<Option<Arc<Setup>>>,
@@ -64,6 +68,15 @@ pub struct Loader {
     listen: watch::Sender<SocketAddr>,
     http_listen: watch::Sender<SocketAddr>,
     targets: watch::Sender<Targets>,
+}
+
+/// A configuration that was read.
+struct Read {
+    setup: Setup,
+    text: String,
+    lists: Lists,
+    /// Every file that it names could be read.
+    complete: bool,
 }
 
 impl Loader {
@@ -88,7 +101,20 @@ impl Loader {
         };
         let last_good = state_dir.join(LAST_GOOD);
         (
-            Self { file, last_good, to_keep: None, suffix, material: None, setup, keys, mqtt, listen, http_listen, targets },
+            Self {
+                file,
+                last_good,
+                to_keep: None,
+                lists: Lists::new(),
+                suffix,
+                material: None,
+                setup,
+                keys,
+                mqtt,
+                listen,
+                http_listen,
+                targets,
+            },
             in_force,
         )
     }
@@ -130,11 +156,12 @@ impl Loader {
     }
 
     fn load_config(&mut self, telemetry: &Telemetry) {
-        let error = match self.read_config(&self.file) {
-            Ok((setup, text)) => {
+        let error = match self.read_mounted() {
+            Ok(Read { setup, text, lists, .. }) => {
                 telemetry.metrics.load("config", "taken");
                 telemetry.config_read(None);
                 self.enforce(setup);
+                self.lists = lists;
                 self.to_keep = Some(text);
                 return;
             }
@@ -151,21 +178,37 @@ impl Loader {
         }
         telemetry.config_read(Some(error));
         if self.setup.borrow().is_none()
-            && let Ok((setup, _)) = self.read_config(&self.last_good)
+            && let Ok(Read { setup, lists, .. }) = self.read_config(&self.last_good, &current(&self.directory()), true)
         {
             tracing::warn!(revision = setup.revision, "going on with the configuration that was last good before the restart");
             self.enforce(setup);
+            self.lists = lists;
         }
     }
 
-    fn read_config(&self, file: &Path) -> Result<(Setup, String), String> {
+    /// `pop.yaml` and its lists of one moment. Two attempts: the folder may be replaced while it is being read.
+    fn read_mounted(&self) -> Result<Read, String> {
+        let name = self.file.file_name().unwrap_or_default();
+        let folder = current(&self.directory());
+        let read = self.read_config(&folder.join(name), &folder, false);
+        let again = current(&self.directory());
+        if again == folder || read.as_ref().is_ok_and(|read| read.complete) {
+            return read;
+        }
+        self.read_config(&again.join(name), &again, false)
+    }
+
+    fn read_config(&self, file: &Path, folder: &Path, kept_first: bool) -> Result<Read, String> {
         let name = self.file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let text = read(file).map_err(|error| format!("{name} cannot be read: {error}"))?.ok_or(format!("{name} is missing"))?;
-        let (setup, warnings) = Setup::parse(&text).map_err(|error| format!("{name}: {error}"))?;
+        let kept = self.last_good.parent().unwrap_or(Path::new("."));
+        let mut files =
+            Folder { mounted: folder, kept, kept_first, in_force: &self.lists, used: Lists::new(), incomplete: false };
+        let (setup, warnings) = Setup::parse(&text, &mut files).map_err(|error| format!("{name}: {error}"))?;
         for warning in warnings {
             tracing::warn!(warning, "configuration is of a newer format than this build knows");
         }
-        Ok((setup, text))
+        Ok(Read { setup, text, complete: !files.incomplete, lists: files.used })
     }
 
     fn enforce(&self, setup: Setup) {
@@ -188,10 +231,12 @@ impl Loader {
     }
 
     fn keep(&self, text: &str, telemetry: &Telemetry) {
-        if read(&self.last_good).is_ok_and(|kept| kept.as_deref() == Some(text)) {
-            return;
-        }
-        if let Err(error) = replace(&self.last_good, text.as_bytes()) {
+        // Lists first: they may be newer than the file that names them, and not the other way round.
+        let same = || read(&self.last_good).is_ok_and(|kept| kept.as_deref() == Some(text));
+        let folder = self.last_good.parent().unwrap_or(Path::new("."));
+        let kept = files::keep(folder, &self.lists)
+            .and_then(|()| if same() { Ok(()) } else { replace(&self.last_good, text.as_bytes()) });
+        if let Err(error) = kept {
             telemetry.metrics.state_error("config");
             tracing::warn!(%error, "the good configuration could not be kept for a restart");
         }
@@ -204,7 +249,7 @@ impl Loader {
             Ok(_) => {
                 // Before the enrolment, or gone: nothing new.
                 let missing = self.keys.borrow().is_none();
-                telemetry.keys_read(missing.then(|| format!("{TRUSTED_KEYS} is missing")));
+                telemetry.keys_read(missing.then(|| (SourceState::Pending, format!("{TRUSTED_KEYS} is missing"))));
                 return;
             }
             Err(error) => Err(error.to_string()),
@@ -225,7 +270,8 @@ impl Loader {
         };
         telemetry.metrics.load("keys", "refused");
         tracing::error!(error, "trusted keys refused, the last good ones stay in force");
-        telemetry.keys_read(Some(format!("{TRUSTED_KEYS} is refused: {error}")));
+        let state = if self.keys.borrow().is_some() { SourceState::Stale } else { SourceState::Failed };
+        telemetry.keys_read(Some((state, format!("{TRUSTED_KEYS} is refused: {error}"))));
     }
 
     fn load_identity(&mut self, telemetry: &Telemetry) {
@@ -273,11 +319,6 @@ fn update<T: PartialEq>(sender: &watch::Sender<T>, value: T) -> bool {
 }
 
 fn read(file: &Path) -> io::Result<Option<String>> {
-    match fs::metadata(file) {
-        Ok(metadata) if metadata.len() > LARGEST_FILE => return Err(io::Error::other("file is too large")),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    fs::read_to_string(file).map(Some)
+    let octets = files::read(file, LARGEST_FILE)?;
+    octets.map(|octets| String::from_utf8(octets).map_err(|_| io::Error::other("it is not UTF-8"))).transpose()
 }

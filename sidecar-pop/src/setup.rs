@@ -1,15 +1,20 @@
-//! A checked configuration, made ready for work.
+//! A checked configuration with the files that it names, made ready for work.
+
+mod redirects;
+mod sources;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tapir_wire::config::ConfigError;
-use tapir_wire::config::pop::{DenyAction, DoubtRule, List, PopConfig, Source};
+use tapir_wire::config::pop::{DenyAction, DoubtRule, PopConfig};
 use tapir_wire::tags::TagError;
 
 use crate::names::ZoneName;
 use crate::policy::{Policy, Rule};
-use crate::sources::{CoreSource, NameList, Rules};
+use crate::sources::Rules;
+use redirects::Redirects;
+pub use sources::{Files, ListFile, NoFiles};
 
 /// Everything that `pop.yaml` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +35,10 @@ pub struct Setup {
     pub notify: Vec<SocketAddr>,
     /// Policy and lists.
     pub rules: Rules,
-    /// Sources that cannot work, with the reason.
-    pub idle_sources: Vec<(String, &'static str)>,
+    /// Names of all sources, in the order of the file.
+    pub sources: Vec<String>,
+    /// Sources that hold nothing and cannot, with the reason.
+    pub idle_sources: Vec<(String, String)>,
 }
 
 /// Why a configuration is not taken.
@@ -55,27 +62,22 @@ pub enum SetupError {
 }
 
 impl Setup {
-    /// Reads the text of `pop.yaml`; with it come warnings.
-    pub fn parse(text: &str) -> Result<(Self, Vec<String>), SetupError> {
+    /// Reads the text of `pop.yaml` and the files that it names; with it come warnings.
+    pub fn parse(text: &str, files: &mut dyn Files) -> Result<(Self, Vec<String>), SetupError> {
         let parsed = PopConfig::parse(text)?;
-        Ok((Self::new(parsed.config)?, parsed.warnings))
+        Ok((Self::new(parsed.config, files)?, parsed.warnings))
     }
 
-    /// From a configuration.
-    pub fn new(config: PopConfig) -> Result<Self, SetupError> {
+    /// From a configuration. A list that cannot be read is no reason to refuse the rest.
+    pub fn new(config: PopConfig, files: &mut dyn Files) -> Result<Self, SetupError> {
         let zone = config.zone_name().ok().and_then(ZoneName::new).ok_or(SetupError::Zone)?;
-        let rules = config.doubt.iter().map(rule).collect::<Result<_, _>>()?;
-        let (core, idle_sources) = core_source(&config.sources);
-        let lists = config.sources.iter().filter_map(|source| {
-            let names = &source.inline.as_ref()?.names;
-            Some(NameList::new(&source.name, source.list, source.r#match, &zone, names))
-        });
-        let rules = Rules {
-            mode: config.mode,
-            policy: Policy { deny: config.deny.action.action().unwrap_or(DenyAction::OTHERWISE), rules },
-            lists: lists.collect(),
-            core,
-        };
+        let mut redirects = Redirects::default();
+        let deny = config.deny.action.action().unwrap_or(DenyAction::OTHERWISE);
+        let deny = redirects.action(deny, config.deny.redirect.as_ref());
+        let rules = config.doubt.iter().map(|one| rule(one, &mut redirects)).collect::<Result<_, _>>()?;
+        let policy = Policy { deny, rules, locals: redirects.into_locals(), record_ttl: config.record_ttl_seconds };
+        let sources = sources::Sorted::new(&config.sources, &zone, files);
+        let rules = Rules { mode: config.mode, policy, lists: sources.lists, core: sources.core };
         Ok(Self {
             revision: config.revision,
             disabled: config.disabled,
@@ -85,28 +87,13 @@ impl Setup {
             data_dir: config.data_dir,
             notify: config.notify,
             rules,
-            idle_sources,
+            sources: config.sources.into_iter().map(|source| source.name).collect(),
+            idle_sources: sources.idle,
         })
     }
 }
 
-/// Core sends doubt lists, and one source takes them; others could never have an entry, which is worth saying but no reason to
-/// refuse a whole policy.
-fn core_source(sources: &[Source]) -> (Option<CoreSource>, Vec<(String, &'static str)>) {
-    let (mut core, mut idle) = (None, Vec::new());
-    for source in sources.iter().filter(|source| source.core.is_some()) {
-        if source.list != List::Doubt {
-            idle.push((source.name.clone(), "Core's observations are a Doubt list; nothing will come for another class"));
-        } else if core.is_some() {
-            idle.push((source.name.clone(), "another source takes Core's observations already"));
-        } else {
-            core = Some(CoreSource { name: source.name.clone(), r#match: source.r#match });
-        }
-    }
-    (core, idle)
-}
-
-fn rule(rule: &DoubtRule) -> Result<Rule, SetupError> {
+fn rule(rule: &DoubtRule, redirects: &mut Redirects) -> Result<Rule, SetupError> {
     let failed = |source| SetupError::Tag { rule: rule.name.clone(), source };
     let given = |tags: &[String], mask: u32| (!tags.is_empty()).then_some(mask);
     Ok(Rule {
@@ -115,6 +102,6 @@ fn rule(rule: &DoubtRule) -> Result<Rule, SetupError> {
         all_tags: given(&rule.all_tags, rule.all_mask().map_err(failed)?),
         min_tags: rule.min_tags,
         min_sources: rule.min_sources,
-        action: rule.action,
+        action: redirects.action(rule.action, rule.redirect.as_ref()),
     })
 }

@@ -1,15 +1,18 @@
 //! Everything that is known, by source.
 
-pub mod inline;
+pub mod entry;
+pub mod file;
+pub mod list;
 pub mod observations;
 
-use tapir_wire::config::pop::{Action, List, Match, Mode};
+use jiff::SignedDuration;
+use tapir_wire::config::pop::{List, Match, Mode};
 use tapir_wire::name::Name;
 use tapir_wire::tags::Tag;
 
 use crate::names::self_and_ancestors;
-use crate::policy::{Decision, Evidence, Policy};
-pub use inline::NameList;
+use crate::policy::{Action, Decision, Evidence, Policy};
+pub use list::NameList;
 pub use observations::Observations;
 
 /// Which answer is asked for: that of the name itself, or that of names below it which stand on no list themselves.
@@ -28,6 +31,16 @@ pub struct CoreSource {
     pub name: String,
     /// What an observation covers.
     pub r#match: Match,
+    /// Longest life of an observation.
+    pub max_ttl: SignedDuration,
+}
+
+impl CoreSource {
+    /// Observations that cover the name itself and live as long as may be.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), r#match: Match::Exact, max_ttl: observations::LONGEST_TTL }
+    }
 }
 
 /// A policy with its lists: everything that came with the configuration and decides.

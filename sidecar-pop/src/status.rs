@@ -1,5 +1,7 @@
 //! What POP tells of itself: metrics, `/status`, `/livez`, `/readyz`.
 
+mod rows;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +10,7 @@ use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use tapir_runtime::http::{HttpState, Probe};
 use tapir_runtime::mqtt::{ConnectionState, MqttMetrics};
-use tapir_wire::status::{ConfigStatus, CoreStatus, IdentityStatus, PopStatus, SidecarStatus, SourceState, SourceStatus};
+use tapir_wire::status::{ConfigStatus, CoreStatus, IdentityStatus, PopStatus, SidecarStatus, SourceState};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -42,9 +44,11 @@ pub enum Trouble {
 #[derive(Debug)]
 struct Facts {
     config: ConfigStatus,
+    /// The configuration that `config` speaks of.
+    setup: Option<Arc<Setup>>,
     identity: Option<IdentityStatus>,
     identity_error: Option<String>,
-    keys_error: Option<String>,
+    keys_error: Option<(SourceState, String)>,
     core: Option<watch::Receiver<ConnectionState>>,
     pop: PopStatus,
     core_source: Option<String>,
@@ -65,6 +69,7 @@ impl Telemetry {
         }
         let facts = Facts {
             config: ConfigStatus::default(),
+            setup: None,
             identity: None,
             identity_error: None,
             keys_error: None,
@@ -90,33 +95,26 @@ impl Telemetry {
         self.http.clone()
     }
 
-    /// A configuration came into force.
-    pub(crate) fn configured(&self, setup: &Setup) {
+    /// A configuration came into force: the zone that follows from it is published.
+    pub(crate) fn configured(&self, setup: &Arc<Setup>) {
         let mut facts = self.facts();
-        let now = Some(Timestamp::now());
+        let now = Timestamp::now();
+        let before = facts.setup.replace(Arc::clone(setup));
         let old = std::mem::take(&mut facts.pop.sources);
-        let row = |name: &str, entries: usize, rejected: usize, updated_at, error: Option<&str>| SourceStatus {
-            name: name.to_owned(),
-            state: SourceState::default(),
-            rejected_lines: Vec::new(),
-            entries: entries as u64,
-            rejected: rejected as u64,
-            updated_at,
-            error: error.map(str::to_owned),
-        };
         let mut sources: Vec<_> =
-            setup.rules.lists.iter().map(|list| row(&list.source, list.len(), list.rejected.len(), now, None)).collect();
-        sources.extend(setup.idle_sources.iter().map(|(name, reason)| row(name, 0, 0, None, Some(reason))));
+            setup.rules.lists.iter().map(|list| rows::of_list(list, before.as_deref(), &old, now)).collect();
+        sources.extend(setup.idle_sources.iter().map(|(name, reason)| rows::failed(name, reason)));
         if let Some(core) = &setup.rules.core {
             let kept = old.into_iter().find(|row| row.name == core.name);
-            sources.push(kept.unwrap_or_else(|| row(&core.name, 0, 0, None, None)));
+            sources.push(kept.unwrap_or_else(|| rows::empty(&core.name)));
         }
+        sources.sort_by_key(|row| setup.sources.iter().position(|name| *name == row.name));
         facts.core_source = setup.rules.core.as_ref().map(|core| core.name.clone());
         facts.pop.sources = sources;
         facts.pop.zone = setup.zone.name().to_string();
         facts.config = ConfigStatus {
             revision: setup.revision.clone(),
-            loaded_at: now,
+            loaded_at: Some(now),
             disabled: setup.disabled,
             error: facts.config.error.take(),
         };
@@ -136,8 +134,8 @@ impl Telemetry {
         facts.identity_error = error;
     }
 
-    /// What became of the newest trusted keys.
-    pub(crate) fn keys_read(&self, error: Option<String>) {
+    /// What became of the newest trusted keys, and what that makes of Core's source.
+    pub(crate) fn keys_read(&self, error: Option<(SourceState, String)>) {
         self.facts().keys_error = error;
     }
 
@@ -193,7 +191,10 @@ impl Telemetry {
         let http = self.http.borrow().error.clone().map(|error| format!("cannot bind the address of probes and status, {error}"));
         pop.errors = facts.troubles.values().cloned().chain(http).collect();
         if let Some(row) = pop.sources.iter_mut().find(|row| Some(&row.name) == facts.core_source.as_ref()) {
-            row.error.clone_from(&facts.keys_error);
+            (row.state, row.error) = match &facts.keys_error {
+                Some((state, error)) => (*state, Some(error.clone())),
+                None => (SourceState::Ready, None),
+            };
         }
         SidecarStatus {
             format: SidecarStatus::FORMAT,

@@ -1,15 +1,19 @@
 //! The zone: immutable snapshots, each with its serial.
 
 pub mod build;
+mod local;
 pub mod serial;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use tapir_wire::config::pop::Action;
+use tapir_wire::config::pop::PopConfig;
 use tapir_wire::name::Name;
 
 use crate::names::ZoneName;
+use crate::policy::Action;
+pub use local::{Data, LocalData, LocalIndex};
 pub use serial::Serial;
 
 /// What the zone says, without its serial. Keys are owners without the zone's name: `evil.example.`, `*.evil.example.`
@@ -17,7 +21,11 @@ pub use serial::Serial;
 pub struct Content {
     /// Name of the zone.
     pub zone: ZoneName,
-    /// One record an owner.
+    /// Lifetime of the records of the policy, in seconds.
+    pub record_ttl: u32,
+    /// What redirects answer with.
+    pub locals: Arc<[LocalData]>,
+    /// One action an owner.
     pub records: BTreeMap<Name, Action>,
 }
 
@@ -40,25 +48,23 @@ impl Content {
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
         hash.update(self.zone.name().as_str());
+        // The usual lifetime is not written down: fingerprints of before there was another stay what they were.
+        if self.record_ttl != PopConfig::RECORD_TTL_SECONDS {
+            hash.update(format!(" {}", self.record_ttl));
+        }
         for (owner, action) in &self.records {
             // Names hold no octet below 0x21 in presentation form, so these cannot be mistaken for a part of one.
             hash.update(b"\n");
             hash.update(owner.as_str());
-            hash.update(b" ");
-            hash.update(target(*action));
+            for data in self.data(*action) {
+                hash.update(b" ");
+                match data {
+                    Data::Special(target) => hash.update(target),
+                    Data::Name(name) => hash.update(name.as_str()),
+                    Data::Address(address) => hash.update(address.to_string()),
+                }
+            }
         }
         Fingerprint(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-}
-
-/// Where the CNAME of an action points (draft-vixie-dnsop-dns-rpz section 3).
-#[must_use]
-pub const fn target(action: Action) -> &'static str {
-    match action {
-        Action::Passthru => "rpz-passthru.",
-        Action::TcpOnly => "rpz-tcp-only.",
-        Action::Nodata => "*.",
-        Action::Redirect | Action::Nxdomain => ".",
-        Action::Drop => "rpz-drop.",
     }
 }

@@ -85,7 +85,16 @@ async fn what_core_says_is_blocked_through_broker_trouble_and_after_the_end_of_t
     broker.logged(&format!("{NODE}-pop-")).await;
 
     // A certificate that was renewed, then a broker that was away.
+    let serials = || {
+        pop.status().map(|status| (status["identity"]["certificateSerial"].clone(), status["core"]["certificateSerial"].clone()))
+    };
+    let (old, in_use) = serials().unwrap();
+    assert!(old.is_string() && old == in_use, "{old} {in_use}");
     identity(&pop, &broker, &authority, &core.key);
+    let renewed = |serials: &Option<(serde_json::Value, serde_json::Value)>| {
+        serials.as_ref().is_some_and(|(there, in_use)| there == in_use && *in_use != old)
+    };
+    wait_for("the new certificate in use", serials, renewed);
     wait_for("a second connection", || broker.log().matches(&format!("as {NODE}-pop-")).count(), |connections| *connections >= 2);
     broker.kill();
     wait_for_connection(&pop, false);
@@ -98,12 +107,21 @@ async fn what_core_says_is_blocked_through_broker_trouble_and_after_the_end_of_t
 
     // Offboarded: off within a second of the file, and what was learnt counts on, also after a restart.
     let before = std::time::Instant::now();
-    pop.configure("two", &format!("disabled: true\n{POLICY}"));
+    pop.write_beside("list-own", "own.example\n");
+    let own = POLICY.replace("core: {}}]", "core: {}}, {name: own, list: Deny, file: {path: list-own}}]");
+    pop.configure("two", &format!("disabled: true\n{own}"));
     wait_for_connection(&pop, false);
     assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+    let connections = broker.log().matches(&format!("as {NODE}-pop-")).count();
     running.kill();
     let _running = pop.start();
     wait_for("both names in the zone", || blocked(&pop, "evil.example") && blocked(&pop, "worse.example"), |both| *both);
     assert!(get(pop.http, "/readyz").is_some());
+    // Local lists are served on, and still change.
+    assert!(blocked(&pop, "own.example"));
+    pop.write_beside("list-own", "own.example\nlater.example\n");
+    wait_for("later.example in the zone", || blocked(&pop, "later.example"), |blocked| *blocked);
+    assert_eq!(pop.status().unwrap()["core"]["connected"], false);
+    assert_eq!(broker.log().matches(&format!("as {NODE}-pop-")).count(), connections, "nobody connects any more");
     shutdown.trigger();
 }

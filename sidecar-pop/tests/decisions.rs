@@ -4,15 +4,15 @@
 //! * `d17`: a loop test counts for nothing unless a rule names it.
 //! * `d3` holds for another reason: `*.example.` as an entry of an exact list is refused and not taken literally.
 //! * `x1` cannot be said here: an allow list has no action.
-//! * REDIRECT is not offered yet; TCP-ONLY, which has its place in the order of restriction, stands in for it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use jiff::Timestamp;
 use serde_json::Value;
 use tapir_pop::names::ZoneName;
-use tapir_pop::policy::{Policy, Rule, Stage};
+use tapir_pop::policy::{Action, Policy, Rule, Stage};
 use tapir_pop::sources::{CoreSource, Knowledge, NameList, Observations, Rules};
-use tapir_wire::config::pop::{Action, List, Match, Mode};
+use tapir_pop::zone::LocalIndex;
+use tapir_wire::config::pop::{List, Match, Mode};
 use tapir_wire::name::Name;
 use tapir_wire::observation::Entry;
 
@@ -25,7 +25,7 @@ fn action(text: &str) -> Action {
         "DROP" => Action::Drop,
         "NXDOMAIN" => Action::Nxdomain,
         "NODATA" => Action::Nodata,
-        "REDIRECT" => Action::TcpOnly,
+        "REDIRECT" => Action::Local(LocalIndex(0)),
         "PASSTHRU" | "ALLOWLIST" => Action::Passthru,
         other => panic!("action {other}"),
     }
@@ -50,7 +50,7 @@ fn policy(value: &Value) -> Policy {
         Rule { min_tags: Some(limit("/doubtlist/numtapirtags/limit")), ..rule("numtapirtags", "/doubtlist/numtapirtags/action") },
         Rule { any_tags: (mask != 0).then_some(mask), ..rule("denytapir", "/doubtlist/denytapir/action") },
     ];
-    Policy { deny: act("/denylist/action"), rules }
+    Policy::new(act("/denylist/action"), rules)
 }
 
 fn knowledge(row: &Value) -> (Rules, Observations) {
@@ -66,7 +66,7 @@ fn knowledge(row: &Value) -> (Rules, Observations) {
             _ => List::Doubt,
         };
         if source == "dns-tapir" {
-            core = Some(CoreSource { name: source.to_owned(), r#match: Match::Exact });
+            core = Some(CoreSource::new(source));
             for entry in entries {
                 let name = Name::parse(entry["name"].as_str().unwrap()).unwrap();
                 let tag_mask = u32::try_from(entry["tag_mask"].as_u64().unwrap()).unwrap();

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tapir_pop::dns::server::Published;
 use tapir_pop::engine::{Engine, Inputs};
-use tapir_pop::setup::Setup;
+use tapir_pop::setup::{NoFiles, Setup};
 use tapir_pop::status::Telemetry;
 use tapir_pop::zone::Snapshot;
 use tapir_runtime::mqtt::Incoming;
@@ -37,7 +37,7 @@ struct Running {
 
 fn setup(directory: &Path, rest: &str) -> Option<Arc<Setup>> {
     let text = format!("format: 1\ndataDir: {}\n{rest}", directory.display());
-    Some(Arc::new(Setup::parse(&text).unwrap().0))
+    Some(Arc::new(Setup::parse(&text, &mut NoFiles).unwrap().0))
 }
 
 fn start(directory: &Path, rest: &str) -> Running {

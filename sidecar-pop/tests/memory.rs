@@ -9,12 +9,12 @@ mod common;
 use common::rule;
 use jiff::Timestamp;
 use tapir_pop::names::ZoneName;
-use tapir_pop::policy::Policy;
+use tapir_pop::policy::{Action, Policy};
 use tapir_pop::sources::observations::{Limits, MOST_NAMES, MOST_WEIGHT};
 use tapir_pop::sources::{CoreSource, Knowledge, NameList, Observations, Rules};
 use tapir_pop::state::journal::Journal;
 use tapir_pop::zone::build::build;
-use tapir_wire::config::pop::{Action, List, Match, Mode};
+use tapir_wire::config::pop::{List, Match, Mode};
 use tapir_wire::name::Name;
 use tapir_wire::observation::Entry;
 
@@ -41,12 +41,9 @@ fn rules() -> Rules {
     let com = NameList::new("com", List::Doubt, Match::Subtree, &zone, &["com".to_owned()]);
     Rules {
         mode: Mode::Enforce,
-        policy: Policy {
-            deny: Action::Nxdomain,
-            rules: vec![rule(None, Some(1), Action::Nodata), rule(Some(1), None, Action::Drop)],
-        },
+        policy: Policy::new(Action::Nxdomain, vec![rule(None, Some(1), Action::Nodata), rule(Some(1), None, Action::Drop)]),
         lists: vec![com],
-        core: Some(CoreSource { name: "core".to_owned(), r#match: Match::Subtree }),
+        core: Some(CoreSource { r#match: Match::Subtree, ..CoreSource::new("core") }),
     }
 }
 

@@ -6,9 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
+use tapir_pop::policy::{Action, Stage};
 use tapir_pop::reload::{InForce, Loader};
+use tapir_pop::sources::{Knowledge, NameList, Observations};
 use tapir_pop::status::Telemetry;
 use tapir_wire::jwk::DataKey;
+use tapir_wire::name::Name;
 use tapir_wire::node_name::NodeName;
 
 const NODE: &str = "edge1.edge.tapir.test";
@@ -114,6 +117,137 @@ fn a_bad_file_holds_up_no_other() {
     assert!(!in_force.setup.borrow().as_ref().unwrap().disabled);
     assert!(telemetry.document().config.error.unwrap().contains("mood"));
     assert!(telemetry.document().identity_error.is_none());
+}
+
+const LISTS: &str = "format: 2\nrevision: r\ndataDir: /nowhere\nsources:
+- {name: a, list: Deny, file: {path: list-a}}
+- {name: b, list: Deny, match: Subtree, file: {path: list-b, format: Hosts}}
+";
+
+/// A folder as the kubelet makes it: every version whole, behind one link.
+fn mount(directory: &Path, version: &str, files: &[(&str, &str)]) {
+    let folder = format!("..{version}");
+    fs::create_dir(directory.join(&folder)).unwrap();
+    for (name, text) in files {
+        fs::write(directory.join(&folder).join(name), text).unwrap();
+        if fs::symlink_metadata(directory.join(name)).is_err() {
+            std::os::unix::fs::symlink(format!("..data/{name}"), directory.join(name)).unwrap();
+        }
+    }
+    std::os::unix::fs::symlink(&folder, directory.join("..new")).unwrap();
+    fs::rename(directory.join("..new"), directory.join("..data")).unwrap();
+}
+
+/// The lists in force: name, names in order, and what is said of it.
+fn lists(in_force: &InForce) -> Vec<(String, Vec<String>, Option<String>)> {
+    let setup = in_force.setup.borrow().clone().unwrap();
+    let row = |list: &NameList| {
+        let mut names: Vec<_> = list.names().map(ToString::to_string).collect();
+        names.sort();
+        (list.source.clone(), names, list.stale.clone())
+    };
+    setup.rules.lists.iter().map(row).collect()
+}
+
+fn held(source: &str, names: &[&str], stale: Option<&str>) -> (String, Vec<String>, Option<String>) {
+    (source.to_owned(), names.iter().map(|name| (*name).to_owned()).collect(), stale.map(str::to_owned))
+}
+
+#[test]
+fn lists_come_with_the_configuration_and_their_last_good_content_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut loader, in_force, telemetry) = loader(directory.path());
+    mount(directory.path(), "1", &[("pop.yaml", LISTS), ("list-a", "one.example\n"), ("list-b", "0.0.0.0 two.example\n")]);
+    loader.load(&telemetry);
+    assert_eq!(lists(&in_force), [held("a", &["one.example."], None), held("b", &["two.example."], None)]);
+
+    // Lists change while their configuration stays.
+    mount(directory.path(), "2", &[("pop.yaml", LISTS), ("list-a", "three.example\n"), ("list-b", "0.0.0.0 two.example\n")]);
+    loader.load(&telemetry);
+    loader.keep_last_good(&telemetry);
+    assert_eq!(lists(&in_force)[0], held("a", &["three.example."], None));
+
+    // One is missing, the other one moves on.
+    mount(directory.path(), "3", &[("pop.yaml", LISTS), ("list-b", "0.0.0.0 four.example\n")]);
+    loader.load(&telemetry);
+    let missing = Some("list-a is missing");
+    assert_eq!(lists(&in_force), [held("a", &["three.example."], missing), held("b", &["four.example."], None)]);
+    assert!(telemetry.document().config.error.is_none(), "the configuration is good");
+    loader.keep_last_good(&telemetry);
+
+    // An empty list is a list, and a configuration that is refused moves no list on.
+    let refused = LISTS.replace("revision", "mood");
+    mount(directory.path(), "4", &[("pop.yaml", &refused), ("list-a", ""), ("list-b", "")]);
+    loader.load(&telemetry);
+    assert_eq!(lists(&in_force), [held("a", &["three.example."], missing), held("b", &["four.example."], None)]);
+    let again = || {
+        let (mut loader, in_force, telemetry) = self::loader(directory.path());
+        loader.load(&telemetry);
+        lists(&in_force)
+    };
+    assert_eq!(again(), [held("a", &["three.example."], None), held("b", &["four.example."], None)], "nor over a restart");
+    mount(directory.path(), "5", &[("pop.yaml", LISTS), ("list-b", "")]);
+    assert_eq!(again(), [held("a", &["three.example."], missing), held("b", &[], None)]);
+
+    // What no source uses any more is not kept.
+    let without = "format: 2\ndataDir: /nowhere\nsources: [{name: b, list: Deny, file: {path: list-b}}]\n";
+    mount(directory.path(), "6", &[("pop.yaml", without), ("list-b", "")]);
+    loader.load(&telemetry);
+    loader.keep_last_good(&telemetry);
+    let kept = |name: &str| directory.path().join("state").join(format!("last-good-{name}.list")).exists();
+    assert!(!kept("a") && kept("b"));
+}
+
+#[test]
+fn a_list_that_was_never_there_holds_nothing_and_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut loader, in_force, telemetry) = loader(directory.path());
+    mount(directory.path(), "1", &[("pop.yaml", LISTS), ("list-a", &"x".repeat(5 * 1024 * 1024))]);
+    loader.load(&telemetry);
+    let idle = in_force.setup.borrow().as_ref().unwrap().idle_sources.clone();
+    let too_large = "list-a cannot be read: it is larger than 4194304 octets".to_owned();
+    assert_eq!(idle, [("a".to_owned(), too_large), ("b".to_owned(), "list-b is missing".to_owned())]);
+}
+
+#[test]
+fn kinds_of_a_later_build_hold_nothing_and_their_keys_are_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut loader, in_force, telemetry) = loader(directory.path());
+    let text = "format: 2\ndataDir: /nowhere\nsources:
+- {name: plain, list: Deny, rpz: {primaries: ['192.0.2.1:53'], zone: feed.example., tsigKeyFile: tsig-good}}
+- {name: bad, list: Doubt, rpz: {primaries: ['192.0.2.1:53'], zone: feed.example., tsigKeyFile: tsig-bad}}
+- {name: gone, list: Doubt, rpz: {primaries: ['192.0.2.1:53'], zone: feed.example., tsigKeyFile: tsig-gone}}
+- {name: web, list: Allow, https: {url: 'https://lists.example/', refreshSeconds: 60, keepSeconds: 60}}
+- {name: csv, list: Deny, file: {path: list, format: Csv}}
+- {name: dawg, list: Allow, file: {path: list, format: Dawg}}
+- {name: served, list: Deny, file: {path: list}}
+deny: {action: Source}
+doubt: [{name: agreed, minSources: 1, action: DROP}]
+";
+    let good = "key \"feed\" { algorithm hmac-sha256; secret \"c2VjcmV0\"; };";
+    mount(
+        directory.path(),
+        "1",
+        &[("pop.yaml", text), ("list", "evil.example"), ("tsig-good", good), ("tsig-bad", "feed:c2VjcmV")],
+    );
+    loader.load(&telemetry);
+    let setup = in_force.setup.borrow().clone().unwrap();
+    let idle: Vec<_> = setup.idle_sources.iter().map(|(name, reason)| (name.as_str(), reason.as_str())).collect();
+    assert_eq!(
+        idle,
+        [
+            ("plain", "this build does not serve kind rpz"),
+            ("bad", "this build does not serve kind rpz; tsig-bad has a secret that is no base64"),
+            ("gone", "this build does not serve kind rpz; tsig-gone is missing"),
+            ("web", "this build does not serve kind https"),
+            ("csv", "this build does not serve format Csv"),
+            ("dawg", "this build does not serve format Dawg"),
+        ]
+    );
+    // What carries no action of its own gets the usual one.
+    let knowledge = Knowledge { rules: &setup.rules, observations: &Observations::default() };
+    let evil = knowledge.decide(&Name::parse("evil.example").unwrap());
+    assert_eq!((evil.stage, evil.action), (Stage::Deny, Action::Nxdomain));
 }
 
 #[test]

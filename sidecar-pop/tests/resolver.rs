@@ -19,7 +19,8 @@ fn unbound(pop: &Pop, port: u16) -> Program {
     let directory = pop.directory.path().join("unbound");
     std::fs::create_dir(&directory).unwrap();
     let at = directory.display();
-    let zone = "lab. 60 SOA ns.lab. h.lab. 1 60 60 60 60\nlab. 60 NS ns.lab.\n*.lab. 60 A 192.0.2.1\n";
+    let zone =
+        "lab. 60 SOA ns.lab. h.lab. 1 60 60 60 60\nlab. 60 NS ns.lab.\n*.lab. 60 A 192.0.2.1\ngarden.lab. 60 A 192.0.2.53\n";
     std::fs::write(directory.join("lab.zone"), zone).unwrap();
     let config = format!(
         "server:\n  directory: \"{at}\"\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"{at}/pid\"\n  use-syslog: no\n  logfile: \"{at}/log\"\n  \
@@ -75,6 +76,70 @@ fn unbound_does_what_the_policy_says_and_hears_of_changes_at_once() {
     let later = wait_for("a later serial", || pop.serial(), |now| now.is_some_and(|now| now != serial)).unwrap();
     assert!(later.wrapping_sub(serial) < 1 << 31, "{later} after {serial}");
     wait_for("evil.lab blocked again", || code("evil.lab"), |code| code == "NXDOMAIN");
+}
+
+/// Everything of format 2 that decides, in one policy.
+const FORMAT_2: &str = "sources:
+- {name: own, list: Deny, match: Subtree, file: {path: list-own}}
+- {name: first, list: Doubt, file: {path: list-first, format: Hosts}}
+- {name: second, list: Doubt, inline: {names: [both.lab, only-second.lab]}}
+- {name: allowed, list: Allow, inline: {names: [fine.evil.lab]}}
+- {name: feed, list: Doubt, rpz: {primaries: ['192.0.2.9:53'], zone: feed.example.}}
+deny: {action: Redirect, redirect: {name: garden.lab.}}
+doubt:
+- {name: agreed, minSources: 2, action: Redirect, redirect: {addresses: [192.0.2.77, '2001:db8::77']}}
+recordTtlSeconds: 30
+";
+
+#[test]
+fn unbound_takes_lists_from_files_and_redirects() {
+    let port = free_port();
+    let pop = Pop::new(Some(port));
+    pop.write_beside("list-own", "# own\r\nEVIL.lab\r\nräksmörgås.lab\n");
+    pop.write_beside("list-first", "127.0.0.1 localhost\n0.0.0.0 both.lab only-first.lab\nrubbish\n");
+    pop.configure("one", FORMAT_2);
+    let running = pop.start();
+    pop.in_force("one");
+    let _unbound = unbound(&pop, port);
+    let answer = |name: &str, kind: &str| dig(port, &[name, kind, "+short", "+noidnin", "+noidnout"]);
+    wait_for("evil.lab redirected", || answer("evil.lab", "A"), |answer| answer == "garden.lab.\n192.0.2.53\n");
+    assert_eq!(answer("www.evil.lab", "A"), "garden.lab.\n192.0.2.53\n", "the whole subtree");
+    assert_eq!(answer("xn--rksmrgs-5wao1o.lab", "A"), "garden.lab.\n192.0.2.53\n", "an international name");
+    assert_eq!(answer("fine.evil.lab", "A"), "192.0.2.1\n", "an allowed name is not touched");
+    assert_eq!(answer("both.lab", "A"), "192.0.2.77\n");
+    assert_eq!(answer("both.lab", "AAAA"), "2001:db8::77\n");
+    let other_type = dig(port, &["both.lab", "TXT"]);
+    assert!(rcode(&other_type) == "NOERROR" && other_type.contains("ANSWER: 0"), "{other_type}");
+    for one_list in ["only-first.lab", "only-second.lab"] {
+        assert_eq!(answer(one_list, "A"), "192.0.2.1\n", "{one_list}");
+    }
+    let record = pop.dig(&["both.lab.dnstapir.", "A", "+noall", "+answer"]);
+    assert!(record.split_whitespace().eq(["both.lab.dnstapir.", "30", "IN", "A", "192.0.2.77"]), "{record}");
+
+    let sources = pop.status().unwrap()["pop"]["sources"].clone();
+    let rows: Vec<_> =
+        sources.as_array().unwrap().iter().map(|row| [&row["name"], &row["state"]].map(|v| v.as_str().unwrap())).collect();
+    let expected = [["own", "Ready"], ["first", "Ready"], ["second", "Ready"], ["allowed", "Ready"], ["feed", "Failed"]];
+    assert_eq!(rows, expected, "in the order of the policy");
+    assert_eq!(sources[1]["rejected"], 1);
+    let reason = "the line does not begin with an address; lists of plain names say `format: Domains`";
+    assert_eq!(sources[1]["rejectedLines"], serde_json::json!([{"line": 3, "reason": reason}]));
+    assert_eq!(sources[4]["error"], "this build does not serve kind rpz");
+
+    // A list alone changes, then it vanishes, then POP is killed: what it held stays, and it is said.
+    pop.write_beside("list-own", "other.lab\n");
+    wait_for("other.lab redirected", || answer("other.lab", "A"), |answer| answer.starts_with("garden.lab."));
+    wait_for("evil.lab free", || answer("www.evil.lab", "A"), |answer| answer == "192.0.2.1\n");
+    std::fs::remove_file(pop.file().with_file_name("list-own")).unwrap();
+    let own = || pop.status().map(|status| status["pop"]["sources"][0].clone());
+    let stale = |row: &Option<serde_json::Value>| row.as_ref().is_some_and(|row| row["state"] == "Stale" && row["entries"] == 1);
+    let row = wait_for("the missing list in the status", own, stale).unwrap();
+    assert_eq!(row["error"], "list-own is missing");
+    assert_eq!(answer("other.lab", "A"), "garden.lab.\n192.0.2.53\n");
+    running.kill();
+    let _running = pop.start();
+    wait_for("the missing list in the status", own, stale);
+    assert_eq!(pop.dig(&["other.lab.dnstapir.", "CNAME", "+short"]), "garden.lab.\n");
 }
 
 fn stalled_reader(port: u16) -> TcpStream {

@@ -17,8 +17,8 @@ use hickory_proto::rr::{RData, RecordType};
 use serde_json::Value;
 use tapir_pop::dns::answer::{Answer, Transport, answer};
 use tapir_pop::dns::transfer::{MESSAGE_LIMIT, Transfer};
-use tapir_pop::zone::Snapshot;
-use tapir_wire::config::pop::Action;
+use tapir_pop::policy::Action;
+use tapir_pop::zone::{Content, LocalIndex, Snapshot};
 
 fn vectors(file: &str) -> Value {
     let path = format!("{}/../tapir-wire/vectors/pop/rpz/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -122,6 +122,45 @@ fn what_does_not_concern_this_zone_is_turned_away() {
     two.add_query(again);
     assert_eq!(code(&two, Transport::Tcp), ResponseCode::FormErr);
     assert_eq!(answer(&recorded("soa-answer"), Transport::Udp, Some(&zone)), Answer::None, "responses are not answered");
+}
+
+#[test]
+fn redirects_are_an_alias_or_addresses_and_have_the_lifetime_of_the_policy() {
+    let [alias, addresses] = [0, 1].map(|index| Action::Local(LocalIndex(index)));
+    let mut zone = Snapshot::clone(&snapshot(1, [(name("alias"), alias), (name("addresses"), addresses)]));
+    zone.content.record_ttl = 30;
+    let zone = Arc::new(zone);
+    let ask = |name: &str, kind| {
+        let answer = one(&request(name, kind).to_vec().unwrap(), Transport::Udp, &zone);
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+        let texts = answer.answers.iter().map(|record| (record.ttl, record.data.to_string()));
+        texts.collect::<Vec<_>>()
+    };
+    let records = |texts: &[&str]| texts.iter().map(|text| (30, (*text).to_owned())).collect::<Vec<_>>();
+    assert_eq!(ask("alias.dnstapir.", RecordType::CNAME), records(&["garden.example."]));
+    assert_eq!(ask("alias.dnstapir.", RecordType::A), []);
+    assert_eq!(ask("addresses.dnstapir.", RecordType::A), records(&["192.0.2.1", "192.0.2.2"]));
+    assert_eq!(ask("addresses.dnstapir.", RecordType::AAAA), records(&["2001:db8::1"]));
+    assert_eq!(ask("addresses.dnstapir.", RecordType::CNAME), []);
+    assert_eq!(ask("addresses.dnstapir.", RecordType::ANY), records(&["192.0.2.1", "192.0.2.2", "2001:db8::1"]));
+
+    let axfr = request("dnstapir.", RecordType::AXFR).to_vec().unwrap();
+    let transfer = one(&axfr, Transport::Tcp, &zone);
+    let policy: Vec<_> =
+        transfer.answers.iter().filter(|record| record.ttl == 30).map(|record| record.data.to_string()).collect();
+    assert_eq!(policy, ["192.0.2.1", "192.0.2.2", "2001:db8::1", "garden.example."]);
+}
+
+#[test]
+fn other_data_or_another_lifetime_is_another_zone() {
+    let records = |index| [(name("evil.example."), Action::Local(LocalIndex(index)))];
+    let fingerprint = |index, record_ttl| {
+        let content = Content { record_ttl, ..snapshot(1, records(index)).content.clone() };
+        content.fingerprint().0
+    };
+    let all = [fingerprint(0, 3600), fingerprint(1, 3600), fingerprint(0, 300)];
+    assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2], "{all:?}");
+    assert_eq!(fingerprint(0, 3600), all[0]);
 }
 
 #[test]

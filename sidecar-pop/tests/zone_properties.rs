@@ -7,19 +7,19 @@ mod common;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use common::{ACTIONS, ask, decode_transfer, name, request, rule, snapshot, zone};
+use common::{ACTIONS, ask, decode_transfer, locals, name, request, rule, snapshot, zone};
 use hickory_proto::rr::RecordType;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use tapir_pop::dns::answer::{Transport, answer};
 use tapir_pop::dns::transfer::MESSAGE_LIMIT;
 use tapir_pop::names::self_and_ancestors;
-use tapir_pop::policy::Policy;
+use tapir_pop::policy::{Action, Policy};
 use tapir_pop::sources::{CoreSource, Knowledge, NameList, Observations, Rules, Scope};
 use tapir_pop::state::serial::Serials;
 use tapir_pop::zone::build::build;
 use tapir_pop::zone::{Content, Fingerprint, Serial};
-use tapir_wire::config::pop::{Action, List, Match, Mode};
+use tapir_wire::config::pop::{List, Match, Mode};
 use tapir_wire::name::Name;
 use tapir_wire::observation::Entry;
 
@@ -48,13 +48,14 @@ fn lists() -> impl Strategy<Value = Vec<NameList>> {
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    let core =
-        prop_oneof![Just(Match::Exact), Just(Match::Subtree)].prop_map(|r#match| CoreSource { name: "core".to_owned(), r#match });
+    let core = prop_oneof![Just(Match::Exact), Just(Match::Subtree)]
+        .prop_map(|r#match| CoreSource { r#match, ..CoreSource::new("core") });
     let mode = prop_oneof![4 => Just(Mode::Enforce), 1 => Just(Mode::Observe)];
     (lists(), proptest::option::of(core), mode).prop_map(|(lists, core, mode)| {
         let rules =
-            vec![rule(Some(1), None, Action::Drop), rule(Some(2), None, Action::Passthru), rule(None, Some(2), Action::Nodata)];
-        Rules { mode, policy: Policy { deny: Action::Nxdomain, rules }, lists, core }
+            vec![rule(Some(1), None, Action::Drop), rule(Some(2), None, Action::Passthru), rule(None, Some(2), ACTIONS[3])];
+        let policy = Policy { locals: locals(), ..Policy::new(Action::Nxdomain, rules) };
+        Rules { mode, policy, lists, core }
     })
 }
 
@@ -153,7 +154,7 @@ proptest! {
 
     #[test]
     fn a_transfer_is_the_snapshot(
-        owners in proptest::collection::btree_map("[a-z0-9*_-]{1,20}(\\.[a-z0-9_-]{1,63}){0,2}", 0_usize..5, 0..60),
+        owners in proptest::collection::btree_map("[a-z0-9*_-]{1,20}(\\.[a-z0-9_-]{1,63}){0,2}", 0_usize..ACTIONS.len(), 0..60),
         limit in 600_usize..3000,
         serial: u32,
     ) {

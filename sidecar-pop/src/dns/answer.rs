@@ -1,9 +1,10 @@
 //! Request and snapshot -> answer. Pure; shared by UDP and TCP.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{CNAME, NS, SOA};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, SOA};
 use hickory_proto::rr::{DNSClass, Name as WireName, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 use tapir_wire::name::Name;
@@ -11,7 +12,7 @@ use tapir_wire::name::Name;
 use super::transfer::Transfer;
 use super::wire::{EXPIRE, MINIMUM, MNAME, NAME_SERVERS, REFRESH, RETRY, RNAME, TTL};
 use crate::names::ZoneName;
-use crate::zone::{Serial, Snapshot, target};
+use crate::zone::{Data, Serial, Snapshot};
 
 /// How the request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +106,7 @@ fn apex(mut response: Message, request: &Message, query: &Query, transport: Tran
     coded(response, ResponseCode::NoError)
 }
 
-/// Below the zone: for people who look. A name that is there has nothing but its CNAME, and only who asks for that gets it:
-/// following `CNAME .` helps nobody.
+/// Below the zone: for people who look. Only who asks for the CNAME that is there gets it: following `CNAME .` helps nobody.
 fn below(mut response: Message, query: &Query, zone_name: &WireName, snapshot: &Snapshot) -> Answer {
     let zone = &snapshot.content.zone;
     response.metadata.authoritative = true;
@@ -115,14 +115,25 @@ fn below(mut response: Message, query: &Query, zone_name: &WireName, snapshot: &
         response.authorities.extend(soa(zone, snapshot.serial));
         return coded(response, ResponseCode::NXDomain);
     };
-    if matches!(query.query_type(), RecordType::CNAME | RecordType::ANY) {
-        let target = WireName::from_ascii(target(*action)).unwrap_or_default();
-        response.answers.push(Record::from_rdata(query.name().clone(), TTL, RData::CNAME(CNAME(target))));
-        response.authorities.extend(name_servers(zone));
-    } else {
+    let data = snapshot.content.data(*action).map(rdata);
+    let asked = |data: &RData| query.query_type() == RecordType::ANY || query.query_type() == data.record_type();
+    let record = |data| Record::from_rdata(query.name().clone(), snapshot.content.record_ttl, data);
+    response.answers.extend(data.filter(asked).map(record));
+    if response.answers.is_empty() {
         response.authorities.extend(soa(zone, snapshot.serial));
+    } else {
+        response.authorities.extend(name_servers(zone));
     }
     coded(response, ResponseCode::NoError)
+}
+
+fn rdata(data: Data<'_>) -> RData {
+    match data {
+        Data::Special(target) => RData::CNAME(CNAME(WireName::from_ascii(target).unwrap_or_default())),
+        Data::Name(name) => RData::CNAME(CNAME(wire_name(name).unwrap_or_default())),
+        Data::Address(IpAddr::V4(address)) => RData::A(A(address)),
+        Data::Address(IpAddr::V6(address)) => RData::AAAA(AAAA(address)),
+    }
 }
 
 fn transfer(response: &Message, query: &Query, snapshot: &Arc<Snapshot>) -> Answer {

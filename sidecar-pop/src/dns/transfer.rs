@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use tapir_wire::config::pop::Action;
 use tapir_wire::name::Name;
 
 use super::wire::{Full, NAME_SERVERS, SMALLEST_LIMIT, Writer};
-use crate::zone::Snapshot;
+use crate::zone::{Data, Snapshot};
 
 /// Size of a message at most: all that TCP's length prefix can say.
 pub const MESSAGE_LIMIT: usize = 65_535;
@@ -25,7 +24,7 @@ pub struct Transfer {
 enum Item<'a> {
     Soa,
     NameServer(usize),
-    Policy(&'a Name, Action),
+    Policy(&'a Name, Data<'a>),
 }
 
 impl Transfer {
@@ -34,7 +33,8 @@ impl Transfer {
         let limit = limit.clamp(SMALLEST_LIMIT, MESSAGE_LIMIT);
         let content = &self.snapshot.content;
         let servers = (0..NAME_SERVERS.len()).map(Item::NameServer);
-        let policy = content.records.iter().map(|(owner, action)| Item::Policy(owner, *action));
+        let policy = content.records.iter();
+        let policy = policy.flat_map(|(owner, action)| content.data(*action).map(move |data| Item::Policy(owner, data)));
         let mut items = std::iter::once(Item::Soa).chain(servers).chain(policy).chain(std::iter::once(Item::Soa)).peekable();
         let mut question = Some(self.question.as_slice());
         let zone = content.zone.name().to_wire();
@@ -68,7 +68,7 @@ impl Transfer {
         match item {
             Item::Soa => writer.soa(self.snapshot.serial),
             Item::NameServer(index) => writer.name_server(*index),
-            Item::Policy(owner, action) => writer.policy(owner, *action),
+            Item::Policy(owner, data) => writer.policy(owner, self.snapshot.content.record_ttl, *data),
         }
     }
 }

@@ -3,12 +3,13 @@
 //! Owners are compressed to their own labels and a pointer to the zone's name, which stands once in each message, at its
 //! first record. A record of the zone takes then 14 octets plus its name and target.
 
-use tapir_wire::config::pop::Action;
+use std::net::IpAddr;
+
 use tapir_wire::name::Name;
 
-use crate::zone::Serial;
+use crate::zone::{Data, Serial};
 
-/// Everything in the zone (the apex too) has this lifetime. Resolvers' policy engines do not look at it.
+/// Lifetime of the apex.
 pub const TTL: u32 = 3600;
 /// SOA timers: ask every minute in case a NOTIFY was lost, keep for a day what cannot be refreshed.
 pub const REFRESH: u32 = 60;
@@ -26,6 +27,8 @@ pub const RNAME: &str = "hostmaster.dnstapir.se.";
 pub const NAME_SERVERS: [&str; 2] = ["ns1", "ns2"];
 
 const CLASS_IN: u16 = 1;
+const TYPE_A: u16 = 1;
+const TYPE_AAAA: u16 = 28;
 const TYPE_NS: u16 = 2;
 const TYPE_CNAME: u16 = 5;
 const TYPE_SOA: u16 = 6;
@@ -68,7 +71,7 @@ impl<'a> Writer<'a> {
         for field in [serial.0, REFRESH, RETRY, EXPIRE, MINIMUM] {
             data.extend(field.to_be_bytes());
         }
-        self.record(&[], TYPE_SOA, &data)
+        self.record(&[], TYPE_SOA, TTL, &data)
     }
 
     /// Number `index` of the NS records.
@@ -77,15 +80,20 @@ impl<'a> Writer<'a> {
         // RFC 1035 section 4.1.4 lets the target be compressed too; uncompressed is what everyone reads.
         let mut data = label_of(label);
         data.extend(self.zone);
-        self.record(&[], TYPE_NS, &data)
+        self.record(&[], TYPE_NS, TTL, &data)
     }
 
-    /// What happens to `owner` (without the zone's name).
-    pub fn policy(&mut self, owner: &Name, action: Action) -> Result<(), Full> {
+    /// A record of what happens to `owner` (without the zone's name).
+    pub fn policy(&mut self, owner: &Name, ttl: u32, data: Data<'_>) -> Result<(), Full> {
         let mut labels = owner.to_wire();
         // The zone's name follows in place of the root.
         labels.pop();
-        self.record(&labels, TYPE_CNAME, target_wire(action))
+        match data {
+            Data::Special(target) => self.record(&labels, TYPE_CNAME, ttl, target_wire(target)),
+            Data::Name(name) => self.record(&labels, TYPE_CNAME, ttl, &name.to_wire()),
+            Data::Address(IpAddr::V4(address)) => self.record(&labels, TYPE_A, ttl, &address.octets()),
+            Data::Address(IpAddr::V6(address)) => self.record(&labels, TYPE_AAAA, ttl, &address.octets()),
+        }
     }
 
     /// Whether there is no record yet.
@@ -103,7 +111,7 @@ impl<'a> Writer<'a> {
         self.message
     }
 
-    fn record(&mut self, labels: &[u8], kind: u16, data: &[u8]) -> Result<(), Full> {
+    fn record(&mut self, labels: &[u8], kind: u16, ttl: u32, data: &[u8]) -> Result<(), Full> {
         let suffix = if self.zone_at.is_some() { 2 } else { self.zone.len() };
         let size = labels.len() + suffix + 10 + data.len();
         if self.message.len() + size > self.limit || self.answers == u16::MAX {
@@ -121,7 +129,7 @@ impl<'a> Writer<'a> {
         for field in [kind, CLASS_IN] {
             self.message.extend(field.to_be_bytes());
         }
-        self.message.extend(TTL.to_be_bytes());
+        self.message.extend(ttl.to_be_bytes());
         self.message.extend(u16::try_from(data.len()).unwrap_or_default().to_be_bytes());
         self.message.extend(data);
         self.answers += 1;
@@ -132,14 +140,14 @@ impl<'a> Writer<'a> {
 /// Octets that every message can hold: header, longest question and longest record.
 pub const SMALLEST_LIMIT: usize = HEADER + 259 + 255 + 10 + 255;
 
-/// [`crate::zone::target`] as bytes.
-const fn target_wire(action: Action) -> &'static [u8] {
-    match action {
-        Action::Passthru => b"\x0crpz-passthru\0",
-        Action::TcpOnly => b"\x0crpz-tcp-only\0",
-        Action::Nodata => b"\x01*\0",
-        Action::Redirect | Action::Nxdomain => b"\0",
-        Action::Drop => b"\x08rpz-drop\0",
+/// The names that mean an action as bytes: made once and not for each of a million records.
+fn target_wire(target: &str) -> &'static [u8] {
+    match target {
+        "rpz-passthru." => b"\x0crpz-passthru\0",
+        "rpz-tcp-only." => b"\x0crpz-tcp-only\0",
+        "*." => b"\x01*\0",
+        "rpz-drop." => b"\x08rpz-drop\0",
+        _ => b"\0",
     }
 }
 

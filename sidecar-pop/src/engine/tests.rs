@@ -9,6 +9,7 @@ use tapir_wire::name::Name;
 use tapir_wire::observation::{Entry, ListType};
 
 use super::*;
+use crate::setup::NoFiles;
 use crate::sources::observations::{Limits, MOST_WEIGHT};
 
 const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
@@ -19,7 +20,7 @@ fn engine() -> Engine {
 
 fn setup(directory: &Path) -> Arc<Setup> {
     let core = "sources: [{name: core, list: Doubt, core: {}}]";
-    let (setup, _) = Setup::parse(&format!("format: 1\ndataDir: {}\n{core}\n", directory.display())).unwrap();
+    let (setup, _) = Setup::parse(&format!("format: 1\ndataDir: {}\n{core}\n", directory.display()), &mut NoFiles).unwrap();
     Arc::new(setup)
 }
 

@@ -104,10 +104,16 @@ impl Observations {
 
     /// An observation came. The result is what is now known of the name.
     pub fn add(&mut self, entry: &Entry, now: Timestamp) -> Result<Record, Refusal> {
+        self.add_for(entry, LONGEST_TTL, now)
+    }
+
+    /// An observation came that counts for `max_ttl` at most. It is remembered for as long as it could be sent again.
+    pub fn add_for(&mut self, entry: &Entry, max_ttl: SignedDuration, now: Timestamp) -> Result<Record, Refusal> {
         if entry.time_added > later(now, CLOCK_TOLERANCE) {
             return Err(Refusal::Future);
         }
-        let expires = entry.expires().min(later(entry.time_added, LONGEST_TTL));
+        let replayable = entry.expires().min(later(entry.time_added, LONGEST_TTL));
+        let expires = replayable.min(later(entry.time_added, max_ttl));
         if expires <= now {
             return Err(Refusal::Expired);
         }
@@ -118,7 +124,7 @@ impl Observations {
             return Err(Refusal::Stale);
         }
         let known = held.map(|held| held.record);
-        let guard = known.map_or(expires, |known| known.guard.max(expires));
+        let guard = known.map_or(replayable, |known| known.guard.max(replayable));
         let record = Record { added: entry.time_added, expires, tags: entry.tag_mask, guard };
         self.put(entry.name.clone(), record, now);
         Ok(record)
@@ -318,6 +324,17 @@ mod tests {
         let mut store = Observations::default();
         let record = store.add(&entry("a", 0, u32::MAX, 1), NOW).unwrap();
         assert_eq!(record.expires, later(NOW, LONGEST_TTL));
+    }
+
+    #[test]
+    fn a_shorter_life_does_not_let_the_same_message_come_again() {
+        let mut store = Observations::default();
+        let long = entry("a", 0, 1000, 1);
+        let record = store.add_for(&long, SignedDuration::from_secs(60), NOW).unwrap();
+        assert_eq!((record.expires, record.guard), (at(60), at(1000)));
+        assert!(store.expire(at(60)));
+        assert_eq!(store.add(&long, at(61)).unwrap_err(), Refusal::Stale);
+        assert_eq!(store.add_for(&entry("b", -60, 1000, 1), SignedDuration::from_secs(60), NOW).unwrap_err(), Refusal::Expired);
     }
 
     #[test]

@@ -8,11 +8,12 @@
 //! `a.b.example` exists) while unbound does.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-use tapir_wire::config::pop::Action;
 use tapir_wire::name::Name;
 
 use crate::names::{ZoneName, self_and_ancestors};
+use crate::policy::Action;
 use crate::sources::{Knowledge, Scope};
 use crate::zone::Content;
 
@@ -20,7 +21,8 @@ use crate::zone::Content;
 #[must_use]
 pub fn build(zone: &ZoneName, knowledge: &Knowledge<'_>) -> Content {
     let records = if knowledge.blocks_subtrees() { with_wildcards(zone, knowledge) } else { exact(zone, knowledge) };
-    Content { zone: zone.clone(), records }
+    let policy = &knowledge.rules.policy;
+    Content { zone: zone.clone(), record_ttl: policy.record_ttl, locals: Arc::clone(&policy.locals), records }
 }
 
 fn exact(zone: &ZoneName, knowledge: &Knowledge<'_>) -> BTreeMap<Name, Action> {

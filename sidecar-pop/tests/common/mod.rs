@@ -8,12 +8,41 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name as WireName, RData, RecordType};
 use tapir_pop::dns::answer::{Answer, Transport, answer};
 use tapir_pop::names::ZoneName;
-use tapir_pop::policy::Rule;
-use tapir_pop::zone::{Content, Serial, Snapshot, target};
-use tapir_wire::config::pop::Action;
+use tapir_pop::policy::{Action, Rule};
+use tapir_pop::zone::{Content, LocalData, LocalIndex, Serial, Snapshot};
+use tapir_wire::config::pop::PopConfig;
 use tapir_wire::name::Name;
 
-pub(crate) const ACTIONS: [Action; 5] = [Action::Passthru, Action::TcpOnly, Action::Nodata, Action::Nxdomain, Action::Drop];
+/// With an alias and with addresses.
+pub(crate) const ACTIONS: [Action; 7] = [
+    Action::Passthru,
+    Action::TcpOnly,
+    Action::Local(LocalIndex(0)),
+    Action::Local(LocalIndex(1)),
+    Action::Nodata,
+    Action::Nxdomain,
+    Action::Drop,
+];
+
+/// What the redirects among [`ACTIONS`] answer with.
+pub(crate) fn locals() -> Arc<[LocalData]> {
+    let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(|address| address.parse().unwrap());
+    Arc::new([LocalData::Name(name("garden.example")), LocalData::Addresses(addresses.to_vec())])
+}
+
+/// The records of an action as text.
+fn texts(action: Action) -> Vec<String> {
+    let texts: &[&str] = match action {
+        Action::Passthru => &["rpz-passthru."],
+        Action::TcpOnly => &["rpz-tcp-only."],
+        Action::Local(LocalIndex(0)) => &["garden.example."],
+        Action::Local(_) => &["192.0.2.1", "192.0.2.2", "2001:db8::1"],
+        Action::Nodata => &["*."],
+        Action::Nxdomain => &["."],
+        Action::Drop => &["rpz-drop."],
+    };
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
 
 pub(crate) fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
@@ -28,7 +57,13 @@ pub(crate) fn rule(any_tags: Option<u32>, min_sources: Option<u32>, action: Acti
 }
 
 pub(crate) fn snapshot(serial: u32, records: impl IntoIterator<Item = (Name, Action)>) -> Arc<Snapshot> {
-    Arc::new(Snapshot { serial: Serial(serial), content: Content { zone: zone(), records: records.into_iter().collect() } })
+    let content = Content {
+        zone: zone(),
+        record_ttl: PopConfig::RECORD_TTL_SECONDS,
+        locals: locals(),
+        records: records.into_iter().collect(),
+    };
+    Arc::new(Snapshot { serial: Serial(serial), content })
 }
 
 pub(crate) fn request(qname: &str, kind: RecordType) -> Message {
@@ -54,19 +89,20 @@ pub(crate) fn decode_transfer(messages: &[Vec<u8>]) -> (u32, BTreeMap<Name, Acti
         other => panic!("a transfer begins and ends with the SOA, not {other:?}"),
     };
     assert_eq!(serial(records.first()), serial(records.last()));
-    let mut owners = BTreeMap::new();
+    let mut owners: BTreeMap<Name, Vec<String>> = BTreeMap::new();
     for record in &records[1..records.len() - 1] {
-        match &record.data {
-            RData::CNAME(cname) => {
-                let owner = record.name.to_ascii();
-                let owner = owner.strip_suffix("dnstapir.").unwrap();
-                let text = cname.0.to_ascii();
-                let action = ACTIONS.into_iter().find(|action| target(*action) == text).unwrap();
-                assert!(owners.insert(name(owner), action).is_none(), "one record an owner");
-            }
-            RData::NS(_) => {}
+        let text = match &record.data {
+            RData::CNAME(cname) => cname.0.to_ascii(),
+            RData::A(address) => address.to_string(),
+            RData::AAAA(address) => address.to_string(),
+            RData::NS(_) => continue,
             other => panic!("{other:?} in the zone"),
-        }
+        };
+        assert_eq!(record.ttl, PopConfig::RECORD_TTL_SECONDS);
+        let owner = record.name.to_ascii();
+        owners.entry(name(owner.strip_suffix("dnstapir.").unwrap())).or_default().push(text);
     }
-    (serial(records.first()), owners)
+    // All records of one owner are those of one action.
+    let action = |found: &Vec<String>| ACTIONS.into_iter().find(|action| texts(*action) == *found).unwrap();
+    (serial(records.first()), owners.iter().map(|(owner, found)| (owner.clone(), action(found))).collect())
 }

@@ -90,7 +90,7 @@ impl Pop {
     pub(crate) fn configure(&self, revision: &str, rest: &str) {
         let notify = self.notify.map(|port| format!("\"127.0.0.1:{port}\"")).unwrap_or_default();
         let head = format!(
-            "format: 1\nrevision: {revision}\nlisten: \"127.0.0.1:{}\"\nhttpListen: \"{}\"\ndataDir: {}\nnotify: [{notify}]\n",
+            "format: 2\nrevision: {revision}\nlisten: \"127.0.0.1:{}\"\nhttpListen: \"{}\"\ndataDir: {}\nnotify: [{notify}]\n",
             self.port,
             self.http,
             self.state().display(),
@@ -99,9 +99,14 @@ impl Pop {
     }
 
     pub(crate) fn write(&self, text: &str) {
-        let beside = self.directory.path().join("pop.yaml.new");
-        std::fs::write(&beside, text).unwrap();
-        std::fs::rename(beside, self.file()).unwrap();
+        self.write_beside("pop.yaml", text);
+    }
+
+    /// The same for a file beside it.
+    pub(crate) fn write_beside(&self, file: &str, text: &str) {
+        let new = self.directory.path().join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, self.file().with_file_name(file)).unwrap();
     }
 
     pub(crate) fn start(&self) -> Program {

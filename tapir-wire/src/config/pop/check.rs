@@ -118,7 +118,7 @@ impl RpzSource {
 impl HttpsSource {
     fn problems(&self, field: &impl Fn(&str) -> String) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if !self.url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty()) {
+        if self.url.strip_prefix("https://").is_none_or(str::is_empty) {
             problems.push(Problem::new(field("https.url"), "is no https URL", "lists are fetched with https:// only"));
         }
         let digits = |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -271,7 +271,7 @@ fn a_redirect_has_one_target_that_means_itself() {
              labels of one asterisk and names below rpz-* mean something else in a policy zone",
         );
     }
-    let nine = vec!["192.0.2.1"; 9].join(", ");
+    let nine = ["192.0.2.1"; 9].join(", ");
     check_newer("192.0.2.1, '2001:db8::1'", &nine, "line 14, doubt[0].redirect.addresses holds 9: give 8 at most");
     let error = PopConfig::parse(&NEWER.replace("192.0.2.1, '2001", "one, '2001")).unwrap_err().to_string();
     assert!(error.starts_with("line 14, key doubt[0].redirect.addresses"), "{error}");
