@@ -4,6 +4,9 @@
 //! simple and may be ended at any instant, as the next look at the same world gives the same step again.
 
 pub mod clock;
+pub mod fleet;
 pub mod gate;
 pub mod renewal;
 pub mod retry;
+pub mod rollout;
+pub mod webhook_certificate;
