@@ -12,6 +12,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
@@ -23,6 +24,8 @@ use crate::telemetry::metrics::Metrics;
 /// Pause after the first error of an object; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Pause of all watches of a controller after an error of any of them, give or take half of it.
+const WATCH_PAUSE: Duration = Duration::from_millis(250);
 
 /// What one controller watches.
 #[derive(Clone, Debug)]
@@ -112,11 +115,30 @@ pub async fn drive<K, E, R, F>(
         Action::requeue(pause)
     };
     controller
+        .trigger_backoff(WatchPause)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(counted, on_error, context)
         // Errors of reconciles were handled above; those of the queue mean an object that is gone meanwhile.
         .for_each(async |_| {})
         .await;
+}
+
+/// kube pauses all watches of a controller together, and by default lets the pause grow up to half a minute with each error. When the API
+/// server restarts, a dozen watches end at once, and the controller would be deaf for minutes. An even pause asks an API server that is away
+/// a few times a second, whatever the number of watches.
+#[derive(Debug)]
+struct WatchPause;
+
+impl Iterator for WatchPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(WATCH_PAUSE.mul_f64(0.5 + rand::random::<f64>()))
+    }
+}
+
+impl Backoff for WatchPause {
+    fn reset(&mut self) {}
 }
 
 /// How often each object failed in a row.
