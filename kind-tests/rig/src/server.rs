@@ -13,7 +13,7 @@ use tapir_harness::certificates::Authority;
 use tapir_harness::{paths, tools};
 
 use crate::audit;
-use crate::client::{Api, DEFINITIONS, NAMESPACES, Refusal, SERVICE_ACCOUNTS};
+use crate::client::{Api, DEFINITIONS, EDGES, NAMESPACES, POLICIES, Refusal, SERVICE_ACCOUNTS};
 use crate::processes::{Process, free_port};
 use crate::{chart, wait};
 
@@ -111,7 +111,10 @@ impl Rig {
         chart::install(&rig, "tapir-operator-crds", "tapir-operator-crds", "default", &[])?;
         wait::until_true("the CRDs to be served", START_LIMIT, || {
             let served = rig.admin.list(DEFINITIONS, "")?;
-            Ok(!served.is_empty() && served.iter().all(is_established))
+            // Established, and still being read for the first time: until then the API server asks for patience.
+            Ok(!served.is_empty()
+                && served.iter().all(is_established)
+                && [EDGES, POLICIES].iter().all(|kind| rig.admin.list(*kind, "").is_ok()))
         })?;
         Ok(rig)
     }
@@ -176,20 +179,33 @@ impl Rig {
         self.api_server().kill()
     }
 
-    /// Has it back, at the same address.
+    /// Has it back, at the same address. While it starts it refuses for want of rights what it will allow a moment later, so from here on it
+    /// writes another log, which is not judged.
     pub fn start_api_server(&self) -> Result<()> {
-        *self.api_server() = Process::start(&self.folder, "kube-apiserver", &self.version.program()?, &self.arguments, &[])?;
+        let log = format!("--audit-log-path={}", self.later_audit_log().display());
+        let mut arguments = self.arguments.clone();
+        arguments.retain(|argument| !argument.starts_with("--audit-log-path="));
+        arguments.push(log);
+        *self.api_server() = Process::start(&self.folder, "kube-apiserver", &self.version.program()?, &arguments, &[])?;
         self.wait_for_api_server()
     }
 
-    /// Where [`Rig::audit`] reads.
+    /// Where [`Rig::audit`] reads, but for what an API server that was started again wrote.
     pub fn audit_log(&self) -> PathBuf {
         audit_log(&self.folder)
     }
 
+    fn later_audit_log(&self) -> PathBuf {
+        self.folder.join("audit-after-restart.log")
+    }
+
     /// Every request since the start but reads by administrator and control plane, level Metadata.
     pub fn audit(&self) -> Result<Vec<Value>> {
-        audit::read(&audit_log(&self.folder))
+        let mut events = audit::read(&self.audit_log())?;
+        if self.later_audit_log().exists() {
+            events.extend(audit::read(&self.later_audit_log())?);
+        }
+        Ok(events)
     }
 
     fn wait_for_api_server(&self) -> Result<()> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::client::{Api, CONFIG_MAPS, DEPLOYMENTS, EDGES, POLICIES, SECRETS, condition, text};
+use crate::client::{Api, CONFIG_MAPS, DEPLOYMENTS, EDGES, LEASES, POLICIES, SECRETS, condition, text};
 use crate::core::Core;
 use crate::operator::Operator;
 use crate::processes::{Process, free_port};
@@ -100,6 +100,14 @@ impl<'rig> Site<'rig> {
         Ok(self.rig.audit()?.into_iter().filter(|event| event["user"]["username"] == user.as_str()).collect())
     }
 
+    /// The same for one replica: each has a group of its own in its certificate.
+    pub fn audit_of(&self, pod: &str) -> Result<Vec<Value>> {
+        let group = replica_group(pod);
+        let is_its =
+            |event: &Value| event["user"]["groups"].as_array().is_some_and(|groups| groups.contains(&group.as_str().into()));
+        Ok(self.audit()?.into_iter().filter(is_its).collect())
+    }
+
     /// What the operator wrote so far, each described; the Lease and Events are left out.
     pub fn writes(&self) -> Result<Vec<String>> {
         let counts =
@@ -125,9 +133,10 @@ impl<'rig> Site<'rig> {
         let given = container["env"].as_array().into_iter().flatten();
         let mut all: BTreeMap<String, String> =
             given.filter_map(|entry| Some((text(&entry["name"]), entry["value"].as_str()?.to_owned()))).collect();
-        let groups = self.groups();
-        let kubeconfig = self.folder.join("operator.kubeconfig");
-        let access = self.rig.kubeconfig_as(&self.user(), &groups.each_ref().map(String::as_str))?;
+        let [all_accounts, accounts] = self.groups();
+        let groups = [all_accounts.as_str(), &accounts, &replica_group(pod)];
+        let kubeconfig = self.folder.join(format!("{pod}.kubeconfig"));
+        let access = self.rig.kubeconfig_as(&self.user(), &groups)?;
         fs::write(&kubeconfig, access).with_context(|| format!("writing {}", kubeconfig.display()))?;
         let listen = format!("127.0.0.1:{}", free_port());
         for (name, value) in [
@@ -215,11 +224,28 @@ impl<'rig> Site<'rig> {
         .with_context(|| format!("last conditions: {last}; logs in {}", self.folder.display()))
     }
 
+    /// Has the present term of the leader's Lease end soon, as if its holder had asked for a short one: nobody waits half a minute.
+    pub fn shorten_term(&self) -> Result<()> {
+        let patch = json!({"spec": {"leaseDurationSeconds": 2}});
+        self.admin().merge(LEASES, &self.system, &self.release, &patch).map(|_| ())
+    }
+
+    /// Who leads, by the Lease.
+    pub fn leader(&self) -> Result<String> {
+        let lease = self.admin().get(LEASES, &self.system, &self.release)?.unwrap_or_default();
+        Ok(text(&lease["spec"]["holderIdentity"]))
+    }
+
     /// The test held: nothing is kept. Without this call everything counts as failed.
     pub fn passed(mut self) -> Result<()> {
         self.passed = true;
         Ok(())
     }
+}
+
+/// No role is bound to it.
+fn replica_group(pod: &str) -> String {
+    format!("rig:replica:{pod}")
 }
 
 /// A policy that anything goes with.

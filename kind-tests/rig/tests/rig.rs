@@ -4,7 +4,13 @@
 
 #[path = "rig/crashes.rs"]
 mod crashes;
+#[path = "rig/high_availability.rs"]
+mod high_availability;
 #[path = "rig/limits.rs"]
 mod limits;
+#[path = "rig/malformed.rs"]
+mod malformed;
 #[path = "rig/validation.rs"]
 mod validation;
+#[path = "rig/versions.rs"]
+mod versions;
