@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest as _, Sha256};
+
 pub use crate::api::{FIELD_MANAGER, LABEL_EDGE};
 
 /// Label of rendered configuration that outlives its edge until no injected Pod is left.
@@ -49,6 +51,12 @@ pub fn pop_data_key(edge: &str) -> String {
 #[must_use]
 pub fn peers(edge: &str) -> String {
     format!("{edge}-peers")
+}
+
+/// Secret with the identity of a node that Core removed and whose edge is another node now.
+#[must_use]
+pub fn retired(edge: &str, data_key: &str) -> String {
+    format!("{edge}-identity-retired-{}", hex::encode(&Sha256::digest(data_key.as_bytes())[..4]))
 }
 
 /// Labels of what an edge owns.

@@ -101,7 +101,7 @@ async fn lead(
     let board = Board::default();
     let scopes = Watched::of(&settings.scope);
     let context = Arc::new(Context {
-        keeper: Keeper { client: client.clone(), leadership, metrics: metrics.clone() },
+        keeper: Keeper::new(client.clone(), leadership, metrics.clone()),
         recorder: Recorder::new(client.clone(), reporter),
         settings: Arc::new(settings),
         board: board.clone(),

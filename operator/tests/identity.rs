@@ -2,14 +2,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, dead_code)]
 
+#[path = "identity/adoption.rs"]
+mod adoption;
+#[path = "identity/renewal.rs"]
+mod renewal;
+#[path = "identity/replacement.rs"]
+mod replacement;
 mod support;
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::api::{Loss, Server};
 use support::nodeman::Nodeman;
 use tapir_operator::identity::enrol::EnrolError;
+use tapir_operator::identity::from_core::{FromCore, News, WantedFromCore};
 use tapir_operator::identity::keeper::{CredentialsFound, KeepError, Keeper, Kept, Wanted};
 use tapir_operator::identity::leaving::Left;
 use tapir_operator::identity::material::fingerprint;
@@ -17,6 +27,7 @@ use tapir_operator::identity::plan::Blocked;
 use tapir_operator::leader::Leadership;
 use tapir_operator::nodeman::{NodemanError, TrustAnchors};
 use tapir_operator::telemetry::metrics::Metrics;
+use tapir_plan::clock::{Clock, Fixed};
 use tapir_wire::enrolment::Credentials;
 
 const NODE: &str = "a.edge.test";
@@ -29,6 +40,11 @@ struct Scene {
     server: Server,
     nodeman: Nodeman,
     keeper: Keeper,
+    clock: Arc<Fixed>,
+}
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
 }
 
 impl Scene {
@@ -36,8 +52,10 @@ impl Scene {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let server = Server::default();
         server.put(EDGE, json!({"apiVersion": "dnstapir.se/v1alpha1", "kind": "TapirEdge", "metadata": {"name": "stockholm", "namespace": "dns"}}));
-        let keeper = Keeper { client: server.client(), leadership: Leadership::for_tests(), metrics: Metrics::default() };
-        Self { server, nodeman: Nodeman::start(NODE).await, keeper }
+        let clock = Arc::new(Fixed::at(at("2026-11-21T00:24:14Z")));
+        let keeper = Keeper::new(server.client(), Leadership::for_tests(), Metrics::default())
+            .with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        Self { server, nodeman: Nodeman::start(NODE).await, keeper, clock }
     }
 
     fn wanted(&self) -> Wanted {
@@ -58,6 +76,7 @@ impl Scene {
             // Plain HTTP on loopback: no anchor is ever used.
             trust_anchors: Ok(TrustAnchors::Bundle(some_ca())),
             hold: false,
+            from_core: WantedFromCore::default(),
         }
     }
 

@@ -22,6 +22,7 @@ pub enum Reason {
     RescueConflict,
     IdentityInvalid,
     NodeRemoved,
+    IdentityRefused,
     Expired,
     Unusable,
     NotYetValid,

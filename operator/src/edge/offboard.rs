@@ -14,6 +14,7 @@ use super::touch;
 use crate::api::{DeletionPolicy, FINALIZER_OFFBOARD, LABEL_EDGE, TapirEdge};
 use crate::apply::{ApplyError, apply};
 use crate::build;
+use crate::failpoint::Failpoint;
 use crate::identity::leaving::Left;
 use crate::identity::recorded;
 use crate::identity::secrets::{namespace_terminating, refused_as_terminating};
@@ -30,9 +31,11 @@ pub(super) async fn offboard(context: &Context, key: &EdgeKey, edge: &TapirEdge)
         return Ok(Left::Done);
     }
     unbind(context, key).await?;
+    Failpoint::OffboardAfterUnbind.pass();
     let terminating = namespace_terminating(&context.client, &key.namespace).await.map_err(EdgeError::Offboard)?;
     if !terminating {
         disable(context, key, edge).await?;
+        Failpoint::OffboardAfterDisable.pass();
     }
     let identity = match edge.spec.deletion_policy {
         DeletionPolicy::Delete if !terminating => {
@@ -43,6 +46,7 @@ pub(super) async fn offboard(context: &Context, key: &EdgeKey, edge: &TapirEdge)
     if identity.map_err(|error| EdgeError::Identity(Box::new(error)))? == Left::Waiting {
         return Ok(Left::Waiting);
     }
+    Failpoint::OffboardBeforeFinalizer.pass();
     remove_finalizer(context, key, edge).await?;
     tracing::info!(namespace = key.namespace, edge = key.name, policy = ?edge.spec.deletion_policy, "offboarded");
     Ok(Left::Done)

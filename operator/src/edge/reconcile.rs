@@ -94,6 +94,7 @@ async fn depart(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Ro
     context.board.forget(key);
     context.evictions.forget(key);
     context.attempts.forget(key);
+    context.keeper.forget(key).await;
     Ok(Round::Done(Action::await_change()))
 }
 

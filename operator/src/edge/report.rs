@@ -60,7 +60,7 @@ pub(super) async fn report(
         Ok(_) => core_link::core_connected(&heard),
         Err(_) => Draft::new("CoreConnected", Truth::Unknown, "ReadFailed", "the Pods cannot be listed, so no sidecar was asked"),
     };
-    let [enrolled, certificate] = enrolled::conditions(identity, &before.conditions, Timestamp::now());
+    let [enrolled, certificate] = enrolled::conditions(identity, &before.conditions);
     let parts = vec![
         enrolled.steady(&before.conditions),
         certificate,
@@ -128,8 +128,10 @@ fn ready(parts: &[Draft], failures: &[EdgeError]) -> Draft {
 }
 
 fn node(identity: &IdentityView) -> Option<NodeStatus> {
-    let certificate = identity.certificate.as_ref();
-    let certificate =
-        certificate.map(|info| CertificateStatus { serial: info.serial.clone(), not_after: info.not_after, renew_at: None });
+    let certificate = identity.certificate.as_ref().map(|certificate| CertificateStatus {
+        serial: certificate.info.serial.clone(),
+        not_after: certificate.info.not_after,
+        renew_at: Some(certificate.schedule.renew_at),
+    });
     Some(NodeStatus { name: identity.node()?.to_owned(), certificate })
 }

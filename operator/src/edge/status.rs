@@ -12,6 +12,9 @@ use crate::conditions::{Transition, Truth};
 /// Longest note that an Event takes.
 const LONGEST_NOTE: usize = 1000;
 
+/// All is still well, and will not be unless somebody acts.
+const LATE: &str = "RenewalOverdue";
+
 /// Writes the status unless it is there already.
 ///
 /// # Errors
@@ -38,7 +41,7 @@ pub async fn publish<K: Resource<DynamicType = ()>>(recorder: &Recorder, object:
     let news = transitions.iter().filter(|transition| transition.draft.kind != "Ready" || transition.draft.truth == Truth::True);
     for Transition { draft } in news {
         let event = Event {
-            type_: if draft.truth == Truth::False { EventType::Warning } else { EventType::Normal },
+            type_: if draft.truth == Truth::False || draft.reason == LATE { EventType::Warning } else { EventType::Normal },
             reason: draft.reason.clone(),
             note: Some(
                 format!("{}={}: {}", draft.kind, <&str>::from(draft.truth), draft.message).chars().take(LONGEST_NOTE).collect(),

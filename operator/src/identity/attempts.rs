@@ -37,9 +37,26 @@ impl Inputs {
         };
         let named = match credentials {
             CredentialsFound::Valid { fingerprint, nodeman_url, .. } => format!("{fingerprint} {nodeman_url} {anchors}"),
+            CredentialsFound::Existing(existing) => format!("{} {} {anchors}", existing.fingerprint(), existing.nodeman_url),
             CredentialsFound::Missing { .. } | CredentialsFound::Invalid { .. } => anchors,
         };
         Self { named, ..Self::default() }
+    }
+
+    /// And what people asked for by annotation: a new value is a reason to try at once.
+    #[must_use]
+    pub fn asked<'a>(mut self, values: impl IntoIterator<Item = Option<&'a String>>) -> Self {
+        for value in values {
+            self.named.push(' ');
+            self.named.push_str(value.map_or("", String::as_str));
+        }
+        self
+    }
+
+    /// All that was named.
+    #[must_use]
+    pub fn named(&self) -> &str {
+        &self.named
     }
 }
 

@@ -4,12 +4,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tapir_wire::certificate::CertificateInfo;
+use k8s_openapi::api::core::v1::Secret;
 use tokio::sync::broadcast;
 
-use super::keeper::Kept;
-use super::material::certificate;
+use super::calls::Trouble;
+use super::conditions;
+use super::due::Certificate;
 use super::verdict::Verdict;
+use crate::conditions::Draft;
 use crate::digest;
 use crate::sidecars::EdgeKey;
 
@@ -37,16 +39,41 @@ pub enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityView {
     pub standing: Standing,
-    pub certificate: Option<CertificateInfo>,
+    pub certificate: Option<Certificate>,
     /// Digest of what Pods mount of it; none while it is not there or not known.
     pub mounted: Option<String>,
+    /// The condition `Enrolled`.
+    pub enrolled: Draft,
+    /// The condition `CertificateValid`.
+    pub valid: Draft,
 }
 
 impl IdentityView {
     /// Of an edge without an identity that could be mounted.
     #[must_use]
     pub fn of(standing: Standing) -> Self {
-        Self { standing, certificate: None, mounted: None }
+        let enrolled = conditions::enrolled(&standing, &[None, None], None);
+        let valid = conditions::certificate(&standing, None, None);
+        Self { standing, certificate: None, mounted: None, enrolled, valid }
+    }
+
+    /// Of an edge whose identity is there. The troubles are those of the last renewal and of the last look at Core's configuration;
+    /// `replacement` is why it has not become another node although its own was removed.
+    #[must_use]
+    pub fn enrolled(
+        standing: Standing,
+        identity: &Secret,
+        certificate: Option<Certificate>,
+        troubles: &[Option<Trouble>; 2],
+        replacement: Option<&str>,
+    ) -> Self {
+        Self {
+            mounted: Some(digest::members(identity.data.iter().flatten().map(|(name, bytes)| (name, bytes.0.as_slice())))),
+            enrolled: conditions::enrolled(&standing, troubles, replacement),
+            valid: conditions::certificate(&standing, certificate.as_ref(), troubles[0].as_ref()),
+            certificate,
+            standing,
+        }
     }
 
     /// The node, once it is enrolled.
@@ -55,20 +82,6 @@ impl IdentityView {
         match &self.standing {
             Standing::Enrolled { node, .. } => Some(node),
             _ => None,
-        }
-    }
-}
-
-impl From<Kept> for IdentityView {
-    fn from(kept: Kept) -> Self {
-        match kept {
-            Kept::Waiting => Self::of(Standing::Restoring),
-            Kept::Leaving => Self::of(Standing::Leaving),
-            Kept::Identity { secret, node, ignored_credentials } => Self {
-                standing: Standing::Enrolled { node, ignored_credentials },
-                certificate: certificate(&secret),
-                mounted: Some(digest::members(secret.data.iter().flatten().map(|(name, bytes)| (name, bytes.0.as_slice())))),
-            },
         }
     }
 }

@@ -55,7 +55,9 @@ fn matching(store: &Store<Edge>, namespace: &str, wanted: impl Fn(&TapirEdge) ->
 
 fn uses_secret(edge: &TapirEdge, secret: &str) -> bool {
     let name = edge.name_any();
-    edge.spec.enrollment.credentials_secret_ref.as_ref().is_some_and(|reference| reference.name == secret)
+    let enrollment = &edge.spec.enrollment;
+    enrollment.credentials_secret_ref.as_ref().is_some_and(|reference| reference.name == secret)
+        || enrollment.existing_identity_secret_ref.as_ref().is_some_and(|reference| reference.name == secret)
         || [names::identity(&name), names::pending(&name), names::rescue(&name)].iter().any(|own| own == secret)
 }
 

@@ -1,6 +1,6 @@
 //! The exchange with nodeman that turns stored keys into an identity, also when the answer to an earlier one was lost.
 
-use jiff::Timestamp;
+use tapir_plan::clock::Clock;
 use tapir_wire::certificate::CertificateError;
 use tapir_wire::enrolment::{Configuration, Credentials, enrolment_request, renewal_request};
 use tapir_wire::jwk::JwkError;
@@ -18,6 +18,10 @@ pub enum EnrolError {
         "Core knows node {0} as enrolled with another data key, so these credentials are used up: restore the identity from a backup, or ask the operator of Core for a new node"
     )]
     CredentialsUsed(String),
+    #[error(
+        "Core has another data key on record for node {0} than spec.enrollment.existingIdentitySecretRef holds: take the data key of the installation that is enrolled"
+    )]
+    OtherKey(String),
     #[error(transparent)]
     Nodeman(#[from] NodemanError),
     #[error(transparent)]
@@ -29,11 +33,23 @@ pub enum EnrolError {
 }
 
 /// What is needed besides the keys.
-#[derive(Debug)]
 pub struct Exchange<'a> {
     pub nodeman: &'a Nodeman,
     pub leadership: &'a Leadership,
     pub metrics: &'a Metrics,
+    pub clock: &'a dyn Clock,
+    /// Lifetime of certificates to ask for, in seconds.
+    pub lifetime: Option<u64>,
+}
+
+impl std::fmt::Debug for Exchange<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Exchange")
+            .field("nodeman", &self.nodeman)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What pending keys of another node are worth.
@@ -85,31 +101,83 @@ impl Exchange<'_> {
         }
     }
 
+    /// Takes over a node that was enrolled elsewhere, with the data key of that installation: nodeman gives what it gives to a renewal.
+    ///
+    /// # Errors
+    /// See [`EnrolError`].
+    pub async fn adopt(&self, keys: &Keys) -> Result<(Issued, Configuration), EnrolError> {
+        Failpoint::BeforeEnrol.pass();
+        let result = self.recover(keys).await.map_err(|error| match error {
+            EnrolError::CredentialsUsed(node) => EnrolError::OtherKey(node),
+            other => other,
+        });
+        if result.is_ok() {
+            Failpoint::AfterEnrol.pass();
+        }
+        result
+    }
+
+    /// Asks what Core says of the node now.
+    ///
+    /// # Errors
+    /// See [`EnrolError`].
+    pub async fn configuration(&self) -> Result<Configuration, EnrolError> {
+        self.leadership.outlasts(CALL_LIMIT)?;
+        self.counted("configuration", self.nodeman.configuration().await)
+    }
+
     async fn recover(&self, keys: &Keys) -> Result<(Issued, Configuration), EnrolError> {
-        tracing::info!(node = keys.data.kid(), "already enrolled: recovering with the stored data key");
+        tracing::info!(node = keys.data.kid(), "enrolled already: recovering with the stored data key");
         let issued = self.renew(keys).await.map_err(|error| match error {
             EnrolError::Nodeman(refused) if refused.refusal() == Some(Refusal::InvalidDataSignature) => {
                 EnrolError::CredentialsUsed(keys.data.kid().to_owned())
             }
             other => other,
         })?;
-        self.leadership.outlasts(CALL_LIMIT)?;
-        let configuration = self.counted("configuration", self.nodeman.configuration().await)?;
-        Ok((issued, configuration))
+        Ok((issued, self.configuration().await?))
     }
 
     async fn enrol_once(&self, credentials: &Credentials, keys: &Keys) -> Result<(Issued, Configuration), EnrolError> {
         let csr = keys.tls.csr(&credentials.name)?;
-        let request = enrolment_request(credentials, &keys.data, &csr, Timestamp::now(), None)?;
-        self.leadership.outlasts(CALL_LIMIT)?;
-        self.counted("enroll", self.nodeman.enrol(request, &keys.tls).await)
+        let ask = async |lifetime| {
+            let request = enrolment_request(credentials, &keys.data, &csr, self.clock.now(), lifetime)?;
+            self.leadership.outlasts(CALL_LIMIT)?;
+            self.counted("enroll", self.nodeman.enrol(request, &keys.tls).await)
+        };
+        match ask(self.lifetime).await {
+            Err(error) if self.lifetime_refused(&error) => ask(None).await,
+            other => other,
+        }
     }
 
-    async fn renew(&self, keys: &Keys) -> Result<Issued, EnrolError> {
+    /// Asks for another certificate. Never changes anything else at Core: one whose answer is lost is of no use to anybody.
+    ///
+    /// # Errors
+    /// See [`EnrolError`].
+    pub async fn renew(&self, keys: &Keys) -> Result<Issued, EnrolError> {
         let csr = keys.tls.csr(keys.data.node_name())?;
-        let request = renewal_request(&keys.data, &csr, Timestamp::now(), None);
-        self.leadership.outlasts(CALL_LIMIT)?;
-        self.counted("renew", self.nodeman.renew(request, &keys.tls).await)
+        let ask = async |lifetime| {
+            let request = renewal_request(&keys.data, &csr, self.clock.now(), lifetime);
+            self.leadership.outlasts(CALL_LIMIT)?;
+            self.counted("renew", self.nodeman.renew(request, &keys.tls).await)
+        };
+        match ask(self.lifetime).await {
+            Err(error) if self.lifetime_refused(&error) => ask(None).await,
+            other => other,
+        }
+    }
+
+    /// The CA does not grant the lifetime that was asked for. A certificate of another lifetime is better than none.
+    fn lifetime_refused(&self, error: &EnrolError) -> bool {
+        let refused = self.lifetime.is_some()
+            && matches!(error, EnrolError::Nodeman(error) if error.refusal() == Some(Refusal::LifetimeRefused));
+        if refused {
+            tracing::warn!(
+                seconds = self.lifetime,
+                "Core's CA refuses spec.certificate.requestedLifetime: asking for its default instead; correct it, or leave it out"
+            );
+        }
+        refused
     }
 
     fn counted<T>(&self, action: &str, result: Result<T, NodemanError>) -> Result<T, EnrolError> {

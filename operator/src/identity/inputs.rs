@@ -14,6 +14,8 @@ use crate::edge::{Referent, member};
 pub(super) struct IdentityInputs {
     pub namespace_terminating: bool,
     pub credentials: Referent<Zeroizing<Vec<u8>>>,
+    /// The Secret with the files of an installation that was there before, where the edge names one.
+    pub existing: Option<Referent<Secret>>,
     pub ca_bundle: Option<Referent<String>>,
 }
 
@@ -26,6 +28,7 @@ pub(super) async fn fetch(client: &Client, namespace: &str, edge: &TapirEdge) ->
     Ok(IdentityInputs {
         namespace_terminating: namespace_terminating(client, namespace).await?,
         credentials: credentials(client, namespace, edge).await?,
+        existing: existing(client, namespace, edge).await?,
         ca_bundle: match &edge.spec.core.ca_bundle {
             None => None,
             Some(bundle) => {
@@ -53,4 +56,19 @@ pub(super) async fn credentials(
     let found = secrets.get_opt(&reference.name).await?;
     let take = |secret: Secret| secret.data?.remove(&reference.key).map(|bytes| Zeroizing::new(bytes.0));
     Ok(member("Secret", &reference.name, &reference.key, found, take))
+}
+
+/// The files of an installation that was there before.
+///
+/// # Errors
+/// When the API server cannot be asked.
+pub(super) async fn existing(
+    client: &Client,
+    namespace: &str,
+    edge: &TapirEdge,
+) -> Result<Option<Referent<Secret>>, kube::Error> {
+    let Some(reference) = &edge.spec.enrollment.existing_identity_secret_ref else { return Ok(None) };
+    let found = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(&reference.name).await?;
+    let missing = || Referent::Missing(format!("there is no Secret {} in this namespace", reference.name));
+    Ok(Some(found.map_or_else(missing, Referent::Found)))
 }

@@ -1,30 +1,74 @@
 //! Carries out what [`plan`](super::plan) says, one step at a time, and looks again after each.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
-use tapir_wire::enrolment::Credentials as WireCredentials;
+use tapir_plan::clock::{Clock, System};
+use tapir_plan::gate::{Gate, Turn};
+use tapir_wire::enrolment::{Configuration, Credentials as WireCredentials};
 use tapir_wire::node_name::NodeName;
 
+use super::calls::Calls;
+use super::due::{self, Certificate, Due};
 use super::enrol::{EnrolError, Exchange, Worth};
-use super::material::{Keys, MaterialError, NODE_ANNOTATION, facts};
+use super::existing::Existing;
+use super::from_core::{FromCore, News, WantedFromCore};
+use super::material::{
+    Keys, MaterialError, NODE_ANNOTATION, NODEMAN_ANNOTATION, RENEWED_AT_ANNOTATION, RENEWED_FOR_ANNOTATION, facts,
+};
 use super::plan::{Blocked, Credentials, Facts, Plan, Step, plan};
+use super::rivals::Rivals;
 use super::secrets::{Found, Origin, Secrets, refused_as_terminating};
 use crate::api::TapirEdge;
 use crate::failpoint::Failpoint;
 use crate::leader::Leadership;
-use crate::nodeman::{Nodeman, NodemanError, Transport, TrustAnchors};
+use crate::nodeman::{Issued, Nodeman, NodemanError, Transports, TrustAnchors};
+use crate::sidecars::EdgeKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The longest way through the table is rescue, then enrolment; beyond this somebody keeps undoing our steps.
 pub(super) const MOST_STEPS: usize = 16;
+/// Calls to Core a second and at once, of all edges together, unless the chart says otherwise.
+const CALLS_PER_SECOND: f64 = 10.0;
+const CALLS_AT_ONCE: u32 = 20;
+/// An enrolment waits behind certificates that end sooner than this.
+const ENROLMENT_URGENCY: SignedDuration = SignedDuration::from_hours(1);
+/// A look at the configuration waits behind everything but certificates with more time than this.
+const REFRESH_URGENCY: SignedDuration = SignedDuration::from_hours(24);
 
 /// The credentials as they were found.
 #[derive(Debug)]
 pub enum CredentialsFound {
-    Missing { what: String },
-    Invalid { why: String },
-    Valid { credentials: WireCredentials, fingerprint: String, nodeman_url: String },
+    Missing {
+        what: String,
+    },
+    Invalid {
+        why: String,
+    },
+    Valid {
+        credentials: WireCredentials,
+        fingerprint: String,
+        nodeman_url: String,
+    },
+    /// None to enrol with, but the data key of an installation that is enrolled.
+    Existing(Box<Existing>),
+}
+
+impl CredentialsFound {
+    /// Node that they are for, what tells them from others, and where it is to be asked for.
+    #[must_use]
+    pub fn usable(&self) -> Option<(&NodeName, String, &str)> {
+        match self {
+            Self::Valid { credentials, fingerprint, nodeman_url } => Some((&credentials.name, fingerprint.clone(), nodeman_url)),
+            Self::Existing(existing) => Some((existing.data.node_name(), existing.fingerprint(), &existing.nodeman_url)),
+            Self::Missing { .. } | Self::Invalid { .. } => None,
+        }
+    }
 }
 
 /// What the identity of one edge depends on.
@@ -40,15 +84,22 @@ pub struct Wanted {
     /// Edge with the same credentials that goes first.
     pub shared_with: Option<String>,
     pub trust_anchors: Result<TrustAnchors, NodemanError>,
-    /// nodeman is not to be asked in this round, because the last attempt failed a moment ago.
+    /// There is to be no enrolment in this round, because the last attempt failed a moment ago.
     pub hold: bool,
+    pub from_core: WantedFromCore,
 }
 
 /// How it stands with the identity.
 #[derive(Debug)]
 pub enum Kept {
     /// The edge is this node.
-    Identity { secret: Box<Secret>, node: String, ignored_credentials: Option<String> },
+    Identity {
+        secret: Box<Secret>,
+        node: String,
+        ignored_credentials: Option<String>,
+        /// What was had from Core for it in this round.
+        from_core: Box<FromCore>,
+    },
     /// Something else must vanish first.
     Waiting,
     /// The namespace goes.
@@ -84,6 +135,13 @@ pub enum KeepError {
     /// nodeman would have to be asked, and it is not time for that yet.
     #[error("waiting before nodeman is asked again")]
     Held,
+    /// Too many edges ask Core at the same time; this one is to come back then.
+    #[error("many edges ask Core at the same time, and the turn of this one is to come")]
+    Later(Instant),
+    #[error(
+        "nothing says where the nodeman of node {0} is: put its credentials back where spec.enrollment names them, or write the address into the annotation dnstapir.se/nodeman-url of the identity Secret"
+    )]
+    NoAddress(String),
 }
 
 /// Keeps identities.
@@ -92,6 +150,11 @@ pub struct Keeper {
     pub client: Client,
     pub leadership: Leadership,
     pub metrics: Metrics,
+    pub clock: Arc<dyn Clock>,
+    pub calls: Calls,
+    pub rivals: Rivals,
+    transports: Transports,
+    gate: Arc<Mutex<Gate<EdgeKey>>>,
 }
 
 impl std::fmt::Debug for Keeper {
@@ -101,39 +164,85 @@ impl std::fmt::Debug for Keeper {
 }
 
 impl Keeper {
+    /// With the clock of this machine.
+    #[must_use]
+    pub fn new(client: Client, leadership: Leadership, metrics: Metrics) -> Self {
+        let gate = Arc::new(Mutex::new(Gate::new(CALLS_PER_SECOND, CALLS_AT_ONCE)));
+        Self {
+            client,
+            leadership,
+            metrics,
+            clock: Arc::new(System),
+            calls: Calls::default(),
+            rivals: Rivals::default(),
+            transports: Transports::default(),
+            gate,
+        }
+    }
+
+    /// With another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// With so many calls to Core a second.
+    #[must_use]
+    pub fn with_calls_per_second(self, calls: u32) -> Self {
+        let gate = Arc::new(Mutex::new(Gate::new(f64::from(calls.max(1)), calls.saturating_mul(2).max(2))));
+        Self { gate, ..self }
+    }
+
+    /// Nothing is to be remembered of an edge that is gone.
+    pub async fn forget(&self, edge: &EdgeKey) {
+        self.calls.forget(edge);
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).forget(edge);
+        self.rivals.forget(edge).await;
+    }
+
     /// Brings the identity of an edge to where it should be.
     ///
     /// # Errors
-    /// When somebody must act, or nodeman or the API server fail; the same call may be repeated at any time.
+    /// When somebody must act, or nodeman or the API server fail; the same call may be repeated at any time. What fails beside an identity
+    /// that is there is told with it.
     pub async fn keep(&self, wanted: &Wanted) -> Result<Kept, KeepError> {
         let secrets = Secrets::new(&self.client, &wanted.namespace, &wanted.edge);
         let mut facts = facts_of(wanted);
+        let mut round = FromCore::default();
         for _ in 0..MOST_STEPS {
             let found = secrets.read().await?;
             look(&mut facts, &found);
+            facts.due = self.due(wanted, &round, &found);
+            facts.removed_at_core = round.removed() && round.replacement.is_none();
             let step = match plan(&facts) {
-                Plan::Do(step) if step.asks_nodeman() && wanted.hold => return Err(KeepError::Held),
                 Plan::Do(step) => step,
                 Plan::Settled { node, ignored_credentials } => {
                     let Some(secret) = found.identity.map(Box::new) else { return Ok(Kept::Waiting) };
-                    return Ok(Kept::Identity { secret, node, ignored_credentials });
+                    return Ok(Kept::Identity { secret, node, ignored_credentials, from_core: Box::new(round) });
                 }
                 Plan::Wait => return Ok(Kept::Waiting),
                 Plan::Leave => return Ok(Kept::Leaving),
                 Plan::Blocked(blocked) => return Err(blocked.into()),
             };
-            match self.perform(step, wanted, &secrets, &found).await {
-                Ok(()) => {
-                    tracing::info!(
-                        namespace = wanted.namespace,
-                        edge = wanted.edge,
-                        step = <&str>::from(step),
-                        "identity step done"
-                    );
-                    if step == Step::Record {
-                        facts.recorded = facts.identity.as_ref().and_then(|identity| identity.node.clone());
-                    }
+            let result = match self.may_ask(step, wanted, &found) {
+                Ok(()) => self.perform(step, wanted, &secrets, &found, &mut round).await,
+                Err(wait) => Err(wait),
+            };
+            if result.is_ok() {
+                tracing::info!(namespace = wanted.namespace, edge = wanted.edge, step = <&str>::from(step), "identity step done");
+                if step == Step::Record {
+                    facts.recorded = facts.identity.as_ref().and_then(|identity| identity.node.clone());
                 }
+            }
+            // An identity that is there is not lost sight of because Core, or a write of what Core said, fails.
+            if facts.identity.is_some() && round.note(step, &result) {
+                if let Err(error) = result {
+                    round.failed(step, error);
+                }
+                continue;
+            }
+            match result {
+                Ok(()) => {}
                 Err(KeepError::Api(error)) if refused_as_terminating(&error) => facts.namespace_terminating = true,
                 // Somebody was faster, perhaps ourselves before a crash: look again.
                 Err(KeepError::Api(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
@@ -144,35 +253,80 @@ impl Keeper {
         Err(KeepError::Contended)
     }
 
-    async fn perform(&self, step: Step, wanted: &Wanted, secrets: &Secrets, found: &Found) -> Result<(), KeepError> {
-        match (step, &wanted.credentials, found) {
-            (Step::CreatePending, CredentialsFound::Valid { credentials, fingerprint, nodeman_url }, _) => {
-                let keys = Keys::generate(&credentials.name, nodeman_url)?;
-                let origin = Origin { node: credentials.name.to_string(), credentials: Some(fingerprint.clone()) };
-                Ok(secrets.create_pending(keys.to_pending(), &origin).await?)
+    /// What is to be had from Core in this round and was not yet.
+    fn due(&self, wanted: &Wanted, round: &FromCore, found: &Found) -> Due {
+        let Some(identity) = &found.identity else { return Due::No };
+        let now = self.clock.now();
+        if wanted.from_core.may_renew && round.renewal.is_none() {
+            let certificate = Certificate::of(identity, wanted.from_core.renew_at, now);
+            if let Some(why) = due::renewal(identity, &certificate, wanted.from_core.asked.as_deref(), now) {
+                return Due::Renew(why);
             }
-            (
-                Step::Enrol,
-                CredentialsFound::Valid { credentials, fingerprint, nodeman_url },
-                Found { pending: Some(pending), .. },
-            ) => {
-                let keys = Keys::from_secret(pending)?;
-                let nodeman = nodeman(&wanted.trust_anchors, nodeman_url, &credentials.name)?;
-                let (issued, configuration) = self.exchange(&nodeman).enrol(credentials, &keys).await?;
-                let data = keys.to_identity(&issued, &configuration)?;
-                let origin = Origin { node: credentials.name.to_string(), credentials: Some(fingerprint.clone()) };
+        }
+        if wanted.from_core.may_refresh && round.refresh.is_none() { Due::Refresh } else { Due::No }
+    }
+
+    /// Whether Core may be called for this step now.
+    fn may_ask(&self, step: Step, wanted: &Wanted, found: &Found) -> Result<(), KeepError> {
+        let now = self.clock.now();
+        let urgency = match step {
+            Step::Renew => found
+                .identity
+                .as_ref()
+                .and_then(|identity| Certificate::of(identity, wanted.from_core.renew_at, now).ok())
+                .map_or(now, |certificate| certificate.info.not_after),
+            Step::Refresh => now.saturating_add(REFRESH_URGENCY).unwrap_or(Timestamp::MAX),
+            Step::Enrol | Step::DiscardPending | Step::ReplaceByNew if wanted.hold => return Err(KeepError::Held),
+            Step::Enrol | Step::DiscardPending | Step::ReplaceByNew => {
+                now.saturating_add(ENROLMENT_URGENCY).unwrap_or(Timestamp::MAX)
+            }
+            _ => return Ok(()),
+        };
+        let key = EdgeKey { namespace: wanted.namespace.clone(), name: wanted.edge.clone() };
+        let turn = self.gate.lock().unwrap_or_else(PoisonError::into_inner).ask(&key, urgency, step.calls(), Instant::now());
+        match turn {
+            Turn::Now => Ok(()),
+            Turn::At(turn) => Err(KeepError::Later(turn)),
+        }
+    }
+
+    async fn perform(
+        &self,
+        step: Step,
+        wanted: &Wanted,
+        secrets: &Secrets,
+        found: &Found,
+        round: &mut FromCore,
+    ) -> Result<(), KeepError> {
+        match (step, &wanted.credentials, found) {
+            (Step::CreatePending | Step::Adopt, credentials, _) => self.create_pending(credentials, secrets, found).await,
+            (Step::Enrol, credentials, Found { pending: Some(pending), .. }) => {
+                let (data, origin) = self.enrolled(credentials, wanted, pending).await?;
                 let read_back = secrets.create_identity(data.clone(), &origin).await?;
                 Failpoint::AfterIdentity.pass();
+                if matches!(credentials, CredentialsFound::Existing(_)) {
+                    round.news.push(News::Adopted { node: origin.node });
+                }
                 if read_back.and_then(|secret| secret.data) == Some(data) { Ok(()) } else { Err(KeepError::NotAsWritten) }
             }
-            (Step::DiscardPending, CredentialsFound::Valid { nodeman_url, .. }, Found { pending: Some(pending), .. }) => {
+            (Step::ReplaceByNew, credentials, Found { pending: Some(pending), identity: Some(identity), .. }) => {
+                let (data, origin) = self.enrolled(credentials, wanted, pending).await?;
+                secrets.archive(identity).await.map_err(KeepError::NotStored)?;
+                Failpoint::ReenrolAfterArchive.pass();
+                secrets.replace_identity(identity, data, &origin).await.map_err(KeepError::NotStored)?;
+                Failpoint::ReenrolAfterReplace.pass();
+                round.news.push(News::Replaced { from: facts(identity).node.unwrap_or_default(), to: origin.node });
+                Ok(())
+            }
+            (Step::DiscardPending, credentials, Found { pending: Some(pending), .. }) => {
                 // Without a readable data key there is nothing to lose; with one, all of it must be readable to ask.
                 if facts(pending).data_key.is_some() {
                     let keys = Keys::from_secret(pending)?;
-                    let url = keys.nodeman_url.as_deref().unwrap_or(nodeman_url);
-                    let nodeman = nodeman(&wanted.trust_anchors, url, keys.data.node_name())?;
+                    let named = credentials.usable().map(|(_, _, url)| url);
                     let node = || keys.data.kid().to_owned();
-                    match self.exchange(&nodeman).worth(&keys).await? {
+                    let url = keys.nodeman_url.as_deref().or(named).ok_or_else(|| KeepError::NoAddress(node()))?;
+                    let nodeman = self.nodeman(wanted, url, keys.data.node_name())?;
+                    match self.exchange(&nodeman, wanted).worth(&keys).await? {
                         Worth::None => {}
                         Worth::Enrolled => return Err(KeepError::PendingEnrolled { node: node() }),
                         Worth::Undecided(answer) => {
@@ -182,19 +336,88 @@ impl Keeper {
                 }
                 Ok(secrets.remove(pending).await?)
             }
+            (Step::Renew, _, Found { identity: Some(identity), .. }) => self.renew(wanted, secrets, identity, round).await,
+            (Step::Refresh, _, Found { identity: Some(identity), .. }) => self.refresh(wanted, secrets, identity, round).await,
             (Step::Record, _, Found { identity: Some(identity), .. }) => Ok(self.record(wanted, facts(identity).node).await?),
             (Step::RemovePending, _, Found { pending: Some(pending), .. }) => Ok(secrets.remove(pending).await?),
-            (step, _, found) => Ok(self.tend(step, secrets, found).await?),
+            (step, _, found) => {
+                self.tend(step, secrets, found).await?;
+                if step == Step::Restore {
+                    round.news.push(News::Restored);
+                }
+                Ok(())
+            }
         }
+    }
+
+    async fn create_pending(&self, credentials: &CredentialsFound, secrets: &Secrets, found: &Found) -> Result<(), KeepError> {
+        let Some((node, fingerprint, nodeman_url)) = credentials.usable() else { return Ok(()) };
+        let (keys, failpoint) = match credentials {
+            CredentialsFound::Existing(existing) => (existing.keys()?, Some(Failpoint::AdoptAfterPending)),
+            _ => (Keys::generate(node, nodeman_url)?, None),
+        };
+        let origin = Origin { node: node.to_string(), credentials: Some(fingerprint), remarks: BTreeMap::new() };
+        secrets.create_pending(keys.to_pending(), &origin).await?;
+        let failpoint = if found.identity.is_some() { Some(Failpoint::ReenrolAfterPending) } else { failpoint };
+        if let Some(failpoint) = failpoint {
+            failpoint.pass();
+        }
+        Ok(())
+    }
+
+    /// Enrols with pending keys, or takes over the node that they are of. Returns content and origin of the identity.
+    async fn enrolled(
+        &self,
+        found: &CredentialsFound,
+        wanted: &Wanted,
+        pending: &Secret,
+    ) -> Result<(super::material::Data, Origin), KeepError> {
+        let Some((node, fingerprint, nodeman_url)) = found.usable() else { return Err(KeepError::Contended) };
+        let keys = Keys::from_secret(pending)?;
+        let nodeman = self.nodeman(wanted, nodeman_url, node)?;
+        let exchange = self.exchange(&nodeman, wanted);
+        let answer: Result<(Issued, Configuration), EnrolError> = match found {
+            CredentialsFound::Valid { credentials, .. } => exchange.enrol(credentials, &keys).await,
+            _ => exchange.adopt(&keys).await,
+        };
+        self.clocks(&nodeman);
+        let (issued, configuration) = answer?;
+        let data = keys.to_identity(&issued, &configuration, wanted.from_core.renew_at)?;
+        let mut remarks = self.renewed_now(wanted);
+        remarks.insert(NODEMAN_ANNOTATION.to_owned(), nodeman_url.to_owned());
+        Ok((data, Origin { node: node.to_string(), credentials: Some(fingerprint), remarks }))
+    }
+
+    /// What an identity says of when, and for whom, its certificate was had.
+    pub(super) fn renewed_now(&self, wanted: &Wanted) -> BTreeMap<String, String> {
+        let mut remarks = BTreeMap::from([(RENEWED_AT_ANNOTATION.to_owned(), whole(self.clock.now()).to_string())]);
+        if let Some(asked) = &wanted.from_core.asked {
+            remarks.insert(RENEWED_FOR_ANNOTATION.to_owned(), asked.clone());
+        }
+        remarks
     }
 
     /// Steps that need neither credentials nor nodeman.
     pub(super) async fn tend(&self, step: Step, secrets: &Secrets, found: &Found) -> Result<(), kube::Error> {
         match (step, &found.identity, &found.rescue) {
             (Step::Protect, Some(identity), _) => secrets.protect(identity).await,
-            (Step::Release, Some(identity), _) => secrets.release(identity).await,
-            (Step::CopyToRescue, Some(identity), rescue) => secrets.copy_to_rescue(identity, rescue.as_ref()).await,
-            (Step::Restore, _, Some(rescue)) => secrets.restore(rescue).await,
+            (Step::Release, Some(identity), rescue) => {
+                secrets.release(identity).await?;
+                if rescue.is_some() {
+                    Failpoint::RescueAfterRelease.pass();
+                }
+                Ok(())
+            }
+            (Step::CopyToRescue, Some(identity), rescue) => {
+                secrets.copy_to_rescue(identity, rescue.as_ref()).await?;
+                Failpoint::RescueAfterCopy.pass();
+                Ok(())
+            }
+            (Step::Restore, _, Some(rescue)) => {
+                secrets.restore(rescue).await?;
+                Failpoint::RescueAfterRestore.pass();
+                Ok(())
+            }
             (Step::RemoveRescue, _, Some(rescue)) => secrets.remove(rescue).await,
             // The plan was made from what is no longer there: look again.
             _ => Ok(()),
@@ -208,15 +431,33 @@ impl Keeper {
         api.patch_metadata(&wanted.edge, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
     }
 
-    fn exchange<'a>(&'a self, nodeman: &'a Nodeman) -> Exchange<'a> {
-        Exchange { nodeman, leadership: &self.leadership, metrics: &self.metrics }
+    pub(super) fn exchange<'a>(&'a self, nodeman: &'a Nodeman, wanted: &Wanted) -> Exchange<'a> {
+        Exchange {
+            nodeman,
+            leadership: &self.leadership,
+            metrics: &self.metrics,
+            clock: &*self.clock,
+            lifetime: wanted.from_core.lifetime,
+        }
+    }
+
+    pub(super) fn nodeman(&self, wanted: &Wanted, url: &str, node: &NodeName) -> Result<Nodeman, KeepError> {
+        let anchors = wanted.trust_anchors.as_ref().map_err(|error| EnrolError::from(error.clone()))?;
+        let transport = self.transports.get(anchors).map_err(EnrolError::from)?;
+        Ok(Nodeman::new(transport, url, node.clone(), Arc::clone(&self.clock)))
+    }
+
+    /// Notes how far the clocks are apart.
+    pub(super) fn clocks(&self, nodeman: &Nodeman) {
+        if let Some(ahead) = nodeman.skew().seconds() {
+            self.metrics.clock_skew(ahead);
+        }
     }
 }
 
-fn nodeman(anchors: &Result<TrustAnchors, NodemanError>, url: &str, node: &NodeName) -> Result<Nodeman, KeepError> {
-    let anchors = anchors.as_ref().map_err(|error| EnrolError::from(error.clone()))?;
-    let transport = Transport::new(anchors).map_err(EnrolError::from)?;
-    Ok(Nodeman::new(transport, url, node.clone()))
+/// Without the fraction, as times of objects are written.
+fn whole(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 fn facts_of(wanted: &Wanted) -> Facts {
@@ -226,11 +467,19 @@ fn facts_of(wanted: &Wanted) -> Facts {
         CredentialsFound::Valid { credentials, fingerprint, .. } => {
             Credentials::Valid { node: credentials.name.to_string(), fingerprint: fingerprint.clone() }
         }
+        CredentialsFound::Existing(existing) => {
+            Credentials::Valid { node: existing.data.kid().to_owned(), fingerprint: existing.fingerprint() }
+        }
+    };
+    let existing = match &wanted.credentials {
+        CredentialsFound::Existing(existing) => Some(existing.data.thumbprint()),
+        _ => None,
     };
     Facts {
         namespace_terminating: wanted.namespace_terminating,
         recorded: wanted.recorded.clone(),
         credentials,
+        existing,
         shared_with: wanted.shared_with.clone(),
         ..bare_facts()
     }
@@ -244,7 +493,10 @@ pub(super) fn bare_facts() -> Facts {
         rescue: None,
         recorded: None,
         credentials: Credentials::Missing { what: String::new() },
+        existing: None,
         shared_with: None,
+        due: Due::No,
+        removed_at_core: false,
     }
 }
 

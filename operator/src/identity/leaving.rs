@@ -6,6 +6,7 @@ use super::keeper::{KeepError, Keeper, MOST_STEPS, bare_facts};
 use super::material::facts;
 use super::plan::{Facts, Plan, rescue};
 use super::secrets::Secrets;
+use crate::failpoint::Failpoint;
 
 /// Whether the edge may go now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,7 @@ impl Keeper {
         if let Some(identity) = found.identity.as_ref().filter(own) {
             if facts(identity).protected {
                 secrets.release(identity).await?;
+                Failpoint::EraseAfterRelease.pass();
             }
             if let Some(identity) = secrets.read().await?.identity.as_ref().filter(own) {
                 gone_is_fine(secrets.remove(identity).await)?;

@@ -9,11 +9,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tapir_plan::renewal::{Percent, Validity, schedule};
 use tapir_wire::certificate::{CertificateError, CertificateInfo, TlsKey};
 use tapir_wire::enrolment::Configuration;
-use tapir_wire::jwk::{DataKey, JwkError};
+use tapir_wire::jwk::{DataKey, JwkError, TrustedKeys};
 use tapir_wire::node::{
-    CA_CERTIFICATE, CRYPTOPAN_KEY, DATA_KEY, NODE_DOCUMENT, NodeDocument, TLS_CERTIFICATE, TLS_KEY, TRUSTED_KEYS,
+    CA_CERTIFICATE, CRYPTOPAN_KEY, DATA_KEY, NODE_DOCUMENT, NodeDocument, Renewal, TLS_CERTIFICATE, TLS_KEY, TRUSTED_KEYS,
 };
 use tapir_wire::node_name::NodeName;
 use zeroize::Zeroizing;
@@ -26,6 +27,12 @@ pub use crate::api::FINALIZER_IDENTITY as IDENTITY_FINALIZER;
 pub const NODE_ANNOTATION: &str = "dnstapir.se/node";
 /// Annotation: fingerprint of the credentials that an identity was made with.
 pub const CREDENTIALS_ANNOTATION: &str = "dnstapir.se/credentials-fingerprint";
+/// Annotation of an identity: where its node was enrolled. The credentials that say so may be deleted after use.
+pub const NODEMAN_ANNOTATION: &str = "dnstapir.se/nodeman-url";
+/// Annotation of an identity: when its certificate was had from Core, by this cluster's clock.
+pub const RENEWED_AT_ANNOTATION: &str = "dnstapir.se/renewed-at";
+/// Annotation of an identity: value of [`RENEW_NOW_ANNOTATION`] that its certificate was had for.
+pub const RENEWED_FOR_ANNOTATION: &str = "dnstapir.se/renewed-for";
 /// Member of the pending Secret: where its keys were about to be enrolled.
 pub const NODEMAN_URL: &str = "nodeman-url";
 
@@ -71,13 +78,37 @@ impl Keys {
         })
     }
 
+    /// Those of an installation that was there before, with a new TLS key: the old one stays with its certificate.
+    ///
+    /// # Errors
+    /// When the source of randomness fails.
+    pub fn adopted(data: &DataKey, cryptopan: Option<&str>, nodeman_url: &str) -> Result<Self, MaterialError> {
+        let fresh = Self::generate(data.node_name(), nodeman_url)?;
+        let cryptopan = cryptopan.map_or(fresh.cryptopan, |key| Zeroizing::new(key.to_owned()));
+        let data = DataKey::from_jwk(&data.to_jwk()).map_err(MaterialError::DataKey)?;
+        Ok(Self { data, tls: fresh.tls, cryptopan, nodeman_url: fresh.nodeman_url })
+    }
+
+    /// Those of an identity, with a new TLS key.
+    ///
+    /// # Errors
+    /// When the data key is missing or damaged.
+    pub fn renewed(identity: &Secret) -> Result<Self, MaterialError> {
+        Ok(Self {
+            data: data_key(identity)?,
+            tls: TlsKey::generate().map_err(MaterialError::Tls)?,
+            cryptopan: Zeroizing::new(text(identity, CRYPTOPAN_KEY).unwrap_or_default().to_owned()),
+            nodeman_url: None,
+        })
+    }
+
     /// Keys from a pending Secret.
     ///
     /// # Errors
     /// When one is missing or damaged.
     pub fn from_secret(secret: &Secret) -> Result<Self, MaterialError> {
         Ok(Self {
-            data: DataKey::from_jwk(text(secret, DATA_KEY)?).map_err(MaterialError::DataKey)?,
+            data: data_key(secret)?,
             tls: TlsKey::from_pem(text(secret, TLS_KEY)?).map_err(MaterialError::Tls)?,
             cryptopan: Zeroizing::new(text(secret, CRYPTOPAN_KEY)?.to_owned()),
             nodeman_url: text(secret, NODEMAN_URL).ok().map(str::to_owned),
@@ -98,30 +129,117 @@ impl Keys {
     ///
     /// # Errors
     /// When a document cannot be written.
-    pub fn to_identity(&self, issued: &Issued, configuration: &Configuration) -> Result<Data, MaterialError> {
+    pub fn to_identity(&self, issued: &Issued, configuration: &Configuration, renew_at: Percent) -> Result<Data, MaterialError> {
         let mut data = self.common();
-        let mut put = |name: &str, content: String| data.insert(name.to_owned(), ByteString(content.into_bytes()));
-        put(TLS_CERTIFICATE, issued.chain.clone());
-        put(CA_CERTIFICATE, issued.anchors.clone());
-        put(TRUSTED_KEYS, trusted_keys(&configuration.trusted_jwks));
-        put(NODE_DOCUMENT, node_document(configuration)?);
+        data.append(&mut certificate_members(issued));
+        let renewal = times(self.data.kid(), &issued.info, renew_at);
+        data.append(&mut configuration_members(configuration, Some(renewal))?);
+        Ok(data)
+    }
+
+    /// Content of the identity after a renewal. Without a configuration, what is known of Core stays.
+    ///
+    /// # Errors
+    /// When a document cannot be written.
+    pub fn to_renewed(
+        &self,
+        identity: &Secret,
+        issued: &Issued,
+        configuration: Option<&Configuration>,
+        renew_at: Percent,
+    ) -> Result<Data, MaterialError> {
+        let mut data = identity.data.clone().unwrap_or_default();
+        put(&mut data, TLS_KEY, &self.tls.pem());
+        data.append(&mut certificate_members(issued));
+        let renewal = times(self.data.kid(), &issued.info, renew_at);
+        match (configuration, node(identity)) {
+            (Some(configuration), _) => data.append(&mut configuration_members(configuration, Some(renewal))?),
+            (None, Some(document)) => {
+                let document = NodeDocument { renewal: Some(renewal), ..document };
+                put(&mut data, NODE_DOCUMENT, &serde_json::to_string(&document).map_err(MaterialError::Json)?);
+            }
+            (None, None) => {}
+        }
         Ok(data)
     }
 
     fn common(&self) -> Data {
         let mut data = Data::new();
-        let mut put = |name: &str, content: &str| data.insert(name.to_owned(), ByteString(content.as_bytes().to_vec()));
-        put(DATA_KEY, &self.data.to_jwk());
-        put(TLS_KEY, &self.tls.pem());
-        put(CRYPTOPAN_KEY, &self.cryptopan);
+        put(&mut data, DATA_KEY, &self.data.to_jwk());
+        put(&mut data, TLS_KEY, &self.tls.pem());
+        put(&mut data, CRYPTOPAN_KEY, &self.cryptopan);
         data
     }
+}
+
+/// What Core says now, compared with what an identity knows.
+#[derive(Debug)]
+pub struct Refreshed {
+    /// Members to be replaced.
+    pub members: Data,
+    /// Keys that Core lists no more.
+    pub withdrawn: Vec<String>,
+    /// Other keys may sign observations than before.
+    pub keys_changed: bool,
+    /// Not one key is left that may sign observations.
+    pub none_trusted: bool,
+}
+
+/// The members of an identity that follow Core's configuration; none when nothing is to be changed. Sets are compared as sets: Core
+/// shuffles its keys.
+///
+/// # Errors
+/// When a document cannot be written.
+pub fn refreshed(
+    identity: &Secret,
+    configuration: &Configuration,
+    renew_at: Percent,
+) -> Result<Option<Refreshed>, MaterialError> {
+    let known = text(identity, TRUSTED_KEYS).ok().and_then(|set| TrustedKeys::from_jwks(set).ok());
+    // Checked when it came: what cannot be read never gets here.
+    let said = TrustedKeys::from_value(&configuration.trusted_jwks).unwrap_or_default();
+    let document = node(identity);
+    let renewal = certificate(identity).map(|info| times(&configuration.name, &info, renew_at));
+    if known.as_ref() == Some(&said) && document.as_ref() == Some(&node_document(configuration, renewal)) {
+        return Ok(None);
+    }
+    let keys_changed = known.as_ref() != Some(&said);
+    let listed: Vec<&str> = said.kids().collect();
+    let withdrawn = known.iter().flat_map(TrustedKeys::kids).filter(|kid| !listed.contains(kid)).map(str::to_owned).collect();
+    let none_trusted = said.is_empty() && known.is_some_and(|known| !known.is_empty());
+    Ok(Some(Refreshed { members: configuration_members(configuration, renewal)?, withdrawn, keys_changed, none_trusted }))
+}
+
+fn certificate_members(issued: &Issued) -> Data {
+    let mut data = Data::new();
+    put(&mut data, TLS_CERTIFICATE, &issued.chain);
+    put(&mut data, CA_CERTIFICATE, &issued.anchors);
+    data
+}
+
+fn configuration_members(configuration: &Configuration, renewal: Option<Renewal>) -> Result<Data, MaterialError> {
+    let document = serde_json::to_string(&node_document(configuration, renewal)).map_err(MaterialError::Json)?;
+    let mut data = Data::new();
+    put(&mut data, TRUSTED_KEYS, &trusted_keys(&configuration.trusted_jwks));
+    put(&mut data, NODE_DOCUMENT, &document);
+    Ok(data)
+}
+
+fn put(data: &mut Data, name: &str, content: &str) {
+    data.insert(name.to_owned(), ByteString(content.as_bytes().to_vec()));
+}
+
+/// When the certificate is to be renewed, for those who look at the identity from inside a Pod.
+fn times(node: &str, info: &CertificateInfo, renew_at: Percent) -> Renewal {
+    let validity = Validity { not_before: info.not_before, not_after: info.not_after };
+    let schedule = schedule(validity, renew_at, node, &info.serial);
+    Renewal { due: schedule.renew_at, overdue: schedule.overdue_at }
 }
 
 /// What the state machine needs to know of a Secret.
 #[must_use]
 pub fn facts(secret: &Secret) -> SecretFacts {
-    let data_key = text(secret, DATA_KEY).and_then(|jwk| DataKey::from_jwk(jwk).map_err(MaterialError::DataKey));
+    let data_key = data_key(secret);
     SecretFacts {
         node: data_key.as_ref().ok().map(|key| key.kid().to_owned()),
         credentials: secret.annotations().get(CREDENTIALS_ANNOTATION).cloned(),
@@ -191,20 +309,27 @@ fn trusted_keys(set: &Value) -> String {
     set.to_string()
 }
 
-fn node_document(configuration: &Configuration) -> Result<String, MaterialError> {
-    let document = NodeDocument {
+fn node_document(configuration: &Configuration, renewal: Option<Renewal>) -> NodeDocument {
+    NodeDocument {
         format: NodeDocument::FORMAT,
         name: configuration.name.clone(),
         mqtt_broker: configuration.mqtt_broker.clone(),
         mqtt_topics: configuration.mqtt_topics.clone(),
         nodeman_url: configuration.nodeman_url.clone(),
         aggrec_url: configuration.aggrec_url.clone(),
-        renewal: None,
-    };
-    serde_json::to_string(&document).map_err(MaterialError::Json)
+        renewal,
+    }
 }
 
-fn text<'a>(secret: &'a Secret, member: &'static str) -> Result<&'a str, MaterialError> {
+/// The data key of an identity or of pending keys.
+///
+/// # Errors
+/// When it is missing or damaged.
+pub(super) fn data_key(secret: &Secret) -> Result<DataKey, MaterialError> {
+    DataKey::from_jwk(text(secret, DATA_KEY)?).map_err(MaterialError::DataKey)
+}
+
+pub(super) fn text<'a>(secret: &'a Secret, member: &'static str) -> Result<&'a str, MaterialError> {
     let bytes = secret.data.as_ref().and_then(|data| data.get(member)).ok_or(MaterialError::Missing(member))?;
     std::str::from_utf8(&bytes.0).map_err(|_| MaterialError::NotText(member))
 }

@@ -3,14 +3,19 @@
 
 pub mod attempts;
 pub mod board;
+pub mod calls;
+pub mod conditions;
 mod controller;
+pub mod due;
 pub mod enrol;
+pub mod existing;
+pub mod from_core;
 mod inputs;
 pub mod keeper;
 pub mod leaving;
 pub mod material;
 pub mod plan;
-mod rivals;
+pub mod rivals;
 mod round;
 pub mod secrets;
 mod validate;

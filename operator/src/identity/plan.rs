@@ -6,10 +6,16 @@
 //!                                ^                       |
 //!                                |            deleted: CopyToRescue, Release, Restore, RemoveRescue
 //!                  answer lost: Enrol again (nodeman knows the data key: renewal and configuration instead)
+//!
+//! an installation from elsewhere --Adopt--> keys stored --Enrol (renewal and configuration only)--> as above
+//! settled, certificate due: Renew          settled, time to ask Core: Refresh
+//! node removed at Core, credentials of another one: CreatePending, ReplaceByNew, Record, RemovePending
 //! ```
 //!
 //! Two things can never be had again from Core: another data key for a node, and a node name for another node. Hence no
 //! step destroys a data key unless the same key stands elsewhere or nodeman has another one on record for the node.
+
+use super::due::Due;
 
 /// What is known of one of the Secrets of an edge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,8 +54,14 @@ pub struct Facts {
     /// Node that this edge is known to have been enrolled as.
     pub recorded: Option<String>,
     pub credentials: Credentials,
+    /// Thumbprint of the data key, where the credentials are that of an installation that is enrolled.
+    pub existing: Option<String>,
     /// Edge with the same credentials that goes first.
     pub shared_with: Option<String>,
+    /// What is to be had from Core for the identity.
+    pub due: Due,
+    /// Core said in this very round that it knows no node of the identity's name.
+    pub removed_at_core: bool,
 }
 
 /// One write, or one exchange with nodeman.
@@ -76,13 +88,32 @@ pub enum Step {
     Restore,
     /// Remove the copy.
     RemoveRescue,
+    /// Store the data key of an installation that was there before as `<edge>-pending`.
+    Adopt,
+    /// Have another certificate, with a new TLS key, and Core's configuration; change the identity in one write.
+    Renew,
+    /// Have Core's configuration; change the identity if it differs.
+    Refresh,
+    /// Enrol with the pending keys, put the identity of the removed node aside as `<edge>-identity-retired-…`, and put the new one in
+    /// its place.
+    ReplaceByNew,
 }
 
 impl Step {
     /// Whether nodeman is called in it.
     #[must_use]
     pub fn asks_nodeman(self) -> bool {
-        matches!(self, Self::Enrol | Self::DiscardPending)
+        self.calls() > 0
+    }
+
+    /// How many calls it takes, as a rule.
+    #[must_use]
+    pub fn calls(self) -> u32 {
+        match self {
+            Self::Enrol | Self::DiscardPending | Self::Refresh | Self::ReplaceByNew => 1,
+            Self::Renew => 2,
+            _ => 0,
+        }
     }
 }
 
@@ -210,7 +241,33 @@ fn with_identity(facts: &Facts, identity: &SecretFacts) -> Plan {
         Credentials::Valid { node: other, .. } if *other != node => Some(other.clone()),
         _ => None,
     };
-    Plan::Settled { node, ignored_credentials }
+    match (&ignored_credentials, facts.due) {
+        (Some(other), _) if facts.removed_at_core && facts.shared_with.is_none() => Plan::Do(become_another(facts, other)),
+        (_, Due::Renew(_)) => Plan::Do(Step::Renew),
+        (_, Due::Refresh) => Plan::Do(Step::Refresh),
+        (_, Due::No) => Plan::Settled { node, ignored_credentials },
+    }
+}
+
+/// The node is no more, which Core has said in this round, and somebody put credentials of another one where those of this edge are. Both
+/// are needed: a wrong address says "no such node" too, and credentials may be put in the wrong place.
+fn become_another(facts: &Facts, other: &str) -> Step {
+    match &facts.pending {
+        None => start(facts),
+        Some(pending) if prepared_for(facts, pending, other) => Step::ReplaceByNew,
+        Some(_) => Step::DiscardPending,
+    }
+}
+
+/// Whether pending keys are those that the credentials ask for.
+fn prepared_for(facts: &Facts, pending: &SecretFacts, node: &str) -> bool {
+    let same_key = facts.existing.as_ref().is_none_or(|existing| pending.data_key.as_ref() == Some(existing));
+    pending.node.as_deref() == Some(node) && pending.defect.is_none() && same_key
+}
+
+/// The first step towards a node.
+fn start(facts: &Facts) -> Step {
+    if facts.existing.is_some() { Step::Adopt } else { Step::CreatePending }
 }
 
 /// An edge may take over an identity of its name when it shows the credentials that the identity was made with. Its own
@@ -239,7 +296,7 @@ fn with_pending(facts: &Facts, pending: &SecretFacts) -> Plan {
         Credentials::Invalid { why } => Plan::Blocked(Blocked::CredentialsInvalid(why.clone())),
         Credentials::Valid { node, .. } => match &facts.shared_with {
             Some(other) => Plan::Blocked(Blocked::CredentialsShared(other.clone())),
-            None if pending.node.as_ref() == Some(node) && pending.defect.is_none() => Plan::Do(Step::Enrol),
+            None if prepared_for(facts, pending, node) => Plan::Do(Step::Enrol),
             None => Plan::Do(Step::DiscardPending),
         },
     }
@@ -247,12 +304,14 @@ fn with_pending(facts: &Facts, pending: &SecretFacts) -> Plan {
 
 fn with_nothing(facts: &Facts) -> Plan {
     match (&facts.credentials, &facts.recorded) {
-        // Credentials of another node are the remedy for a lost identity.
-        (Credentials::Valid { node, .. }, Some(recorded)) if node != recorded => unless_shared(facts, Step::CreatePending),
+        // Credentials of another node are the remedy for a lost identity; an installation with its data key is so for its own node too.
+        (Credentials::Valid { node, .. }, Some(recorded)) if node != recorded || facts.existing.is_some() => {
+            unless_shared(facts, start(facts))
+        }
         (_, Some(recorded)) => Plan::Blocked(Blocked::IdentityLost(recorded.clone())),
         (Credentials::Missing { what }, None) => Plan::Blocked(Blocked::CredentialsMissing(what.clone())),
         (Credentials::Invalid { why }, None) => Plan::Blocked(Blocked::CredentialsInvalid(why.clone())),
-        (Credentials::Valid { .. }, None) => unless_shared(facts, Step::CreatePending),
+        (Credentials::Valid { .. }, None) => unless_shared(facts, start(facts)),
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::identity::due::Why;
 
 const NODE: &str = "a.edge.test";
 
@@ -22,7 +23,10 @@ fn facts() -> Facts {
         rescue: None,
         recorded: None,
         credentials: Credentials::Valid { node: NODE.to_owned(), fingerprint: "made-with".to_owned() },
+        existing: None,
         shared_with: None,
+        due: Due::No,
+        removed_at_core: false,
     }
 }
 
@@ -177,4 +181,60 @@ fn an_unprotected_identity_is_protected_and_a_damaged_one_reported() {
     assert_eq!(plan(&bare), Plan::Do(Step::Protect));
     let damaged = SecretFacts { defect: Some("tls.key is missing".to_owned()), ..secret("k") };
     assert!(matches!(plan(&Facts { identity: Some(damaged), ..bare }), Plan::Blocked(Blocked::IdentityInvalid(_))));
+}
+
+#[test]
+fn an_installation_that_was_there_before_is_taken_over_by_its_own_key() {
+    let existing = Facts { existing: Some("k".to_owned()), ..facts() };
+    assert_eq!(plan(&existing), Plan::Do(Step::Adopt));
+    assert_eq!(plan(&Facts { pending: Some(secret("k")), ..existing.clone() }), Plan::Do(Step::Enrol));
+    // Keys that were made for earlier credentials of the same node.
+    assert_eq!(plan(&Facts { pending: Some(secret("other")), ..existing.clone() }), Plan::Do(Step::DiscardPending));
+    // With its key at hand nothing is lost.
+    assert_eq!(plan(&Facts { recorded: recorded(), ..existing.clone() }), Plan::Do(Step::Adopt));
+    let shared = Facts { shared_with: Some("dns/first".to_owned()), ..existing };
+    assert!(matches!(plan(&shared), Plan::Blocked(Blocked::CredentialsShared(_))));
+}
+
+#[test]
+fn core_is_asked_only_for_an_identity_that_is_whole_and_recorded() {
+    for (due, step) in [(Due::Renew(Why::Time), Step::Renew), (Due::Refresh, Step::Refresh)] {
+        let due = Facts { identity: Some(secret("k")), recorded: recorded(), due, ..facts() };
+        assert_eq!(plan(&due), Plan::Do(step));
+        assert_eq!(plan(&Facts { recorded: None, ..due.clone() }), Plan::Do(Step::Record));
+        assert_eq!(plan(&Facts { pending: Some(secret("k")), ..due.clone() }), Plan::Do(Step::RemovePending));
+        let identity = Some(SecretFacts { terminating: true, ..secret("k") });
+        assert_eq!(plan(&Facts { identity, ..due.clone() }), Plan::Do(Step::CopyToRescue));
+        let identity = Some(SecretFacts { defect: Some("damaged".to_owned()), ..secret("k") });
+        assert!(matches!(plan(&Facts { identity, ..due }), Plan::Blocked(Blocked::IdentityInvalid(_))));
+    }
+}
+
+/// Follows a new enrolment through all steps, playing API server and Core.
+#[test]
+fn an_edge_becomes_another_node_only_when_core_removed_its_own() {
+    let credentials = Credentials::Valid { node: "b.edge.test".into(), fingerprint: "other".into() };
+    let enrolled = Facts { identity: Some(secret("k")), recorded: recorded(), credentials, ..facts() };
+    assert!(matches!(plan(&enrolled), Plan::Settled { .. }), "not by other credentials alone");
+    let removed = Facts { removed_at_core: true, ..enrolled };
+    let own = Credentials::Valid { node: NODE.to_owned(), fingerprint: "made-with".to_owned() };
+    assert_eq!(plan(&Facts { credentials: own, ..removed.clone() }), settled(), "nor by the removal alone");
+    let shared = Facts { shared_with: Some("dns/first".to_owned()), ..removed.clone() };
+    assert!(matches!(plan(&shared), Plan::Settled { .. }), "nor while another edge goes first");
+
+    let mut state = removed;
+    let mut steps = Vec::new();
+    let new = SecretFacts { node: Some("b.edge.test".to_owned()), credentials: Some("other".to_owned()), ..secret("new") };
+    while let Plan::Do(step) = plan(&state) {
+        steps.push(step);
+        match step {
+            Step::CreatePending => state.pending = Some(new.clone()),
+            Step::ReplaceByNew => state.identity = Some(new.clone()),
+            Step::Record => state.recorded = Some("b.edge.test".to_owned()),
+            Step::RemovePending => state.pending = None,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert_eq!(steps, [Step::CreatePending, Step::ReplaceByNew, Step::Record, Step::RemovePending]);
+    assert_eq!(plan(&state), Plan::Settled { node: "b.edge.test".to_owned(), ignored_credentials: None });
 }

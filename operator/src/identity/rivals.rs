@@ -1,21 +1,56 @@
 //! Two edges with the same credentials: which goes first.
 //!
 //! The one that is the node already; else the one whose keys are about to be enrolled; else the older one; else the one whose
-//! name comes first. All watched namespaces count. Asked only before enrolment, and past all caches.
+//! name comes first. All watched namespaces count. All edges are looked at once, when the first one is to be enrolled; from then on each
+//! says itself what it wants before it is enrolled, so that a thousand new edges cost a thousand looks and not a million. Only a rival that
+//! would go first is looked at again.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
 use kube::core::DeserializeGuard;
 use kube::{Client, ResourceExt as _};
-use tapir_wire::enrolment::Credentials;
+use tokio::sync::Mutex;
 
-use super::inputs;
+use super::inputs::{self, IdentityInputs};
 use super::material::NODE_ANNOTATION;
+use super::validate;
 use crate::api::TapirEdge;
 use crate::edge::Referent;
 use crate::names;
 use crate::settings::Scope;
+use crate::sidecars::EdgeKey;
+
+/// Edges that are looked at at the same time.
+const AT_ONCE: usize = 8;
+/// Edges in one answer of the API server.
+const PAGE: u32 = 500;
+
+/// What edges want to be which node; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Rivals(Arc<Mutex<Roster>>);
+
+#[derive(Debug, Default)]
+struct Roster {
+    complete: bool,
+    edges: HashMap<EdgeKey, Claimant>,
+}
+
+/// One edge, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Claimant {
+    created: Option<Timestamp>,
+    /// Node that it is.
+    recorded: Option<String>,
+    /// Node that its credentials are for.
+    wants: Option<String>,
+    /// Node that it has keys for, or is about to make keys for.
+    pending: Option<String>,
+}
 
 /// Claim of an edge on a node: the least one goes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,84 +62,177 @@ struct Claim {
     name: String,
 }
 
-/// The edge that goes before `edge` for this node, as `namespace/name`.
-///
-/// # Errors
-/// When the API server cannot be asked.
-pub(super) async fn first_rival(
-    client: &Client,
-    scope: &Scope,
-    edge: &TapirEdge,
-    node: &str,
-) -> Result<Option<String>, kube::Error> {
-    let own = claim(client, edge, node).await?;
-    for other in all_edges(client, scope).await? {
-        if other.uid() == edge.uid() || !wants(client, &other, node).await? {
-            continue;
-        }
-        let other = claim(client, &other, node).await?;
-        if other < own {
-            return Ok(Some(format!("{}/{}", other.namespace, other.name)));
+impl Claimant {
+    fn claim(&self, key: &EdgeKey, node: &str) -> Option<Claim> {
+        let is = |name: &Option<String>| name.as_deref() == Some(node);
+        // An edge that is a node becomes another one only when Core removed its own: then it has keys for it.
+        let claims = is(&self.recorded) || is(&self.wants) && (self.recorded.is_none() || is(&self.pending));
+        claims.then(|| self.own_claim(key, node))
+    }
+
+    fn own_claim(&self, key: &EdgeKey, node: &str) -> Claim {
+        Claim {
+            not_enrolled: self.recorded.as_deref() != Some(node),
+            nothing_pending: self.pending.as_deref() != Some(node),
+            created: self.created,
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
         }
     }
-    Ok(None)
 }
 
-async fn all_edges(client: &Client, scope: &Scope) -> Result<Vec<TapirEdge>, kube::Error> {
+impl Rivals {
+    /// The edge that goes before `edge` for this node, as `namespace/name`. If there is none, it is `edge` that goes first from now on.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn first(
+        &self,
+        client: &Client,
+        scope: &Scope,
+        edge: &TapirEdge,
+        node: &str,
+    ) -> Result<Option<String>, kube::Error> {
+        let key = key(edge);
+        let pending = pending(client, &key).await?;
+        let mut roster = self.0.lock().await;
+        if !roster.complete {
+            roster.edges.extend(all(client, scope).await?);
+            roster.complete = true;
+        }
+        let intended = roster.edges.get(&key).and_then(|known| known.pending.clone()).filter(|intended| intended == node);
+        let own = Claimant {
+            created: edge.creation_timestamp().map(|time| time.0),
+            recorded: recorded(edge),
+            wants: Some(node.to_owned()),
+            pending: pending.or(intended),
+        };
+        let claim = own.own_claim(&key, node);
+        roster.edges.insert(key.clone(), own);
+        let mut seen: Option<EdgeKey> = None;
+        loop {
+            let others = roster.edges.iter().filter(|(other, _)| **other != key);
+            let before = others.filter_map(|(other, claimant)| Some((claimant.claim(other, node)?, other)));
+            let Some((_, first)) = before.filter(|(other, _)| *other < claim).min() else {
+                if let Some(own) = roster.edges.get_mut(&key) {
+                    own.pending = Some(node.to_owned());
+                }
+                return Ok(None);
+            };
+            let first = first.clone();
+            if seen.as_ref() == Some(&first) {
+                return Ok(Some(format!("{}/{}", first.namespace, first.name)));
+            }
+            // It may have gone, or want something else by now.
+            match look(client, &first).await? {
+                Some(mut now) => {
+                    // What it is about to do is known here only.
+                    let intended = roster.edges.get(&first).and_then(|known| known.pending.clone());
+                    now.pending = now.pending.or(intended.filter(|_| now.wants.as_deref() == Some(node)));
+                    roster.edges.insert(first.clone(), now);
+                }
+                None => {
+                    roster.edges.remove(&first);
+                }
+            }
+            seen = Some(first);
+        }
+    }
+
+    /// The edge is gone.
+    pub async fn forget(&self, edge: &EdgeKey) {
+        self.0.lock().await.edges.remove(edge);
+    }
+}
+
+async fn all(client: &Client, scope: &Scope) -> Result<Vec<(EdgeKey, Claimant)>, kube::Error> {
     let mut edges = Vec::new();
     for api in scope.apis::<DeserializeGuard<TapirEdge>>(client) {
-        let found = api.list(&ListParams::default()).await?;
-        edges.extend(found.items.into_iter().filter_map(|guard| guard.0.ok()));
+        let mut page = ListParams::default().limit(PAGE);
+        loop {
+            let found = api.list(&page).await?;
+            edges.extend(found.items.into_iter().filter_map(|guard| guard.0.ok()));
+            match found.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => break,
+            }
+        }
     }
-    Ok(edges)
+    // An edge that is a node wants no other, as a rule: it costs no further look.
+    let looks = edges.into_iter().map(async |edge| Ok((key(&edge), claimant(client, &edge, recorded(&edge).is_none()).await?)));
+    stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-fn recorded(edge: &TapirEdge) -> Option<&String> {
-    edge.annotations().get(NODE_ANNOTATION)
-}
-
-async fn wants(client: &Client, edge: &TapirEdge, node: &str) -> Result<bool, kube::Error> {
-    if let Some(recorded) = recorded(edge) {
-        return Ok(recorded == node);
+async fn look(client: &Client, key: &EdgeKey) -> Result<Option<Claimant>, kube::Error> {
+    let api: Api<DeserializeGuard<TapirEdge>> = Api::namespaced(client.clone(), &key.namespace);
+    match api.get_opt(&key.name).await?.and_then(|guard| guard.0.ok()) {
+        None => Ok(None),
+        Some(edge) => claimant(client, &edge, true).await.map(Some),
     }
-    let Referent::Found(bytes) = inputs::credentials(client, &edge.namespace().unwrap_or_default(), edge).await? else {
-        return Ok(false);
-    };
-    let credentials = std::str::from_utf8(&bytes).ok().and_then(|text| Credentials::parse(text).ok());
-    Ok(credentials.is_some_and(|credentials| credentials.name.as_str() == node))
 }
 
-async fn claim(client: &Client, edge: &TapirEdge, node: &str) -> Result<Claim, kube::Error> {
+async fn claimant(client: &Client, edge: &TapirEdge, closely: bool) -> Result<Claimant, kube::Error> {
+    let (wants, pending) = if closely { (wants(client, edge).await?, pending(client, &key(edge)).await?) } else { (None, None) };
+    Ok(Claimant { created: edge.creation_timestamp().map(|time| time.0), recorded: recorded(edge), wants, pending })
+}
+
+fn recorded(edge: &TapirEdge) -> Option<String> {
+    edge.annotations().get(NODE_ANNOTATION).cloned()
+}
+
+async fn wants(client: &Client, edge: &TapirEdge) -> Result<Option<String>, kube::Error> {
     let namespace = edge.namespace().unwrap_or_default();
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    let pending = secrets.get_metadata_opt(&names::pending(&edge.name_any())).await?;
-    let pending = pending.is_some_and(|secret| secret.annotations().get(NODE_ANNOTATION).is_some_and(|pending| pending == node));
-    Ok(Claim {
-        not_enrolled: recorded(edge).is_none_or(|recorded| recorded != node),
-        nothing_pending: !pending,
-        created: edge.creation_timestamp().map(|time| time.0),
-        namespace,
-        name: edge.name_any(),
-    })
+    let found = IdentityInputs {
+        namespace_terminating: false,
+        credentials: inputs::credentials(client, &namespace, edge).await?,
+        existing: inputs::existing(client, &namespace, edge).await?,
+        ca_bundle: None::<Referent<String>>,
+    };
+    Ok(validate::credentials(&found, &edge.spec).usable().map(|(node, ..)| node.to_string()))
+}
+
+async fn pending(client: &Client, key: &EdgeKey) -> Result<Option<String>, kube::Error> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+    let pending = secrets.get_metadata_opt(&names::pending(&key.name)).await?;
+    Ok(pending.and_then(|secret| secret.annotations().get(NODE_ANNOTATION).cloned()))
+}
+
+fn key(edge: &TapirEdge) -> EdgeKey {
+    EdgeKey { namespace: edge.namespace().unwrap_or_default(), name: edge.name_any() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn claim(not_enrolled: bool, nothing_pending: bool, second: i64, name: &str) -> Claim {
-        let created = Timestamp::from_second(second).ok();
-        Claim { not_enrolled, nothing_pending, created, namespace: "dns".into(), name: name.into() }
+    fn claim(recorded: bool, pending: bool, second: i64, name: &str) -> Claim {
+        let node = |is: bool| is.then(|| "a.edge.test".to_owned());
+        let claimant = Claimant {
+            created: Timestamp::from_second(second).ok(),
+            recorded: node(recorded),
+            wants: node(true),
+            pending: node(pending),
+        };
+        claimant.claim(&EdgeKey { namespace: "dns".into(), name: name.into() }, "a.edge.test").unwrap()
     }
 
     #[test]
     fn the_order_is_total_and_the_node_itself_comes_first() {
-        let enrolled = claim(false, true, 300, "z");
-        let pending = claim(true, false, 200, "y");
-        let older = claim(true, true, 100, "x");
-        let same_time = claim(true, true, 100, "y");
+        let enrolled = claim(true, false, 300, "z");
+        let pending = claim(false, true, 200, "y");
+        let older = claim(false, false, 100, "x");
+        let same_time = claim(false, false, 100, "y");
         let mut claims = vec![same_time.clone(), older.clone(), pending.clone(), enrolled.clone()];
         claims.sort();
         assert_eq!(claims, [enrolled, pending, older, same_time]);
+    }
+
+    #[test]
+    fn an_edge_that_is_a_node_wants_another_only_once_it_has_keys_for_it() {
+        let (recorded, wants) = (Some("b.edge.test".to_owned()), Some("a.edge.test".to_owned()));
+        let claimant = Claimant { created: None, recorded, wants: wants.clone(), pending: None };
+        let key = EdgeKey { namespace: "dns".into(), name: "x".into() };
+        assert_eq!(claimant.claim(&key, "a.edge.test"), None);
+        assert!(Claimant { pending: wants, ..claimant }.claim(&key, "a.edge.test").is_some());
     }
 }

@@ -5,19 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
+use kube::runtime::events::{Event, EventType};
+use kube::{Resource as _, ResourceExt as _};
+use tapir_plan::renewal::Percent;
 
 use super::attempts::Inputs;
 use super::board::{IdentityView, Standing};
+use super::due::{Certificate, rested_at};
+use super::from_core::{News, WantedFromCore};
 use super::inputs::{self, IdentityInputs};
 use super::keeper::{CredentialsFound, KeepError, Kept, Wanted};
 use super::material::NODE_ANNOTATION;
+use super::validate;
 use super::verdict::{self, Verdict};
-use super::{rivals, validate};
-use crate::api::{FINALIZER_OFFBOARD, TapirEdge};
+use crate::api::{ANNOTATION_RECONCILE_NOW, ANNOTATION_RENEW_NOW, FINALIZER_OFFBOARD, TapirEdge};
 use crate::edge::Context;
 use crate::names;
 use crate::sidecars::EdgeKey;
@@ -26,6 +30,8 @@ use crate::sidecars::EdgeKey;
 const CALM: Duration = Duration::from_mins(10);
 /// While somebody else works on the Secrets of the edge.
 const SOON: Duration = Duration::from_secs(1);
+/// Between two looks that nothing but time asks for.
+const SHORTEST: Duration = Duration::from_millis(200);
 
 /// Why a look at an identity came to nothing. What people have to know is on the board.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +71,10 @@ pub async fn reconcile(edge: Arc<DeserializeGuard<TapirEdge>>, context: Arc<Cont
     let Some(_turn) = context.identities.begin(&key, edge.metadata.uid.as_deref()) else {
         return Ok(Action::requeue(SOON));
     };
+    // Everything stays as it is, and Core hears nothing: what was deleted is held by its finalizer until then.
+    if edge.spec.suspend {
+        return Ok(Action::await_change());
+    }
     let found = match inputs::fetch(&context.client, &key.namespace, edge).await {
         Ok(found) => found,
         Err(error) => {
@@ -74,12 +84,13 @@ pub async fn reconcile(edge: Arc<DeserializeGuard<TapirEdge>>, context: Arc<Cont
         }
     };
     let Round { outcome, retry_after } = keep(&context, &key, edge, found).await?;
-    let view = match outcome {
-        Ok(kept) => IdentityView::from(kept),
-        Err(verdict) => IdentityView::of(Standing::Failed(verdict)),
+    let (view, next) = match outcome {
+        Ok(kept) => settled(&context, &key, edge, kept).await,
+        Err(verdict) => (IdentityView::of(Standing::Failed(verdict)), None),
     };
     context.identities.publish(&key, view);
-    Ok(Action::requeue(retry_after.map_or(CALM, |retry| retry.min(CALM))))
+    let next = [retry_after, next].into_iter().flatten().fold(CALM, Duration::min);
+    Ok(Action::requeue(next.max(SHORTEST)))
 }
 
 /// What is known about the identity after this round.
@@ -95,13 +106,25 @@ struct Round {
 async fn keep(context: &Context, key: &EdgeKey, edge: &TapirEdge, found: IdentityInputs) -> Result<Round, IdentityError> {
     let recorded = recorded(edge);
     let enrolled_before = recorded.is_some();
-    let credentials = validate::credentials(&found);
+    let credentials = validate::credentials(&found, &edge.spec);
     let trust_anchors = validate::trust_anchors(&found);
-    let mut inputs = Inputs::of(&credentials, trust_anchors.as_ref().ok());
+    let asked = edge.annotations().get(ANNOTATION_RENEW_NOW);
+    let mut inputs = Inputs::of(&credentials, trust_anchors.as_ref().ok()).asked([
+        asked,
+        edge.annotations().get(ANNOTATION_RECONCILE_NOW),
+        edge.spec.certificate.requested_lifetime.as_ref(),
+    ]);
     let (kept, held) = match observe(context, key, edge, &credentials, recorded.as_deref(), &mut inputs).await {
         Err(error) => (Err(KeepError::Api(error)), None),
         Ok(()) => {
-            let held = context.attempts.held(key, &inputs, Instant::now());
+            let now = Instant::now();
+            let held = context.attempts.held(key, &inputs, now);
+            let other_node = recorded.as_ref().is_some_and(|recorded| credentials.are_for_another_than(recorded));
+            // Whether Core still knows the node decides what is said of it, and whether it may become another one.
+            let urgent = other_node || said(edge, "NodeRemoved") || said(edge, "IdentityRefused");
+            let allowed = context.keeper.calls.allowed(key, inputs.named(), urgent, now);
+            // Keys for another node wait: only a fresh word of Core lets them be used.
+            let prepared = other_node && inputs.pending.is_some() && held.is_none();
             let wanted = Wanted {
                 namespace: key.namespace.clone(),
                 edge: key.name.clone(),
@@ -112,28 +135,157 @@ async fn keep(context: &Context, key: &EdgeKey, edge: &TapirEdge, found: Identit
                 shared_with: inputs.shared_with.clone(),
                 trust_anchors,
                 hold: held.is_some(),
+                from_core: WantedFromCore {
+                    renew_at: Percent::parse(&edge.spec.certificate.renew_at).unwrap_or(Percent::DEFAULT),
+                    lifetime: edge.spec.certificate.requested_lifetime.as_deref().and_then(seconds),
+                    asked: asked.cloned(),
+                    may_renew: allowed.renewal,
+                    may_refresh: allowed.refresh || prepared,
+                    not_found: allowed.not_found,
+                },
             };
             (context.keeper.keep(&wanted).await, held)
         }
     };
     match (kept, held) {
+        (Ok(Kept::Identity { secret, node, ignored_credentials, mut from_core }), held) => {
+            let retry_after = match from_core.replacement.as_ref() {
+                None => {
+                    context.attempts.forget(key);
+                    None
+                }
+                Some(KeepError::Held) => held.as_ref().map(|(_, left)| *left),
+                Some(error) => replacement_failed(context, key, &mut inputs, error).await,
+            };
+            // What was said of the attempt that failed a moment ago is still so.
+            if let (Some(KeepError::Held), Some((verdict, _))) = (&from_core.replacement, held) {
+                from_core.replacement_words = Some(verdict.message);
+            }
+            Ok(Round { outcome: Ok(Kept::Identity { secret, node, ignored_credentials, from_core }), retry_after })
+        }
         (Ok(kept), _) => {
             context.attempts.forget(key);
             Ok(Round { outcome: Ok(kept), retry_after: None })
         }
         (Err(KeepError::Held), Some((verdict, left))) => Ok(Round { outcome: Err(verdict), retry_after: Some(left) }),
+        (Err(KeepError::Later(turn)), _) => {
+            let retry_after = Some(turn.saturating_duration_since(Instant::now()));
+            let outcome = verdict::verdict(&KeepError::Later(turn), enrolled_before);
+            match outcome {
+                Some(verdict) => Ok(Round { outcome: Err(verdict), retry_after }),
+                None => Err(IdentityError::Keep(Box::new(KeepError::Later(turn)))),
+            }
+        }
         (Err(error), _) => match verdict::verdict(&error, enrolled_before) {
             None => Err(IdentityError::Keep(Box::new(error))),
             Some(verdict) => {
                 context.metrics.failed("identity", verdict.reason);
-                // The keys that were tried may have been made in this round.
-                if let Ok(tried) = pending(context, key).await {
-                    inputs.pending = tried;
-                }
-                let retry_after = context.attempts.failed(key, &inputs, &verdict, Instant::now());
+                let retry_after = failed(context, key, &mut inputs, &verdict).await;
                 Ok(Round { outcome: Err(verdict), retry_after })
             }
         },
+    }
+}
+
+async fn replacement_failed(context: &Context, key: &EdgeKey, inputs: &mut Inputs, error: &KeepError) -> Option<Duration> {
+    if let KeepError::Later(turn) = error {
+        return Some(turn.saturating_duration_since(Instant::now()));
+    }
+    let verdict = verdict::verdict(error, true)?;
+    context.metrics.failed("identity", verdict.reason);
+    failed(context, key, inputs, &verdict).await
+}
+
+async fn failed(context: &Context, key: &EdgeKey, inputs: &mut Inputs, verdict: &Verdict) -> Option<Duration> {
+    // The keys that were tried may have been made in this round.
+    if let Ok(tried) = pending(context, key).await {
+        inputs.pending = tried;
+    }
+    context.attempts.failed(key, inputs, verdict, Instant::now())
+}
+
+/// What is known of an identity that is there or on its way, and when to look again.
+async fn settled(context: &Context, key: &EdgeKey, edge: &TapirEdge, kept: Kept) -> (IdentityView, Option<Duration>) {
+    let (secret, node, ignored_credentials, from_core) = match kept {
+        Kept::Waiting => return (IdentityView::of(Standing::Restoring), None),
+        Kept::Leaving => return (IdentityView::of(Standing::Leaving), None),
+        Kept::Identity { secret, node, ignored_credentials, from_core } => (secret, node, ignored_credentials, from_core),
+    };
+    let (now, wall) = (Instant::now(), context.keeper.clock.now());
+    let renew_at = Percent::parse(&edge.spec.certificate.renew_at).unwrap_or(Percent::DEFAULT);
+    let certificate = Certificate::of(&secret, renew_at, wall).ok();
+    let calls = &context.keeper.calls;
+    if let Some(result) = &from_core.renewal {
+        let not_after = certificate.as_ref().map_or(wall, |certificate| certificate.info.not_after);
+        log(key, "renewal", result);
+        calls.renewed(key, result, not_after, wall, now);
+    }
+    if let Some(result) = &from_core.refresh {
+        log(key, "configuration", result);
+        calls.refreshed(key, result, now);
+    }
+    for news in &from_core.news {
+        tell(context, edge, news).await;
+    }
+    let replacement =
+        from_core.replacement.as_ref().map(|error| from_core.replacement_words.clone().unwrap_or_else(|| words_of(error)));
+    let standing = Standing::Enrolled { node, ignored_credentials };
+    let turn = certificate.as_ref().and_then(|certificate| {
+        let rested = rested_at(&secret, certificate, wall);
+        rested.into_iter().chain(certificate.next_turn(wall)).min()
+    });
+    // A moment later, so that it is past the turn by then.
+    let turn = turn.and_then(|turn| Duration::try_from(turn.duration_since(wall)).ok()).map(|turn| turn + SHORTEST);
+    let view = IdentityView::enrolled(standing, &secret, certificate, &calls.troubles(key), replacement.as_deref());
+    (view, turn.into_iter().chain(calls.next(key, now)).min())
+}
+
+fn words_of(error: &KeepError) -> String {
+    verdict::verdict(error, true).map_or_else(|| error.to_string(), |verdict| verdict.message)
+}
+
+fn log(key: &EdgeKey, what: &str, result: &Result<(), KeepError>) {
+    match result {
+        Ok(()) | Err(KeepError::Later(_)) => {}
+        Err(error) => tracing::warn!(
+            namespace = key.namespace,
+            edge = key.name,
+            error = %error,
+            "{what}: Core was asked in vain, or its answer could not be kept; tried again"
+        ),
+    }
+}
+
+async fn tell(context: &Context, edge: &TapirEdge, news: &News) {
+    let (namespace, name) = (edge.namespace().unwrap_or_default(), edge.name_any());
+    let note = news.words();
+    tracing::info!(namespace, edge = name, reason = <&str>::from(news.reason()), "{note}");
+    let event = Event {
+        type_: if news.is_warning() { EventType::Warning } else { EventType::Normal },
+        reason: news.reason().into(),
+        note: Some(note),
+        action: "Identity".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = context.recorder.publish(&event, &edge.object_ref(&())).await {
+        tracing::warn!(namespace, edge = name, error = %error, "cannot publish an Event");
+    }
+}
+
+/// Whether the status says so.
+fn said(edge: &TapirEdge, reason: &str) -> bool {
+    let conditions = edge.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| condition.type_ == "Enrolled" && condition.reason == reason)
+}
+
+/// Seconds of a time such as `720h` or `90m`.
+fn seconds(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "h" => number.checked_mul(3600),
+        "m" => number.checked_mul(60),
+        _ => None,
     }
 }
 
@@ -147,8 +299,9 @@ async fn observe(
     inputs: &mut Inputs,
 ) -> Result<(), kube::Error> {
     inputs.shared_with = rival(context, edge, credentials, recorded).await?;
-    // Only a failed attempt is compared with.
-    if context.attempts.remembered(key) {
+    // Only a failed attempt is compared with, and the keys of a node that this edge is to become.
+    let another = recorded.is_some_and(|recorded| credentials.are_for_another_than(recorded));
+    if another || context.attempts.remembered(key) {
         inputs.pending = pending(context, key).await?;
     }
     Ok(())
@@ -167,16 +320,29 @@ async fn rival(
     credentials: &CredentialsFound,
     recorded: Option<&str>,
 ) -> Result<Option<String>, kube::Error> {
-    match credentials {
-        CredentialsFound::Valid { credentials, .. } if recorded != Some(credentials.name.as_str()) => {
-            rivals::first_rival(&context.client, &context.settings.scope, edge, credentials.name.as_str()).await
+    match credentials.usable() {
+        Some((node, ..)) if recorded != Some(node.as_str()) => {
+            context.keeper.rivals.first(&context.client, &context.settings.scope, edge, node.as_str()).await
         }
         _ => Ok(None),
     }
 }
 
 /// The node that this edge is known to have been: the annotation, and the status in case somebody removed that.
+#[must_use]
 pub fn recorded(edge: &TapirEdge) -> Option<String> {
     let status = edge.status.as_ref().and_then(|status| status.node.as_ref()).map(|node| node.name.clone());
     edge.annotations().get(NODE_ANNOTATION).cloned().or(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_read() {
+        assert_eq!(seconds("720h"), Some(2_592_000));
+        assert_eq!(seconds("90m"), Some(5400));
+        assert_eq!((seconds(""), seconds("h"), seconds("5d"), seconds("ä")), (None, None, None, None));
+    }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Client, ResourceExt as _};
 
-use super::material::{CREDENTIALS_ANNOTATION, Data, IDENTITY_FINALIZER, NODE_ANNOTATION};
+use super::material::{CREDENTIALS_ANNOTATION, Data, IDENTITY_FINALIZER, NODE_ANNOTATION, data_key};
 use crate::names;
 
 /// The Secrets of one edge.
@@ -29,6 +29,8 @@ pub struct Found {
 pub struct Origin {
     pub node: String,
     pub credentials: Option<String>,
+    /// Other annotations, which say nothing of which node it is.
+    pub remarks: BTreeMap<String, String>,
 }
 
 impl Secrets {
@@ -69,6 +71,42 @@ impl Secrets {
         secret.metadata.finalizers = Some(vec![IDENTITY_FINALIZER.to_owned()]);
         self.create(secret).await?;
         self.api.get_opt(&names::identity(&self.edge)).await
+    }
+
+    /// Changes an identity in one write: refused if anybody wrote since it was read.
+    pub(super) async fn change_identity(
+        &self,
+        identity: &Secret,
+        data: Data,
+        remarks: BTreeMap<String, String>,
+    ) -> Result<(), kube::Error> {
+        let mut changed = identity.clone();
+        changed.data = Some(data);
+        changed.annotations_mut().extend(remarks);
+        self.replace(&changed).await
+    }
+
+    /// Puts another node's identity in the place of one that has been put aside.
+    pub(super) async fn replace_identity(&self, identity: &Secret, data: Data, origin: &Origin) -> Result<(), kube::Error> {
+        let mut new = self.secret(names::identity(&self.edge), "kubernetes.io/tls", data, origin);
+        new.metadata.finalizers.clone_from(&identity.metadata.finalizers);
+        new.metadata.resource_version.clone_from(&identity.metadata.resource_version);
+        new.metadata.uid.clone_from(&identity.metadata.uid);
+        self.replace(&new).await
+    }
+
+    /// Copies the identity of a node that Core removed to `<edge>-identity-retired-…`. A copy that is there already is left as it is.
+    pub(super) async fn archive(&self, identity: &Secret) -> Result<(), kube::Error> {
+        let thumbprint = |secret: &Secret| data_key(secret).map(|key| key.thumbprint()).ok();
+        let own = thumbprint(identity);
+        let name = names::retired(&self.edge, own.as_deref().unwrap_or_default());
+        match self.create(self.copy(identity, name.clone())).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let there = self.api.get_opt(&name).await?;
+                if there.as_ref().and_then(thumbprint) == own { Ok(()) } else { Err(kube::Error::Api(status)) }
+            }
+            other => other.map(drop),
+        }
     }
 
     /// Copies a deleted identity to `<edge>-identity-rescue`, over an older copy if there is one.
@@ -124,7 +162,8 @@ impl Secrets {
     }
 
     fn secret(&self, name: String, type_: &str, data: Data, origin: &Origin) -> Secret {
-        let mut annotations = BTreeMap::from([(NODE_ANNOTATION.to_owned(), origin.node.clone())]);
+        let mut annotations = origin.remarks.clone();
+        annotations.insert(NODE_ANNOTATION.to_owned(), origin.node.clone());
         if let Some(fingerprint) = &origin.credentials {
             annotations.insert(CREDENTIALS_ANNOTATION.to_owned(), fingerprint.clone());
         }

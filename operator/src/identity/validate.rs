@@ -1,21 +1,41 @@
 //! Turns what was fetched into what can be worked with, or into the reason why not. Pure.
 
+use k8s_openapi::api::core::v1::Secret;
 use tapir_wire::enrolment::Credentials;
 
+use super::existing::Existing;
 use super::inputs::IdentityInputs;
 use super::keeper::CredentialsFound;
 use super::material::fingerprint;
+use crate::api::TapirEdgeSpec;
+use crate::api::enrollment::ExistingIdentity;
 use crate::edge::Referent;
 use crate::nodeman::{NodemanError, TrustAnchors};
 
 /// The credentials: missing, of no use, or good. Messages name members, never contents.
 #[must_use]
-pub(super) fn credentials(found: &IdentityInputs) -> CredentialsFound {
+pub(super) fn credentials(found: &IdentityInputs, edge: &TapirEdgeSpec) -> CredentialsFound {
+    if let (Some(existing), Some(reference)) = (&found.existing, &edge.enrollment.existing_identity_secret_ref) {
+        return taken_over(existing, reference);
+    }
     match &found.credentials {
         Referent::Missing(what) => CredentialsFound::Missing {
             what: format!("{what}: create it with the enrolment credentials as received from the operator of Core"),
         },
         Referent::Found(bytes) => read(bytes).unwrap_or_else(|why| CredentialsFound::Invalid { why }),
+    }
+}
+
+/// The data key of an installation that was there before, in place of credentials.
+pub(super) fn taken_over(existing: &Referent<Secret>, reference: &ExistingIdentity) -> CredentialsFound {
+    match existing {
+        Referent::Missing(what) => CredentialsFound::Missing {
+            what: format!("{what}: create it with the data key of the installation that is to be taken over"),
+        },
+        Referent::Found(secret) => match Existing::read(secret, &reference.name, reference.nodeman_url.as_deref()) {
+            Ok(existing) => CredentialsFound::Existing(Box::new(existing)),
+            Err(error) => CredentialsFound::Invalid { why: error.to_string() },
+        },
     }
 }
 

@@ -50,12 +50,14 @@ pub fn verdict(error: &KeepError, enrolled_before: bool) -> Option<Verdict> {
         KeepError::Material(_) => verdict("IdentityInvalid", LOOK),
         KeepError::NotAsWritten => verdict("IdentityInvalid", SELDOM),
         KeepError::PendingEnrolled { .. } | KeepError::PendingUndecided { .. } => verdict("CredentialsChanged", SELDOM),
-        KeepError::Enrol(EnrolError::CredentialsUsed(_)) => verdict("CredentialsUsed", SELDOM),
+        KeepError::Enrol(EnrolError::CredentialsUsed(_) | EnrolError::OtherKey(_)) => verdict("CredentialsUsed", SELDOM),
+        KeepError::NoAddress(_) => verdict("CredentialsMissing", LOOK),
         KeepError::Enrol(EnrolError::Request(_) | EnrolError::Signature(_)) => verdict("CredentialsInvalid", Retry::OnChange),
         KeepError::Enrol(EnrolError::Nodeman(error)) => Some(nodeman(error)),
         KeepError::Api(error) => unreachable(truth, "reading or writing the identity's Secrets", error, LOOK),
         KeepError::NotStored(error) => unreachable(truth, "storing what nodeman answered", error, SOON),
         KeepError::Contended => Some(Verdict { truth, reason: "IdentityContended", message, retry: SOON }),
+        KeepError::Later(_) => Some(Verdict { truth, reason: "Pending", message, retry: LOOK }),
         KeepError::Enrol(EnrolError::Lease(_)) | KeepError::Held => None,
     }
 }

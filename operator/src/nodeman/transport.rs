@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, Url};
 
@@ -10,6 +11,9 @@ use super::error::{NodemanError, from_answer, printable};
 /// Time limit of one call, from the first packet to the last octet. Half of the leader's term (see `leader`).
 pub const CALL_LIMIT: Duration = Duration::from_secs(12);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Many edges ask the same nodeman every few minutes: a connection that is kept saves it, and us, most of the cost of TLS.
+const IDLE_LIMIT: Duration = Duration::from_secs(90);
+const IDLE_CONNECTIONS: usize = 4;
 /// The largest honest answer is an enrolment result of about 10 KiB.
 const BODY_LIMIT: usize = 256 * 1024;
 
@@ -23,10 +27,19 @@ pub enum TrustAnchors {
     Bundle(String),
 }
 
-/// An HTTP client for one edge.
+/// An HTTP client for all edges that verify nodeman in the same way.
 #[derive(Clone, Debug)]
 pub struct Transport {
     client: Client,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// When it was sent, by the other side's clock.
+    pub date: Option<Timestamp>,
+    /// Its body, unless its status is another than 200.
+    pub bytes: Result<Vec<u8>, NodemanError>,
 }
 
 impl Transport {
@@ -41,7 +54,8 @@ impl Transport {
             .no_proxy()
             .connect_timeout(CONNECT_LIMIT)
             .timeout(CALL_LIMIT)
-            .pool_max_idle_per_host(0);
+            .pool_idle_timeout(IDLE_LIMIT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS);
         let builder = match anchors {
             TrustAnchors::System => builder,
             TrustAnchors::Bundle(pem) => builder.tls_certs_only(certificates(pem)?),
@@ -50,17 +64,18 @@ impl Transport {
         Ok(Self { client })
     }
 
-    /// One call; anything but status 200 is an error.
+    /// One call.
     ///
     /// # Errors
-    /// By cause, see [`NodemanError`].
-    pub async fn call(&self, method: Method, url: &str, body: Option<String>) -> Result<Vec<u8>, NodemanError> {
+    /// When there is no answer that could be read; by cause, see [`NodemanError`].
+    pub async fn call(&self, method: Method, url: &str, body: Option<String>) -> Result<Answer, NodemanError> {
         let url = checked(url)?;
         let mut request = self.client.request(method, url).header("accept", "application/json");
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
         let mut answer = request.send().await.map_err(|error| unreachable(&error))?;
+        let date = answer.headers().get("date").and_then(|date| date.to_str().ok()).and_then(time);
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable(&error))? {
             if bytes.len() + chunk.len() > BODY_LIMIT {
@@ -68,11 +83,17 @@ impl Transport {
             }
             bytes.extend_from_slice(&chunk);
         }
-        match answer.status().as_u16() {
+        let bytes = match answer.status().as_u16() {
             200 => Ok(bytes),
             status => Err(from_answer(status, &bytes)),
-        }
+        };
+        Ok(Answer { date, bytes })
     }
+}
+
+/// Time in the form that HTTP prefers (RFC 9110 section 5.6.7), which is one of mail's.
+fn time(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(text).ok().map(|time| time.timestamp())
 }
 
 /// The answer's integrity, and with it all later trust, rests on TLS: plain HTTP is for tests on loopback only.
@@ -121,7 +142,7 @@ mod tests {
         let server = MockServer::start().await;
         Mock::given(any()).respond_with(template).mount(&server).await;
         let transport = Transport::new(&TrustAnchors::Bundle(some_ca())).unwrap();
-        transport.call(Method::GET, &format!("{}/x", server.uri()), None).await
+        transport.call(Method::GET, &format!("{}/x", server.uri()), None).await?.bytes
     }
 
     fn some_ca() -> String {
@@ -152,6 +173,12 @@ mod tests {
         let error =
             transport.call(Method::POST, &format!("http://127.0.0.1:{port}/"), Some("secret".to_owned())).await.unwrap_err();
         assert!(matches!(&error, NodemanError::Unreachable(text) if text.contains("refused")), "{error}");
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        assert_eq!(time("Sat, 21 Nov 2026 10:54:59 GMT"), "2026-11-21T10:54:59Z".parse().ok());
+        assert_eq!(time("yesterday"), None);
     }
 
     #[test]

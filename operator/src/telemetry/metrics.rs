@@ -60,6 +60,7 @@ pub struct Metrics {
     polls: Family<CallLabels, Counter>,
     evictions: Counter,
     leader: Gauge,
+    clock_skew: Gauge,
 }
 
 impl Default for Metrics {
@@ -75,6 +76,7 @@ impl Default for Metrics {
             polls: Family::default(),
             evictions: Counter::default(),
             leader: Gauge::default(),
+            clock_skew: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -107,6 +109,11 @@ impl Metrics {
     /// A call to nodeman ended.
     pub fn called_nodeman(&self, action: &str, outcome: &str) {
         self.nodeman.get_or_create(&CallLabels { action: action.to_owned(), outcome: outcome.to_owned() }).inc();
+    }
+
+    /// Core's clock is so many seconds ahead of this cluster's, by its last answer.
+    pub fn clock_skew(&self, seconds: i64) {
+        self.clock_skew.set(seconds);
     }
 
     /// A sidecar was asked for its status.
@@ -153,6 +160,12 @@ impl Metrics {
             self.evictions.clone(),
         );
         registry.register("leader", "1 while this replica leads", self.leader.clone());
+        registry.register_with_unit(
+            "core_clock_skew",
+            "How far Core's clock is ahead of this cluster's, by its last answer",
+            Unit::Seconds,
+            self.clock_skew.clone(),
+        );
         let build = Info::new(vec![("version", tapir_version::VERSION), ("commit", tapir_version::COMMIT)]);
         registry.register("build", "What this binary was built from", build);
     }

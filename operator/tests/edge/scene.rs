@@ -46,7 +46,7 @@ impl Scene {
             core_requests_per_second: 10,
         };
         let context = Context {
-            keeper: Keeper { client: client.clone(), leadership: Leadership::for_tests(), metrics: metrics.clone() },
+            keeper: Keeper::new(client.clone(), Leadership::for_tests(), metrics.clone()),
             recorder: Recorder::new(client.clone(), "test".into()),
             settings: Arc::new(settings),
             board: Board::default(),

@@ -1,10 +1,12 @@
 //! A nodeman with one node: issues real certificates, keeps the data key it was enrolled with, and can lose an answer. The strict one is
 //! the dev Core of the cluster tests; this one exists so that a test needs no process.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tapir_wire::jwk::TrustedKeys;
@@ -13,8 +15,20 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 #[derive(Default)]
 struct State {
-    public_key: Option<Value>,
+    /// Data keys on record, by node.
+    public_keys: BTreeMap<String, Value>,
+    /// Nodes that there are beside the first one, and whether the first one is still there.
+    more: Vec<String>,
+    removed: Vec<String>,
     lose_enrolments: usize,
+    lose_renewals: usize,
+    /// Validity of certificates, in seconds since 1970.
+    validity: Option<(i64, i64)>,
+    /// The CA grants its default lifetime only.
+    default_lifetime_only: bool,
+    lifetimes: Vec<Value>,
+    trusted: Vec<String>,
+    no_configuration: bool,
     answers: Vec<String>,
     fault: Option<(u16, String)>,
     hangs: bool,
@@ -23,6 +37,7 @@ struct State {
 /// The stand-in.
 pub struct Nodeman {
     pub server: MockServer,
+    node: String,
     state: Arc<Mutex<State>>,
 }
 
@@ -39,11 +54,12 @@ impl Nodeman {
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = parameters.self_signed(&key).unwrap().pem();
-        let (server, state) = (MockServer::start().await, Arc::<Mutex<State>>::default());
+        let state = Arc::new(Mutex::new(State { trusted: vec!["core".to_owned()], ..State::default() }));
+        let server = MockServer::start().await;
         let answering =
             Answering { state: Arc::clone(&state), node: node.to_owned(), issuer: Issuer::new(parameters, key), root };
         Mock::given(any()).respond_with(answering).mount(&server).await;
-        Self { server, state }
+        Self { server, state, node: node.to_owned() }
     }
 
     /// Credentials as Core's administrator hands them out.
@@ -55,6 +71,54 @@ impl Nodeman {
 
     pub fn lose_enrolments(&self, count: usize) {
         self.state.lock().unwrap().lose_enrolments = count;
+    }
+
+    /// Renewals take effect, as far as they have any, and their answers are lost.
+    pub fn lose_renewals(&self, count: usize) {
+        self.state.lock().unwrap().lose_renewals = count;
+    }
+
+    /// Certificates are valid from and until then.
+    pub fn issue_for(&self, from: Timestamp, until: Timestamp) {
+        self.state.lock().unwrap().validity = Some((from.as_second(), until.as_second()));
+    }
+
+    pub fn grant_default_lifetimes_only(&self) {
+        self.state.lock().unwrap().default_lifetime_only = true;
+    }
+
+    /// Lifetimes that were asked for, null where none was.
+    pub fn lifetimes(&self) -> Vec<Value> {
+        self.state.lock().unwrap().lifetimes.clone()
+    }
+
+    /// Keys of these names may sign observations from now on.
+    pub fn trust(&self, kids: &[&str]) {
+        self.state.lock().unwrap().trusted = kids.iter().map(|kid| (*kid).to_owned()).collect();
+    }
+
+    /// Asked for the configuration, it fails.
+    pub fn remove_configuration(&self) {
+        self.state.lock().unwrap().no_configuration = true;
+    }
+
+    /// There is another node.
+    pub fn add(&self, node: &str) {
+        self.state.lock().unwrap().more.push(node.to_owned());
+    }
+
+    /// A node was removed by the operator of Core.
+    pub fn remove(&self, node: &str) {
+        self.state.lock().unwrap().removed.push(node.to_owned());
+    }
+
+    /// A node was enrolled elsewhere.
+    pub fn enrolled_elsewhere(&self, node: &str, key: Value) {
+        self.state.lock().unwrap().public_keys.insert(node.to_owned(), key);
+    }
+
+    pub fn forget_answers(&self) {
+        self.state.lock().unwrap().answers.clear();
     }
 
     /// Answers everything so from now on.
@@ -75,12 +139,16 @@ impl Nodeman {
     /// Somebody else enrolled the node.
     pub fn enrol_somebody_else(&self) {
         let key = tapir_wire::jwk::DataKey::generate(&tapir_wire::node_name::NodeName::parse("x.edge.test").unwrap()).unwrap();
-        self.state.lock().unwrap().public_key = Some(key.public_jwk());
+        self.enrolled_elsewhere(&self.node, key.public_jwk());
     }
 
     /// `x` of the data key on record.
     pub fn enrolled_key(&self) -> Option<Value> {
-        self.state.lock().unwrap().public_key.as_ref().map(|key| key["x"].clone())
+        self.key_of(&self.node)
+    }
+
+    pub fn key_of(&self, node: &str) -> Option<Value> {
+        self.state.lock().unwrap().public_keys.get(node).map(|key| key["x"].clone())
     }
 
     pub fn answers(&self) -> Vec<String> {
@@ -103,6 +171,10 @@ impl Respond for Answering {
         };
         let action = request.url.path().rsplit('/').next().unwrap().to_owned();
         state.answers.push(format!("{action} {status}"));
+        if action == "renew" && status == 200 && state.lose_renewals > 0 {
+            state.lose_renewals -= 1;
+            return ResponseTemplate::new(502);
+        }
         if action == "enroll" && status == 200 && state.lose_enrolments > 0 {
             state.lose_enrolments -= 1;
             return ResponseTemplate::new(502);
@@ -117,23 +189,33 @@ impl Respond for Answering {
 impl Answering {
     fn answer(&self, state: &mut State, request: &Request) -> (u16, Value) {
         let detail = |status, detail: &str| (status, json!({"detail": detail}));
-        if !request.url.path().starts_with(&format!("/api/v1/node/{}/", self.node)) {
+        let mut segments = request.url.path().rsplit('/');
+        let (action, node) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default().to_owned());
+        let known = node == self.node || state.more.contains(&node);
+        if !known || state.removed.contains(&node) {
             return detail(404, "Not Found");
         }
-        match (request.url.path().rsplit('/').next(), &state.public_key) {
-            (Some("configuration"), Some(_)) => (200, self.configuration()),
-            (Some("enroll"), Some(_)) => detail(400, "Node already enrolled"),
-            (Some("enroll"), None) => {
-                let payload = payload(&request.body);
-                state.public_key = Some(payload["public_key"].clone());
-                let mut body = self.certificate(&payload);
-                body.as_object_mut().unwrap().extend(self.configuration().as_object().unwrap().clone());
+        let payload = if request.body.is_empty() { Value::Null } else { payload(&request.body) };
+        if action != "configuration" {
+            state.lifetimes.push(payload["x509_lifetime"].clone());
+            if state.default_lifetime_only && payload["x509_lifetime"].is_number() {
+                return detail(400, "Certificate request refused");
+            }
+        }
+        match (action, state.public_keys.get(&node).cloned()) {
+            ("configuration", Some(_)) if state.no_configuration => detail(500, "Internal Server Error"),
+            ("configuration", Some(_)) => (200, configuration(state, &node)),
+            ("enroll", Some(_)) => detail(400, "Node already enrolled"),
+            ("enroll", None) => {
+                state.public_keys.insert(node.clone(), payload["public_key"].clone());
+                let mut body = self.certificate(state, &payload);
+                body.as_object_mut().unwrap().extend(configuration(state, &node).as_object().unwrap().clone());
                 (200, body)
             }
-            (Some("renew"), Some(key)) => {
+            ("renew", Some(key)) => {
                 let keys = TrustedKeys::from_value(&json!({"keys": [key]})).unwrap();
                 match tapir_wire::jws::verify(&request.body, &keys) {
-                    Ok(_) => (200, self.certificate(&payload(&request.body))),
+                    Ok(_) => (200, self.certificate(state, &payload)),
                     Err(_) => detail(401, "Invalid data signature"),
                 }
             }
@@ -141,18 +223,22 @@ impl Answering {
         }
     }
 
-    fn certificate(&self, payload: &Value) -> Value {
+    fn certificate(&self, state: &State, payload: &Value) -> Value {
         let mut request = CertificateSigningRequestParams::from_pem(payload["x509_csr"].as_str().unwrap()).unwrap();
-        request.params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        request.params.not_after = rcgen::date_time_ymd(2090, 1, 1);
+        let at = |second: i64| rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(second.try_into().unwrap());
+        (request.params.not_before, request.params.not_after) = match state.validity {
+            None => (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2090, 1, 1)),
+            Some((from, until)) => (at(from), at(until)),
+        };
         request.params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
         json!({"x509_certificate": request.signed_by(&self.issuer).unwrap().pem(), "x509_ca_certificate": self.root})
     }
+}
 
-    fn configuration(&self) -> Value {
-        let key = json!({"kty": "OKP", "kid": "core", "alg": "EdDSA", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
-        json!({"name": self.node, "mqtt_broker": "mqtts://broker.test:8883", "mqtt_topics": {}, "trusted_jwks": {"keys": [key]}})
-    }
+fn configuration(state: &State, node: &str) -> Value {
+    let key = |kid: &String| json!({"kty": "OKP", "kid": kid, "alg": "EdDSA", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    let keys: Vec<Value> = state.trusted.iter().map(key).collect();
+    json!({"name": node, "mqtt_broker": "mqtts://broker.test:8883", "mqtt_topics": {}, "trusted_jwks": {"keys": keys}})
 }
 
 fn payload(message: &[u8]) -> Value {
