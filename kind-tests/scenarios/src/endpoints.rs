@@ -16,6 +16,8 @@ pub enum Change {
     Joins(usize),
     /// Each Pod leaves once and a new one joins, with never fewer than two.
     EachReplaced,
+    /// Each Pod may leave and come back, so many times at most, and never two at a time.
+    Restarts(usize),
 }
 
 /// Names of the Pods that are served to clients.
@@ -73,6 +75,9 @@ pub fn judge(first: &Ready, states: &[Ready], allowed: Change) -> Result<()> {
     let states = &states[begin..];
     let last = states.len() - 1;
     let all: Ready = states.iter().flatten().cloned().collect();
+    if let Change::Restarts(most) = allowed {
+        return restarts(first, states, most);
+    }
     for pod in &all {
         let at: Vec<usize> = (0..=last).filter(|index| states[*index].contains(pod)).collect();
         let (joined, left) = (at.first().copied().unwrap_or(0), at.last().copied().unwrap_or(0));
@@ -95,6 +100,19 @@ pub fn judge(first: &Ready, states: &[Ready], allowed: Change) -> Result<()> {
             ensure!(new == first.len() && states[last].len() == first.len(), "{all:?} were endpoints, {:?} are", states[last]);
         }
         _ => {}
+    }
+    Ok(())
+}
+
+fn restarts(first: &Ready, states: &[Ready], most: usize) -> Result<()> {
+    for state in states {
+        ensure!(state.is_subset(first), "{state:?} were endpoints, not {first:?} alone");
+        ensure!(state.len() + 1 >= first.len(), "only {state:?} of {first:?} were endpoints");
+    }
+    ensure!(states.last() == Some(first), "{:?} are endpoints in the end, not {first:?}", states.last());
+    for pod in first {
+        let times = states.windows(2).filter(|pair| pair[0].contains(pod) && !pair[1].contains(pod)).count();
+        ensure!(times <= most, "endpoint {pod} left the Service {times} times");
     }
     Ok(())
 }
@@ -136,6 +154,21 @@ mod tests {
             assert_eq!(holds(rows, Change::Joins(1)), joins, "{rows}: joins");
             assert_eq!(holds(rows, Change::EachReplaced), replaced, "{rows}: replaced");
         }
+    }
+
+    #[test]
+    fn restarts_are_one_at_a_time_and_end_well() {
+        for (rows, once) in [
+            ("ab", true),
+            ("ab a ab b ab", true),
+            ("ab a ab a ab", false),
+            ("ab a", false),
+            ("abc a abc", false),
+            ("ab abc ab", false),
+        ] {
+            assert_eq!(holds(rows, Change::Restarts(1)), once, "{rows}");
+        }
+        assert!(holds("ab a ab a ab", Change::Restarts(2)));
     }
 
     #[test]

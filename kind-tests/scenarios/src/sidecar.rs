@@ -18,7 +18,15 @@ const WORKERS: [&str; 2] = ["tapir-edm", "tapir-pop"];
 /// # Errors
 /// When it does not answer.
 pub fn pop_status(namespace: &str, pod: &str) -> Result<Value> {
-    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:9842/proxy/status");
+    status(namespace, pod, 9842)
+}
+
+/// `GET /status` at a sidecar's port.
+///
+/// # Errors
+/// When it does not answer.
+pub fn status(namespace: &str, pod: &str, port: u16) -> Result<Value> {
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/status");
     Ok(serde_json::from_str(&cluster().kubectl(&["get", "--raw", &path])?)?)
 }
 

@@ -26,8 +26,14 @@ mod loop_closes;
 mod namespace_deletion;
 #[path = "cluster/privacy.rs"]
 mod privacy;
+#[path = "cluster/prompt.rs"]
+mod prompt;
 #[path = "cluster/quota.rs"]
 mod quota;
+#[path = "cluster/renewal.rs"]
+mod renewal;
+#[path = "cluster/rollout.rs"]
+mod rollout;
 
 static COMMON_PARTS: RwLock<()> = RwLock::new(());
 
