@@ -16,6 +16,9 @@ use tapir_harness::progress::say;
 use crate::report::{Counts, Report};
 use crate::{checks, demo, interrupted, rig, rights};
 
+/// Scenarios side by side: each waits for kubelet and network most of its time.
+const SIDE_BY_SIDE: usize = 3;
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Leave out everything that needs a cluster or an API server
@@ -113,6 +116,7 @@ fn run_scenarios(
 ) -> Result<()> {
     let mut command = checks::cargo();
     command.args(["test", "--package", "tapir-scenarios", "--locked", "--no-fail-fast", "--"]);
+    command.arg(format!("--test-threads={SIDE_BY_SIDE}"));
     if arguments.all {
         command.arg("--include-ignored");
     }
