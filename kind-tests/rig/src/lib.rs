@@ -10,6 +10,7 @@
 //!   ServiceAccount to the API server, so that rights and audit log are the real ones.
 //! * [`client`]: the API server as one user sees it, in plain JSON. [`wait`]: conditions instead of sleeping.
 //!
+//! A test ends with [`Site::passed`], which also searches logs, metrics, Events and objects for anything private of the site's Secrets.
 //! Every child ends with the test run, however that ends. Files are below `target/rig`; what a failed test leaves is named at its end and
 //! kept until the next run.
 
@@ -23,6 +24,7 @@ pub mod http;
 mod operator;
 mod processes;
 mod programs;
+mod secrets;
 mod server;
 mod site;
 pub mod wait;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -14,7 +15,7 @@ use crate::core::Core;
 use crate::operator::Operator;
 use crate::processes::{Process, free_port};
 use crate::server::Rig;
-use crate::{audit, chart, programs, wait};
+use crate::{audit, chart, programs, secrets, wait};
 
 /// Longer than anything here should take on two busy cores, so that only what never comes fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +33,10 @@ pub struct Site<'rig> {
     /// Name of the release, and of its ServiceAccount.
     pub release: String,
     folder: PathBuf,
+    /// The chart's Deployment as it was last installed: replicas are started while the API server is away, too.
+    deployment: Mutex<Value>,
+    /// Where operators that were started serve their pages.
+    replicas: Mutex<Vec<String>>,
     passed: bool,
 }
 
@@ -45,6 +50,8 @@ impl<'rig> Site<'rig> {
             release: format!("tapir-operator-{namespace}"),
             folder: rig.folder().join(&namespace),
             namespace,
+            deployment: Mutex::default(),
+            replicas: Mutex::default(),
             passed: false,
         };
         fs::create_dir_all(&site.folder).with_context(|| format!("creating {}", site.folder.display()))?;
@@ -62,7 +69,10 @@ impl<'rig> Site<'rig> {
             all.push(("watchNamespaces", served.as_str()));
         }
         all.extend(values);
-        chart::install(self.rig, "tapir-operator", &self.release, &self.system, &all)
+        chart::install(self.rig, "tapir-operator", &self.release, &self.system, &all)?;
+        let deployment = self.admin().read(DEPLOYMENTS, &self.system, &self.release)?;
+        *self.deployment.lock().unwrap_or_else(PoisonError::into_inner) = deployment;
+        Ok(())
     }
 
     pub fn rig(&self) -> &'rig Rig {
@@ -128,7 +138,7 @@ impl<'rig> Site<'rig> {
     /// Starts a replica with the environment that the chart's Deployment gives it; `environment` adds to that or replaces it. A second
     /// start under the same Pod name is a restart of its container: it holds the Lease still.
     pub fn operator(&self, pod: &str, environment: &[(&str, &str)]) -> Result<Operator> {
-        let deployment = self.admin().read(DEPLOYMENTS, &self.system, &self.release)?;
+        let deployment = self.deployment.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
         let given = container["env"].as_array().into_iter().flatten();
         let mut all: BTreeMap<String, String> =
@@ -152,7 +162,9 @@ impl<'rig> Site<'rig> {
         let environment: Vec<(String, String)> = all.into_iter().collect();
         let process =
             Process::start(&self.folder, pod, &programs::operator()?, &command.skip(1).collect::<Vec<_>>(), &environment)?;
-        Ok(Operator { process, address: format!("http://{listen}") })
+        let address = format!("http://{listen}");
+        self.replicas.lock().unwrap_or_else(PoisonError::into_inner).push(address.clone());
+        Ok(Operator { process, address })
     }
 
     /// Name of an edge's node in Core.
@@ -236,8 +248,14 @@ impl<'rig> Site<'rig> {
         Ok(text(&lease["spec"]["holderIdentity"]))
     }
 
-    /// The test held: nothing is kept. Without this call everything counts as failed.
+    pub(crate) fn replicas(&self) -> Vec<String> {
+        self.replicas.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The test held, and nothing of what the operator logged, served or wrote shows anything private: then nothing is kept. Without this
+    /// call everything counts as failed. Call it while the operators run, so that their metrics are searched too.
     pub fn passed(mut self) -> Result<()> {
+        secrets::nothing_is_shown(&self)?;
         self.passed = true;
         Ok(())
     }

@@ -10,6 +10,8 @@ mod high_availability;
 mod limits;
 #[path = "rig/malformed.rs"]
 mod malformed;
+#[path = "rig/secrets.rs"]
+mod secrets;
 #[path = "rig/validation.rs"]
 mod validation;
 #[path = "rig/versions.rs"]
