@@ -5,6 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::broker::soon;
 use support::core::{Core, whole};
@@ -95,6 +96,92 @@ async fn a_new_certificate_is_taken_up_and_nothing_queued_is_lost() {
     core.nothing_more().await;
     let connects = edm.metric("mqtt_connects_total").await.unwrap();
     assert!((2..=3).contains(&connects), "{connects} connections");
+    edm.stop().await;
+}
+
+/// Serials of the certificate that lies there and of the one that the connection was made with.
+async fn serials(edm: &Edm) -> (Value, Value) {
+    let status = edm.status().await;
+    (status["identity"]["certificateSerial"].clone(), status["core"]["certificateSerial"].clone())
+}
+
+/// Waits until a certificate other than `old` lies there and is in use.
+async fn renewed(edm: &Edm, old: &Value) -> Value {
+    until("the new certificate in use", async || {
+        let (there, in_use) = serials(edm).await;
+        there == in_use && in_use.is_string() && in_use != *old
+    })
+    .await;
+    serials(edm).await.1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_stream_while_certificates_change_arrive_once_each() {
+    const EVENTS: usize = 900;
+    let mut core = Core::start().await;
+    let edm = Edm::start(whole(&core)).await;
+    edm.status_becomes("/core/connected", true).await;
+    let mut resolver = edm.connect().await;
+    let streaming = async {
+        for index in 0..EVENTS {
+            resolver.answered(&format!("n{index}.example."), CLIENT).await;
+            // Some are on their way at any moment of the changes, and the queue never has to drop one.
+            if index % 10 == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    let changing = async {
+        let mut in_use = serials(&edm).await.1;
+        for _ in 0..5 {
+            core.identity(&edm.files());
+            in_use = renewed(&edm, &in_use).await;
+        }
+    };
+    tokio::join!(streaming, changing);
+    edm.status_becomes("/edm/eventsSent", EVENTS as u64).await;
+    let mut names = std::collections::BTreeMap::new();
+    for _ in 0..EVENTS {
+        *names.entry(core.name().await).or_insert(0) += 1;
+    }
+    // An orderly change waits for the broker's word, so not even the copies that QoS 1 allows are made.
+    assert_eq!((names.len(), names.values().max()), (EVENTS, Some(&1)));
+    core.nothing_more().await;
+    edm.status_becomes("/edm/eventsQueued", 0).await;
+    edm.status_becomes("/edm/eventsDropped", 0).await;
+    edm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_fills_while_the_certificate_changes_at_a_silent_broker_is_sent_whole() {
+    const EVENTS: usize = 300;
+    /// On their way at once: these the broker may have, without EDM knowing.
+    const WINDOW: usize = 32;
+    let mut core = Core::start().await;
+    let edm = Edm::start(whole(&core)).await;
+    edm.status_becomes("/core/connected", true).await;
+    let old = serials(&edm).await.1;
+    core.broker.signal(Signal::SIGSTOP);
+    let mut resolver = edm.connect().await;
+    for index in 0..EVENTS {
+        resolver.answered(&format!("n{index}.example."), CLIENT).await;
+    }
+    edm.status_becomes("/edm/eventsQueued", EVENTS as u64).await;
+    core.identity(&edm.files());
+    until("the new certificate", async || serials(&edm).await.0 != old).await;
+    edm.status_becomes("/core/connected", false).await;
+    assert!(serials(&edm).await.1.is_null(), "no connection, no certificate in use");
+    assert_eq!(edm.status().await["edm"]["eventsQueued"], EVENTS, "and nothing given up");
+    core.broker.signal(Signal::SIGCONT);
+    renewed(&edm, &old).await;
+    edm.status_becomes("/edm/eventsSent", EVENTS as u64).await;
+    edm.status_becomes("/edm/eventsQueued", 0).await;
+    let (mut names, mut copies) = (std::collections::BTreeSet::new(), 0);
+    while names.len() < EVENTS {
+        copies += usize::from(!names.insert(core.name().await));
+    }
+    assert!(copies <= WINDOW, "{copies} copies");
+    edm.status_becomes("/edm/eventsDropped", 0).await;
     edm.stop().await;
 }
 

@@ -188,6 +188,45 @@ async fn a_new_policy_decides_anew_what_is_known() {
     pop.until(|zone| has(zone, "evil.example.")).await;
 }
 
+/// What the operator reads as "in force" is what resolvers get.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_is_in_force_when_its_zone_is_served_and_not_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let pop = start(directory.path(), "revision: first\n");
+    let mut times = Vec::new();
+    for number in 0..10 {
+        let name = format!("name{number}.example.");
+        let list = format!("sources: [{{name: deny, list: Deny, inline: {{names: [{name}]}}}}]");
+        let before = Timestamp::now();
+        pop.setup.send_replace(setup(directory.path(), &format!("revision: r{number}\n{list}\n")));
+        let config = timeout(PATIENCE, async {
+            loop {
+                let config = pop.telemetry.document().config;
+                if config.revision == format!("r{number}") {
+                    return config;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        let config = config.await.unwrap();
+        assert!(has(pop.published.borrow().as_ref().unwrap(), &name), "{name}");
+        assert!(config.loaded_at.is_some_and(|loaded_at| loaded_at >= before && loaded_at <= Timestamp::now()));
+        times.extend(config.loaded_at);
+    }
+    assert!(times.is_sorted());
+    // A policy that makes the same zone comes into force too.
+    let serial = pop.published.borrow().as_ref().unwrap().serial;
+    let same = "sources: [{name: deny, list: Deny, inline: {names: [name9.example.]}}]";
+    pop.setup.send_replace(setup(directory.path(), &format!("revision: last\n{same}\n")));
+    let last = async {
+        while pop.telemetry.document().config.revision != "last" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, last).await.unwrap();
+    assert_eq!(pop.published.borrow().as_ref().unwrap().serial, serial);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_serial_that_could_not_be_written_down_is_written_when_the_disk_is_back() {
     let directory = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use support::{Authority, Broker, settings, soon};
+use support::{Authority, Broker, PATIENCE, settings, soon};
 use tapir_runtime::mqtt::{self, Incoming, MqttHandle, MqttSettings, PublishError, Qos};
 use tapir_runtime::shutdown::Shutdown;
 use tokio::sync::watch;
@@ -195,6 +195,8 @@ async fn a_new_certificate_means_an_orderly_reconnect_on_the_same_channel() {
         }
     })
     .await;
+    let in_use = client.handle.state.borrow().certificate_serial.clone();
+    assert!(in_use.is_some());
     client.settings.send_replace(Some(scene.subscriber()));
     soon("second connection", async {
         while client.handle.metrics.connects.get() < 2 {
@@ -202,6 +204,9 @@ async fn a_new_certificate_means_an_orderly_reconnect_on_the_same_channel() {
         }
     })
     .await;
+    let wanted = client.settings.borrow().as_ref().unwrap().certificate_serial.clone();
+    assert_ne!(wanted, in_use);
+    assert_eq!(client.handle.state.borrow().certificate_serial, wanted, "the certificate in use is told");
     soon("publish", core.handle.publisher.publish(OBSERVATIONS, "after", Qos::AtLeastOnce)).await.unwrap();
     assert_eq!(client.next().await.payload, "before");
     assert_eq!(client.next().await.payload, "after");
@@ -209,6 +214,63 @@ async fn a_new_certificate_means_an_orderly_reconnect_on_the_same_channel() {
     let log = scene.broker.log();
     assert!(log.contains("Received DISCONNECT from node-a.test-test"), "{log}");
     assert!(!log.contains("already connected"), "{log}");
+}
+
+/// As POP subscribes: what comes while the certificate changes waits at the broker.
+#[tokio::test]
+async fn what_streams_in_while_the_certificate_changes_again_and_again_all_arrives() {
+    const CHANGES: u64 = 5;
+    let scene = Scene::new();
+    let core = scene.connect(scene.settings("core")).await;
+    let settings = || MqttSettings { clean_start: false, session_expiry: Some(60), ..scene.subscriber() };
+    let mut client = scene.connect(settings()).await;
+    let (connects, dropped, failures) = {
+        let metrics = &client.handle.metrics;
+        (metrics.connects.clone(), metrics.dropped.clone(), metrics.failures.clone())
+    };
+    let changing = async {
+        for change in 1..=CHANGES {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.settings.send_replace(Some(settings()));
+            while connects.get() <= change {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    let publishing = async {
+        let mut changing = std::pin::pin!(changing);
+        let mut published = 0_u32;
+        loop {
+            tokio::select! {
+                () = &mut changing => return published,
+                sent = core.handle.publisher.publish(OBSERVATIONS, published.to_string(), Qos::AtLeastOnce) => sent.unwrap(),
+            }
+            published += 1;
+        }
+    };
+    let mut arrived = std::collections::BTreeSet::new();
+    let published = {
+        let mut publishing = std::pin::pin!(publishing);
+        soon("changes", async {
+            loop {
+                tokio::select! {
+                    published = &mut publishing => return published,
+                    Some(message) = client.handle.incoming.recv() => { arrived.insert(message.payload); }
+                }
+            }
+        })
+        .await
+    };
+    let missing = |arrived: &std::collections::BTreeSet<bytes::Bytes>| {
+        (0..published).filter(|number| !arrived.contains(number.to_string().as_bytes())).collect::<Vec<_>>()
+    };
+    while !missing(&arrived).is_empty() {
+        let more = timeout(PATIENCE, client.handle.incoming.recv()).await;
+        let Ok(Some(message)) = more else { panic!("of {published} never came {:?}", missing(&arrived)) };
+        arrived.insert(message.payload);
+    }
+    assert!(published > 100, "{published} messages are no stream");
+    assert_eq!((dropped.get(), failures.get()), (0, 0));
 }
 
 #[tokio::test]

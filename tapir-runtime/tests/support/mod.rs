@@ -64,6 +64,7 @@ pub fn settings(url: &str, authority: &Authority, trusted: &Authority, name: &st
     write_node(folder.path(), authority, trusted, name);
     let material = NodeMaterial::load(folder.path()).unwrap();
     let mut settings = MqttSettings::new(url, format!("{name}-test"), Some(material.tls), material.generation);
+    settings.certificate_serial = Some(material.certificate.serial);
     settings.back_off = BackOff { min: Duration::from_millis(20), max: Duration::from_millis(200) };
     settings.connect_timeout = Duration::from_secs(5);
     settings
