@@ -18,7 +18,7 @@ use serde_json::Value;
 use tapir_pop::dns::answer::{Answer, Transport, answer};
 use tapir_pop::dns::transfer::{MESSAGE_LIMIT, Transfer};
 use tapir_pop::policy::Action;
-use tapir_pop::zone::{Content, LocalIndex, Snapshot};
+use tapir_pop::zone::{Content, LocalData, LocalIndex, Snapshot};
 
 fn vectors(file: &str) -> Value {
     let path = format!("{}/../tapir-wire/vectors/pop/rpz/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -154,13 +154,19 @@ fn redirects_are_an_alias_or_addresses_and_have_the_lifetime_of_the_policy() {
 #[test]
 fn other_data_or_another_lifetime_is_another_zone() {
     let records = |index| [(name("evil.example."), Action::Local(LocalIndex(index)))];
-    let fingerprint = |index, record_ttl| {
-        let content = Content { record_ttl, ..snapshot(1, records(index)).content.clone() };
-        content.fingerprint().0
-    };
-    let all = [fingerprint(0, 3600), fingerprint(1, 3600), fingerprint(0, 300)];
-    assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2], "{all:?}");
-    assert_eq!(fingerprint(0, 3600), all[0]);
+    let content = |index| snapshot(1, records(index)).content.clone();
+    let other = |data| Content { locals: Arc::new([data]), ..content(0) };
+    let all = [
+        content(0),
+        content(1),
+        Content { record_ttl: 300, ..content(0) },
+        other(LocalData::Name(name("other.example"))),
+        other(LocalData::Addresses(vec!["192.0.2.1".parse().unwrap()])),
+        other(LocalData::Addresses(vec!["192.0.2.2".parse().unwrap()])),
+    ];
+    let different: std::collections::BTreeSet<_> = all.iter().map(|content| content.fingerprint().0).collect();
+    assert_eq!(different.len(), all.len());
+    assert_eq!(content(0).fingerprint(), all[0].fingerprint());
 }
 
 #[test]

@@ -332,6 +332,10 @@ mod tests {
         let long = entry("a", 0, 1000, 1);
         let record = store.add_for(&long, SignedDuration::from_secs(60), NOW).unwrap();
         assert_eq!((record.expires, record.guard), (at(60), at(1000)));
+        let again = store.add_for(&entry("c", 0, 10, 1), SignedDuration::from_secs(60), NOW).unwrap();
+        assert_eq!(again.guard, at(10));
+        let again = store.add_for(&entry("c", 1, 1000, 1), SignedDuration::from_secs(60), NOW).unwrap();
+        assert_eq!((again.expires, again.guard), (at(61), at(1001)));
         assert!(store.expire(at(60)));
         assert_eq!(store.add(&long, at(61)).unwrap_err(), Refusal::Stale);
         assert_eq!(store.add_for(&entry("b", -60, 1000, 1), SignedDuration::from_secs(60), NOW).unwrap_err(), Refusal::Expired);
