@@ -1,4 +1,4 @@
-//! Builds every object that the operator writes for an edge, except its Secrets. Pure: no client, clock or file in reach, and the same
+//! Builds every object that the operator writes for an edge, except those of its identity. Pure: no client, clock or file in reach, and the same
 //! input always gives the same bytes, so that a converged reconcile writes nothing.
 
 pub mod binding;
@@ -6,6 +6,8 @@ pub mod check;
 pub mod config;
 pub mod container;
 pub mod injection;
+pub mod peers;
+pub mod pop_files;
 pub mod volume;
 
 #[cfg(test)]
@@ -21,10 +23,10 @@ use crate::names;
 
 pub use binding::{binding, binding_name};
 pub use check::{InjectionError, validate_injection};
-pub use config::{
-    ConfigBuildError, edm_config, edm_config_name, offboarded_edm_config, offboarded_pop_config, pop_config, pop_config_name,
-};
+pub use config::{ConfigBuildError, edm_config, edm_config_name, offboarded_edm_config, pop_config_name};
 pub use injection::{Defaults, InjectionBuildError, injection, target_images};
+pub use peers::peers;
+pub use pop_files::{Contents, PopFiles, offboarded_pop_config, pop_files, translate};
 
 /// An edge as far as it decides what is built.
 #[derive(Clone, Copy, Debug)]

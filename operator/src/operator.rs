@@ -20,6 +20,7 @@ use crate::identity::attempts::Attempts;
 use crate::identity::board::IdentityBoard;
 use crate::identity::keeper::Keeper;
 use crate::leader::{self, Leadership};
+use crate::policy::Reads;
 use crate::runner::Watched;
 use crate::settings::Settings;
 use crate::sidecars::{Board, Poller, Question};
@@ -108,6 +109,7 @@ async fn lead(
         evictions: Evictions::default(),
         attempts: Attempts::default(),
         identities: IdentityBoard::default(),
+        reads: Reads::default(),
         metrics: metrics.clone(),
         client,
     });

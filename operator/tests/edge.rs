@@ -6,6 +6,8 @@
 mod bad_input;
 #[path = "edge/going.rs"]
 mod going;
+#[path = "edge/policy_path.rs"]
+mod policy_path;
 #[path = "edge/refused.rs"]
 mod refused;
 #[path = "edge/scene.rs"]
@@ -29,6 +31,7 @@ use tapir_operator::identity::keeper::Keeper;
 use tapir_operator::identity::{self, IdentityError};
 use tapir_operator::leader::Leadership;
 use tapir_operator::leftovers;
+use tapir_operator::policy::{Kind, Reads};
 use tapir_operator::settings::{Scope, Settings};
 use tapir_operator::sidecars::{Board, Component, EdgeKey, Heard, Target};
 use tapir_operator::telemetry::metrics::Metrics;

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 use tapir_operator::api::{TapirEdgeSpec, TapirPolicy, TapirPolicySpec};
-use tapir_operator::build::{Edge, pop_config};
+use tapir_operator::build::{Contents, Edge, pop_files};
 use tapir_operator::policy::acceptable;
 use tapir_wire::config::pop::PopConfig;
 
@@ -19,7 +19,8 @@ fn read(policy: &Value) -> Value {
         "enrollment": {"credentialsSecretRef": {"name": "enrol"}}, "resolver": {"container": "unbound"}, "pop": {"policyRef": {"name": "default"}}
     }))
     .unwrap();
-    let map = pop_config(&Edge { namespace: "dns", name: "demo", spec: &spec }, Some(&policy)).unwrap();
+    let map =
+        pop_files(&Edge { namespace: "dns", name: "demo", spec: &spec }, Some((&policy, &Contents::default()))).unwrap().config;
     let parsed = PopConfig::parse(&map.data.unwrap()["pop.yaml"]).unwrap();
     assert_eq!(parsed.warnings, [""; 0]);
     serde_json::to_value(parsed.config).unwrap()
@@ -60,7 +61,52 @@ fn every_mode_list_match_and_kind_of_source() {
 }
 
 #[test]
+fn every_source_that_is_not_in_the_policy_itself() {
+    let formats = variants("/properties/sources/items/properties/format");
+    let list = |format: &Value| if *format == "Dawg" { "Allow" } else { "Deny" };
+    for (number, format) in formats.iter().enumerate() {
+        let source = |kind: &str, what: Value| json!({"name": format!("s{number}"), "list": list(format), "match": "Subtree", "format": format, kind: what});
+        let of = |kind: &str, what: Value| read(&json!({"sources": [source(kind, what)]}))["sources"][0].clone();
+        let file = of("configMapRef", json!({"name": "lists", "key": "names.txt"}));
+        assert_eq!(file["file"], json!({"path": format!("list-s{number}"), "format": format}));
+        let mut https =
+            json!({"url": "https://lists.example/a", "sha256": "a".repeat(64), "refreshSeconds": 60, "keepSeconds": 120});
+        let read = of("https", https.clone());
+        https["format"] = format.clone();
+        let members =
+            |value: &Value| value.as_object().unwrap().clone().into_iter().collect::<std::collections::BTreeMap<_, _>>();
+        assert_eq!(members(&read["https"]), members(&https));
+    }
+    for (primary, key) in [("192.0.2.1:53", None), ("[2001:db8::1]:5353", Some(json!({"name": "tsig"})))] {
+        let mut rpz = json!({"primary": primary, "zone": "feed.example.", "refreshSeconds": 60, "keepSeconds": 3600});
+        let mut wanted = json!({"primaries": [primary], "zone": "feed.example.", "refreshSeconds": 60, "keepSeconds": 3600});
+        if let Some(key) = key {
+            rpz["tsigSecretRef"] = key;
+            wanted = json!({"primaries": [primary], "zone": "feed.example.", "tsigKeyFile": "tsig-feed", "refreshSeconds": 60, "keepSeconds": 3600});
+        }
+        assert_eq!(read(&json!({"sources": [{"name": "feed", "list": "Doubt", "rpz": rpz}]}))["sources"][0]["rpz"], wanted);
+    }
+    let core =
+        read(&json!({"sources": [{"name": "core", "list": "Doubt", "core": {"maxTtlSeconds": 60}}], "recordTtlSeconds": 5}));
+    assert_eq!(
+        (&core["sources"][0]["core"]["maxTtlSeconds"], &core["recordTtlSeconds"], &core["format"]),
+        (&json!(60), &json!(5), &json!(2))
+    );
+}
+
+#[test]
+fn every_redirect() {
+    for redirect in [json!({"name": "block.example."}), json!({"addresses": ["192.0.2.1", "2001:db8::1"]})] {
+        let policy = json!({"deny": {"action": "Redirect", "redirect": redirect}, "doubt": [{"name": "r", "minSources": 2, "action": "Redirect", "redirect": redirect}]});
+        let found = read(&policy);
+        assert_eq!((&found["deny"], &found["doubt"]), (&policy["deny"], &policy["doubt"]));
+    }
+    assert_eq!(read(&json!({"deny": {"action": "Source"}}))["deny"]["action"], "Source");
+}
+
+#[test]
 fn every_action() {
+    // Those two need more to be said: see `every_redirect`.
     let plain = |action: &Value| action != "Redirect" && action != "Source";
     for action in variants("/properties/deny/properties/action").into_iter().filter(plain) {
         assert_eq!(read(&json!({"deny": {"action": action}}))["deny"]["action"], action);

@@ -1,23 +1,22 @@
-//! The ConfigMaps that sidecars read: `<edge>-edm` and `<edge>-pop`.
+//! The ConfigMap that EDM reads, `<edge>-edm`, and what it has in common with POP's.
 //!
 //! The offboarded form outlives the edge until its Pods are gone, because a file that merely vanished means "keep the last good state" to a
 //! sidecar.
 
 use std::collections::BTreeMap;
-use std::net::{AddrParseError, IpAddr, SocketAddr};
+use std::net::AddrParseError;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use tapir_wire::config::ConfigError;
 use tapir_wire::config::edm::EdmConfig;
-use tapir_wire::config::pop::{self, PopConfig};
+use tapir_wire::config::pop::PopConfig;
 use tapir_wire::node::paths::{EDM_CONFIG_FILE, POP_CONFIG_FILE, WELL_KNOWN_DOMAINS_FILE};
 
 use super::{Edge, metadata, revision};
-use crate::api::policy::{DoubtRule, Source, TapirPolicySpec};
 
 /// What the API server takes in one ConfigMap, less some room for metadata.
-const MOST_BYTES: usize = 1024 * 1024 - 16 * 1024;
+pub(super) const MOST_BYTES: usize = 1024 * 1024 - 16 * 1024;
 
 /// Why a configuration cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +32,17 @@ pub enum ConfigBuildError {
         /// Why.
         #[source]
         source: ConfigError,
+    },
+    /// POP would refuse it.
+    #[error("{0}")]
+    Policy(String),
+    /// A ConfigMap cannot hold the lists.
+    #[error(
+        "pop.yaml and the lists of ConfigMaps take {size} bytes together and a ConfigMap holds {MOST_BYTES}: larger lists come by HTTPS"
+    )]
+    ListsTooLarge {
+        /// Their size.
+        size: usize,
     },
     /// A ConfigMap cannot hold it.
     #[error("{what} takes {size} bytes and a ConfigMap holds {MOST_BYTES}: shorten {remedy}")]
@@ -79,30 +89,6 @@ pub fn edm_config(edge: &Edge<'_>, well_known_domains: Option<&[u8]>) -> Result<
     Ok(map)
 }
 
-/// POP's ConfigMap while the edge lives. `policy` is absent only when POP is switched off and names none.
-///
-/// # Errors
-/// When the policy does not fit into a ConfigMap.
-pub fn pop_config(edge: &Edge<'_>, policy: Option<&TapirPolicySpec>) -> Result<ConfigMap, ConfigBuildError> {
-    let notify = &edge.spec.resolver.notify;
-    let address: IpAddr = notify.address.parse().map_err(ConfigBuildError::NotifyAddress)?;
-    let mut config = bare_pop()?;
-    config.disabled = !edge.spec.pop.enabled;
-    config.zone.clone_from(&edge.spec.pop.zone);
-    config.notify = vec![SocketAddr::new(address, notify.port)];
-    if let Some(policy) = policy {
-        config.mode = policy.mode.into();
-        config.sources = policy.sources.iter().map(source).collect();
-        config.deny = pop::Deny { action: policy.deny.action.into(), redirect: policy.deny.redirect.as_ref().map(Into::into) };
-        config.doubt = policy.doubt.iter().map(rule).collect();
-        config.record_ttl_seconds = policy.record_ttl_seconds;
-        config.format = config.needed_format();
-    }
-    let text = pop_text(config)?;
-    fits("the TapirPolicy as pop.yaml", text.len(), "spec.sources[].inline.names of the TapirPolicy")?;
-    Ok(pop_map(metadata(edge.namespace, edge.name, pop_config_name(edge.name)), text))
-}
-
 /// EDM's ConfigMap after the edge: disabled, everything else as it was.
 ///
 /// # Errors
@@ -122,19 +108,6 @@ pub fn offboarded_edm_config(namespace: &str, edge: &str, present: Option<&Confi
     })
 }
 
-/// POP's ConfigMap after the edge: no connection to Core, local lists served on. It is made from the present one, because the policy
-/// may be gone already.
-///
-/// # Errors
-/// When it cannot be rendered.
-pub fn offboarded_pop_config(namespace: &str, edge: &str, present: Option<&ConfigMap>) -> Result<ConfigMap, ConfigBuildError> {
-    let mut config = file(present, POP_CONFIG_FILE)
-        .and_then(|text| PopConfig::parse(text).ok())
-        .map_or_else(bare_pop, |parsed| Ok(parsed.config))?;
-    config.disabled = true;
-    Ok(pop_map(metadata(namespace, edge, pop_config_name(edge)), pop_text(config)?))
-}
-
 /// The revision that a rendered ConfigMap carries, as the sidecar will report it.
 #[must_use]
 pub fn revision_of(map: &ConfigMap) -> Option<String> {
@@ -151,10 +124,6 @@ fn fits(what: &'static str, size: usize, remedy: &'static str) -> Result<(), Con
     if size > MOST_BYTES { Err(ConfigBuildError::TooLarge { what, size, remedy }) } else { Ok(()) }
 }
 
-fn pop_map(metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta, text: String) -> ConfigMap {
-    ConfigMap { metadata, data: Some(BTreeMap::from([(POP_CONFIG_FILE.to_owned(), text)])), ..ConfigMap::default() }
-}
-
 /// The revision covers the list too, so that `/status` shows which list is in force.
 fn edm_text(mut config: EdmConfig, list: Option<&[u8]>) -> Result<String, ConfigBuildError> {
     let render =
@@ -164,44 +133,9 @@ fn edm_text(mut config: EdmConfig, list: Option<&[u8]>) -> Result<String, Config
     render(&config)
 }
 
-fn pop_text(mut config: PopConfig) -> Result<String, ConfigBuildError> {
-    let render =
-        |config: &PopConfig| config.to_yaml().map_err(|source| ConfigBuildError::Render { file: POP_CONFIG_FILE, source });
-    config.revision = String::new();
-    config.revision = revision([render(&config)?.as_bytes()]);
-    render(&config)
-}
-
-fn source(source: &Source) -> pop::Source {
-    pop::Source {
-        r#match: source.r#match.into(),
-        core: source.core.as_ref().map(|core| pop::CoreSource { max_ttl_seconds: core.max_ttl_seconds }),
-        inline: source.inline.as_ref().map(|inline| pop::InlineSource { names: inline.names.clone() }),
-        ..pop::Source::new(source.name.clone(), source.list.into())
-    }
-}
-
-fn rule(rule: &DoubtRule) -> pop::DoubtRule {
-    pop::DoubtRule {
-        name: rule.name.clone(),
-        any_tags: rule.any_tags.clone(),
-        all_tags: rule.all_tags.clone(),
-        min_tags: rule.min_tags,
-        min_sources: rule.min_sources,
-        action: rule.action.into(),
-        redirect: rule.redirect.as_ref().map(Into::into),
-    }
-}
-
 /// Everything at its default, as the file format itself has it.
 fn bare_edm() -> Result<EdmConfig, ConfigBuildError> {
     EdmConfig::parse(&format!("format = {}", EdmConfig::FORMAT))
         .map(|parsed| parsed.config)
         .map_err(|source| ConfigBuildError::Render { file: EDM_CONFIG_FILE, source })
-}
-
-fn bare_pop() -> Result<PopConfig, ConfigBuildError> {
-    PopConfig::parse(&format!("format: {}", PopConfig::FORMAT))
-        .map(|parsed| parsed.config)
-        .map_err(|source| ConfigBuildError::Render { file: POP_CONFIG_FILE, source })
 }

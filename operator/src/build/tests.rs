@@ -37,6 +37,10 @@ fn policy() -> TapirPolicySpec {
     .unwrap()
 }
 
+fn pop_config(edge: &Edge<'_>) -> k8s_openapi::api::core::v1::ConfigMap {
+    pop_files(edge, Some((&policy(), &Contents::default()))).unwrap().config
+}
+
 const IMAGES: Defaults<'_> = Defaults { edm: "tapir.local/tapir-edm:0.1.0", pop: "registry.example:5000/tapir/tapir-pop:0.1.0" };
 
 fn built(overrides: &Value) -> crate::api::Injection {
@@ -116,13 +120,18 @@ fn configuration_of_both_sidecars() {
     let spec = spec(&json!({}));
     let edge = edge(&spec);
     insta::assert_yaml_snapshot!("edm_config", edm_config(&edge, Some(b"list")).unwrap());
-    insta::assert_yaml_snapshot!("pop_config", pop_config(&edge, Some(&policy())).unwrap());
+    insta::assert_yaml_snapshot!("pop_config", pop_config(&edge));
+}
+
+#[test]
+fn service_of_the_peers() {
+    insta::assert_yaml_snapshot!(peers("dns", "demo"));
 }
 
 #[test]
 fn sidecars_read_what_is_rendered() {
     let spec = spec(&json!({}));
-    for map in [edm_config(&edge(&spec), None).unwrap(), pop_config(&edge(&spec), Some(&policy())).unwrap()] {
+    for map in [edm_config(&edge(&spec), None).unwrap(), pop_config(&edge(&spec))] {
         assert_eq!(config::revision_of(&map).map(|revision| revision.len()), Some(16), "{map:?}");
     }
 }
@@ -137,7 +146,7 @@ fn another_list_is_another_revision() {
 #[test]
 fn offboarding_disables_and_keeps_the_rest() {
     let spec = spec(&json!({}));
-    let before = pop_config(&edge(&spec), Some(&policy())).unwrap();
+    let before = pop_config(&edge(&spec));
     let after = offboarded_pop_config("dns", "demo", Some(&before)).unwrap();
     insta::assert_yaml_snapshot!("offboarded_pop", after);
     let before = edm_config(&edge(&spec), Some(b"list")).unwrap();

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::reconcile::{Context, reconcile};
 use crate::api::{LABEL_EDGE, LABEL_EDGE_NAMESPACE, TapirEdge, TapirPolicy};
 use crate::http::Readiness;
+use crate::policy::Kind;
 use crate::runner::{Watched, drive};
 use crate::sidecars::EdgeKey;
 
@@ -47,6 +48,7 @@ pub async fn run(
         move |namespace: &str, name: &str| matching(&store, namespace, |edge| find(edge, name))
     };
     let (maps, policies) = (with(uses_config_map), with(uses_policy));
+    let reads = context.reads.clone();
     let labelled = everything.clone().labels(LABEL_EDGE);
     let within = store.clone();
     let waiting_for = format!("edges {watched}");
@@ -54,7 +56,10 @@ pub async fn run(
 
     let controller = controller
         .watches(watched.api::<PartialObjectMeta<ConfigMap>>(&client), everything.clone(), move |map| {
-            maps(&map.namespace().unwrap_or_default(), &map.name_any())
+            let (namespace, name) = (map.namespace().unwrap_or_default(), map.name_any());
+            let by_policy = reads.readers(Kind::ConfigMap, &namespace, &name).into_iter();
+            let by_policy = by_policy.map(|edge| ObjectRef::new(&edge.name).within(&edge.namespace));
+            maps(&namespace, &name).into_iter().chain(by_policy).collect::<Vec<_>>()
         })
         .watches(watched.api::<PartialObjectMeta<TapirPolicy>>(&client), everything, move |policy| {
             policies(&policy.namespace().unwrap_or_default(), &policy.name_any())
@@ -66,6 +71,7 @@ pub async fn run(
             if ending { matching(&within, &namespace.name_any(), |_| true) } else { Vec::new() }
         })
         .reconcile_on(heard(context.identities.news(), store.clone()))
+        .reconcile_on(heard(context.reads.news(), store.clone()))
         .reconcile_on(heard(news, store.clone()));
     let controller = if context.settings.injection.binds().is_some() {
         controller.watches(Api::<PartialObjectMeta<MutatingAdmissionPolicyBinding>>::all(client.clone()), labelled, |binding| {

@@ -6,15 +6,26 @@ use kube::Client;
 use kube::api::Api;
 
 use super::error::EdgeError;
+use super::sources::{self, Lack};
 use crate::api::{TapirEdge, TapirPolicy};
+use crate::build::Contents;
 use crate::identity::secrets::namespace_terminating;
+use crate::policy::Reads;
+use crate::sidecars::EdgeKey;
 
 /// What is there of what was pointed at.
 #[derive(Debug)]
 pub(super) struct Dereferenced {
     pub namespace_terminating: bool,
-    pub policy: Option<Referent<TapirPolicy>>,
+    pub policy: Option<Referent<PolicyFound>>,
     pub well_known_domains: Option<Referent<ByteString>>,
+}
+
+/// A policy with what its sources point at.
+#[derive(Debug)]
+pub(super) struct PolicyFound {
+    pub policy: TapirPolicy,
+    pub contents: Result<Contents, Lack>,
 }
 
 /// One thing that was pointed at.
@@ -29,18 +40,24 @@ pub enum Referent<T> {
 ///
 /// # Errors
 /// When the API server cannot be asked.
-pub(super) async fn dereference(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<Dereferenced, EdgeError> {
-    fetch(client, namespace, edge).await.map_err(EdgeError::Dereference)
+pub(super) async fn dereference(
+    client: &Client,
+    reads: &Reads,
+    key: &EdgeKey,
+    edge: &TapirEdge,
+) -> Result<Dereferenced, EdgeError> {
+    fetch(client, reads, key, edge).await.map_err(EdgeError::Dereference)
 }
 
-async fn fetch(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<Dereferenced, kube::Error> {
+async fn fetch(client: &Client, reads: &Reads, key: &EdgeKey, edge: &TapirEdge) -> Result<Dereferenced, kube::Error> {
+    let namespace = key.namespace.as_str();
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let spec = &edge.spec;
     Ok(Dereferenced {
         namespace_terminating: namespace_terminating(client, namespace).await?,
         policy: match spec.pop.policy_ref.as_ref().filter(|_| spec.pop.enabled) {
             None => None,
-            Some(reference) => Some(policy(client, namespace, &reference.name).await?),
+            Some(reference) => Some(policy(client, reads, key, &reference.name).await?),
         },
         well_known_domains: match &spec.edm.well_known_domains {
             None => None,
@@ -53,15 +70,20 @@ async fn fetch(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<Der
     })
 }
 
-async fn policy(client: &Client, namespace: &str, name: &str) -> Result<Referent<TapirPolicy>, kube::Error> {
-    let policies: Api<kube::core::DeserializeGuard<TapirPolicy>> = Api::namespaced(client.clone(), namespace);
-    Ok(match policies.get_opt(name).await? {
-        None => Referent::Missing(format!("there is no TapirPolicy {name} in this namespace")),
-        Some(guard) => match guard.0 {
-            Ok(policy) => Referent::Found(policy),
-            Err(error) => Referent::Missing(format!("TapirPolicy {name} cannot be read: {error}")),
-        },
-    })
+async fn policy(client: &Client, reads: &Reads, key: &EdgeKey, name: &str) -> Result<Referent<PolicyFound>, kube::Error> {
+    let policies: Api<kube::core::DeserializeGuard<TapirPolicy>> = Api::namespaced(client.clone(), &key.namespace);
+    let Some(found) = policies.get_opt(name).await? else {
+        return Ok(Referent::Missing(format!("there is no TapirPolicy {name} in this namespace")));
+    };
+    let policy = match found.0 {
+        Err(error) => return Ok(Referent::Missing(format!("TapirPolicy {name} cannot be read: {error}"))),
+        Ok(policy) => policy,
+    };
+    // Said before the first of them is read: what changes from here on is heard of.
+    let (maps, secrets) = sources::named(&policy.spec);
+    reads.set(key, maps, secrets);
+    let contents = sources::fetch(client, &key.namespace, &policy.spec).await?;
+    Ok(Referent::Found(PolicyFound { policy, contents }))
 }
 
 /// A member of an object that was fetched.

@@ -6,12 +6,15 @@ mod dereference;
 mod enrolled;
 mod error;
 mod in_force;
+mod keys;
 mod offboard;
+mod peers;
 mod pods_round;
 mod reconcile;
 mod render;
 mod replace;
 mod report;
+mod sources;
 mod status;
 mod touch;
 

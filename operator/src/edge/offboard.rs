@@ -11,6 +11,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use super::error::EdgeError;
 use super::reconcile::Context;
 use super::touch;
+use super::{keys, peers};
 use crate::api::{DeletionPolicy, FINALIZER_OFFBOARD, LABEL_EDGE, TapirEdge};
 use crate::apply::{ApplyError, apply};
 use crate::build;
@@ -18,7 +19,7 @@ use crate::failpoint::Failpoint;
 use crate::identity::leaving::Left;
 use crate::identity::recorded;
 use crate::identity::secrets::{namespace_terminating, refused_as_terminating};
-use crate::names::LABEL_OFFBOARDED;
+use crate::names::{self, LABEL_OFFBOARDED};
 use crate::pods::{Injection, classify};
 use crate::sidecars::EdgeKey;
 
@@ -36,6 +37,7 @@ pub(super) async fn offboard(context: &Context, key: &EdgeKey, edge: &TapirEdge)
     if !terminating {
         disable(context, key, edge).await?;
         Failpoint::OffboardAfterDisable.pass();
+        remove_helpers(context, key).await?;
     }
     let identity = match edge.spec.deletion_policy {
         DeletionPolicy::Delete if !terminating => {
@@ -50,6 +52,14 @@ pub(super) async fn offboard(context: &Context, key: &EdgeKey, edge: &TapirEdge)
     remove_finalizer(context, key, edge).await?;
     tracing::info!(namespace = key.namespace, edge = key.name, policy = ?edge.spec.deletion_policy, "offboarded");
     Ok(Left::Done)
+}
+
+/// Nobody asks for peers any more, and keys are for nobody to keep. What POP has read with them it goes on with.
+async fn remove_helpers(context: &Context, key: &EdgeKey) -> Result<(), EdgeError> {
+    let (services, secrets) =
+        (Api::namespaced(context.client.clone(), &key.namespace), Api::namespaced(context.client.clone(), &key.namespace));
+    peers::remove(&services, &key.name).await.map_err(EdgeError::Offboard)?;
+    keys::remove(&secrets, &names::pop_keys(&key.name)).await.map_err(EdgeError::Offboard)
 }
 
 async fn unbind(context: &Context, key: &EdgeKey) -> Result<(), EdgeError> {
@@ -98,7 +108,7 @@ async fn disable(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(
             Err(error) => return Err(EdgeError::Apply { what: "the disabled configuration", error: Box::new(error) }),
         }
     }
-    let mounted = touch::Mounted::of(&written.iter().collect::<Vec<_>>(), None);
+    let mounted = touch::Mounted::of(&written.iter().collect::<Vec<_>>(), None, None);
     // The kubelet brings the configuration by itself within minutes: no reason to keep the edge from going.
     if let Some(error) = touch::touch_all(&pods, &found, &views, &mounted).await {
         tracing::warn!(namespace, edge = name, error = %error, "cannot touch Pods: they hear of being disabled within minutes");

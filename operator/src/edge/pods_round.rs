@@ -57,7 +57,7 @@ pub(super) async fn tend(
     let maps: Vec<_> = [&rendered.edm, &rendered.pop].into_iter().flatten().collect();
     // What could not be looked at is not known to be new.
     if rendered.all_seen {
-        let mounted = touch::Mounted::of(&maps, identity.and_then(|view| view.mounted.clone()));
+        let mounted = touch::Mounted::of(&maps, rendered.keys.as_deref(), identity.and_then(|view| view.mounted.clone()));
         failures.extend(touch::touch_all(&api, &found, &views, &mounted).await.map(EdgeError::Touch));
     }
     Ok(PodsRound { found, views, census, decision, failures })

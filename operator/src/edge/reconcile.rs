@@ -23,6 +23,7 @@ use crate::identity::keeper::Keeper;
 use crate::identity::leaving::Left;
 use crate::identity::secrets::namespace_terminating;
 use crate::pods::Decision;
+use crate::policy::Reads;
 use crate::settings::Settings;
 use crate::sidecars::{Board, EdgeKey};
 use crate::telemetry::metrics::Metrics;
@@ -49,6 +50,7 @@ pub struct Context {
     pub evictions: Evictions,
     pub attempts: Attempts,
     pub identities: IdentityBoard,
+    pub reads: Reads,
 }
 
 /// How a round ended that came to its end.
@@ -92,6 +94,7 @@ async fn depart(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Ro
     drop(turn);
     context.identities.forget(key);
     context.board.forget(key);
+    context.reads.forget(key);
     context.evictions.forget(key);
     context.attempts.forget(key);
     context.keeper.forget(key).await;
@@ -108,7 +111,7 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
         // The write comes back as an event, with the version that later writes need.
         return Ok(Round::Done(Action::await_change()));
     }
-    let found = dereference(&context.client, &key.namespace, edge).await?;
+    let found = dereference(&context.client, &context.reads, key, edge).await?;
     // In a namespace that is being deleted, an edge that is not deleted yet will be. The operator's own rights there, and perhaps its own
     // Pod, may go first.
     if found.namespace_terminating {

@@ -2,26 +2,34 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicyBinding;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::Api;
 use kube::{Client, ResourceExt as _};
 
-use super::dereference::{Dereferenced, Referent};
+use super::dereference::{Dereferenced, PolicyFound, Referent};
 use super::error::{EdgeError, Said};
+use super::keys;
+use super::sources::Lack;
 use crate::api::status::PolicyStatus;
-use crate::api::{Injection, TapirEdge};
+use crate::api::{Injection, Reason, TapirEdge};
 use crate::apply::{ApplyError, apply};
-use crate::build;
+use crate::build::{self, ConfigBuildError, PopFiles};
 use crate::conditions::{Draft, Truth};
 use crate::policy::acceptable;
 use crate::settings::Settings;
+use crate::{digest, names};
+
+const POP_MAP: &str = "POP's ConfigMap";
+const POP_KEYS: &str = "POP's keys";
 
 /// What was applied.
 #[derive(Debug)]
 pub(super) struct Rendered {
     pub edm: Option<ConfigMap>,
     pub pop: Option<ConfigMap>,
-    /// Whether both configurations are known as they are in the cluster, there or not.
+    /// Digest of the keys that POP mounts; none while there are none.
+    pub keys: Option<String>,
+    /// Whether configurations and keys are known as they are in the cluster, there or not.
     pub all_seen: bool,
     pub injection: Option<Injection>,
     pub binding_created: Option<Timestamp>,
@@ -58,18 +66,22 @@ pub(super) async fn render(
         None => (None, Some(build::edm_config(&input, None))),
     };
     let edm = put(&maps, "EDM's ConfigMap", edm, &build::edm_config_name(&name)).await;
-    let (policy, pop) = policy(edge, found, &input);
-    let pop = put(&maps, "POP's ConfigMap", pop, &build::pop_config_name(&name)).await;
-
-    let policy = not_applied(&pop).filter(|_| policy.truth == Truth::True).unwrap_or(policy);
+    let (policy, pop, keys) = {
+        let (policy, files) = policy(edge, found, &input);
+        let (pop, keys) = place(client, namespace, &name, files).await;
+        (policy, pop, keys)
+    };
+    let policy = not_applied(&pop).or_else(|| not_applied(&keys)).filter(|_| policy.truth == Truth::True).unwrap_or(policy);
     let policy_status = match &found.policy {
-        Some(Referent::Found(found)) => Some(PolicyStatus {
+        Some(Referent::Found(PolicyFound { policy: found, .. })) => Some(PolicyStatus {
             name: found.name_any(),
             generation: found.metadata.generation,
             revision: pop.object.as_ref().and_then(build::config::revision_of).filter(|_| policy.truth == Truth::True),
         }),
         Some(Referent::Missing(_)) | None => None,
     };
+    let peers =
+        applied(&Api::namespaced(client.clone(), namespace), "the Service of the peers", &build::peers(namespace, &name)).await;
 
     let defaults = build::Defaults { edm: &settings.edm_image, pop: &settings.pop_image };
     let (invalid, injection) = match build::injection(&input, &build::target_images(&edge.spec, defaults)) {
@@ -81,24 +93,31 @@ pub(super) async fn render(
     };
     let binding = bind(client, settings, namespace, edge).await;
     Rendered {
-        all_seen: edm.seen && pop.seen,
+        all_seen: edm.seen && pop.seen && keys.seen,
         edm: edm.object,
         pop: pop.object,
+        keys: keys
+            .object
+            .and_then(|keys| keys.data)
+            .map(|data| digest::members(data.iter().map(|(name, key)| (name, key.0.as_slice())))),
         injection,
         binding_created: binding.object.and_then(|binding| binding.creation_timestamp()).map(|time| time.0),
         policy,
         policy_status,
-        trouble: [binding.trouble, invalid, pop.trouble, edm.trouble, list].into_iter().flatten().next(),
-        failures: [edm.failure, pop.failure, binding.failure].into_iter().flatten().collect(),
+        trouble: [binding.trouble, invalid, pop.trouble, keys.trouble, edm.trouble, list, peers.trouble]
+            .into_iter()
+            .flatten()
+            .next(),
+        failures: [edm.failure, pop.failure, keys.failure, binding.failure, peers.failure].into_iter().flatten().collect(),
     }
 }
 
-/// A policy that did not reach POP's ConfigMap is not in force.
-fn not_applied(pop: &Placed<ConfigMap>) -> Option<Draft> {
+/// A policy that did not reach POP's ConfigMap, or whose keys did not reach their Secret, is not in force.
+fn not_applied<K>(pop: &Placed<K>) -> Option<Draft> {
     let draft = |truth, (reason, message): Said| Draft::new("PolicyAccepted", truth, reason, message);
     match (&pop.failure, &pop.trouble) {
         (Some(failure), _) => Some(failure.said().map_or_else(
-            || draft(Truth::Unknown, ("Pending", "POP's ConfigMap is being written".to_owned())),
+            || draft(Truth::Unknown, ("Pending", "POP's configuration is being written".to_owned())),
             |said| draft(Truth::False, said),
         )),
         (None, Some(trouble)) => Some(draft(Truth::False, trouble.clone())),
@@ -106,47 +125,85 @@ fn not_applied(pop: &Placed<ConfigMap>) -> Option<Draft> {
     }
 }
 
+/// What is to be written for POP: nothing, so that the last good one stays, what cannot be, or files.
+type Files = Option<Result<PopFiles, ConfigBuildError>>;
+
 /// Condition `PolicyAccepted`, and POP's configuration if there is one to write.
-fn policy(
-    edge: &TapirEdge,
-    found: &Dereferenced,
-    input: &build::Edge<'_>,
-) -> (Draft, Option<Result<ConfigMap, build::ConfigBuildError>>) {
-    let draft = |truth, reason: &str, message: String| Draft::new("PolicyAccepted", truth, reason, message);
-    match &found.policy {
+fn policy(edge: &TapirEdge, found: &Dereferenced, input: &build::Edge<'_>) -> (Draft, Files) {
+    let draft = |truth, reason: Reason, message: String| Draft::new("PolicyAccepted", truth, reason, message);
+    let refused =
+        |reason, message: &str| (draft(Truth::False, reason, format!("{message}; POP goes on with the last good one")), None);
+    let found = match &found.policy {
         None if edge.spec.pop.enabled => {
-            (draft(Truth::False, "PolicyMissing", "spec.pop.policyRef names no TapirPolicy".to_owned()), None)
+            return (draft(Truth::False, Reason::PolicyMissing, "spec.pop.policyRef names no TapirPolicy".to_owned()), None);
         }
         None => {
-            (draft(Truth::True, "PopDisabled", "POP is switched off, rendered".to_owned()), Some(build::pop_config(input, None)))
+            let message = "POP is switched off, rendered".to_owned();
+            return (draft(Truth::True, Reason::PopDisabled, message), Some(build::pop_files(input, None)));
         }
-        Some(Referent::Missing(what)) => (
-            draft(
-                Truth::False,
-                "PolicyMissing",
-                format!("{what}: create it, or correct spec.pop.policyRef; POP goes on with the last good one"),
-            ),
-            None,
-        ),
-        Some(Referent::Found(policy)) => match acceptable(&policy.spec) {
-            Err(why) => (
-                draft(
-                    Truth::False,
-                    "PolicyInvalid",
-                    format!("TapirPolicy {}: {why}; POP goes on with the last good one", policy.name_any()),
-                ),
-                None,
-            ),
-            Ok(()) => match build::pop_config(input, Some(&policy.spec)) {
-                Err(error) => (draft(Truth::False, "PolicyInvalid", chain(&error)), None),
-                built => {
-                    let generation =
-                        policy.metadata.generation.map(|number| format!(", generation {number},")).unwrap_or_default();
-                    let message = format!("TapirPolicy {}{generation} is rendered", policy.name_any());
-                    (draft(Truth::True, "Accepted", message), Some(built))
-                }
-            },
-        },
+        Some(Referent::Missing(what)) => {
+            return refused(Reason::PolicyNotFound, &format!("{what}: create it, or correct spec.pop.policyRef"));
+        }
+        Some(Referent::Found(found)) => found,
+    };
+    let name = found.policy.name_any();
+    if let Err(why) = acceptable(&found.policy.spec) {
+        return refused(Reason::PolicyInvalid, &format!("TapirPolicy {name}: {why}"));
+    }
+    let contents = match &found.contents {
+        Ok(contents) => contents,
+        Err(Lack::Missing(what)) => {
+            return refused(Reason::SourceMissing, &format!("TapirPolicy {name}: {what}: create it, or correct the source"));
+        }
+        Err(Lack::TooLarge(what)) => return refused(Reason::ListTooLarge, &format!("TapirPolicy {name}: {what}")),
+        Err(Lack::Invalid(what)) => return refused(Reason::PolicyInvalid, &format!("TapirPolicy {name}: {what}")),
+    };
+    match build::pop_files(input, Some((&found.policy.spec, contents))) {
+        Err(error @ ConfigBuildError::ListsTooLarge { .. }) => {
+            refused(Reason::ListTooLarge, &format!("TapirPolicy {name}: {error}"))
+        }
+        Err(error) => refused(Reason::PolicyInvalid, &chain(&error)),
+        built => {
+            let generation = found.policy.metadata.generation;
+            let generation = generation.map(|number| format!(", generation {number},")).unwrap_or_default();
+            (draft(Truth::True, Reason::Accepted, format!("TapirPolicy {name}{generation} is rendered")), Some(built))
+        }
+    }
+}
+
+/// Keys go before what names them, and what names them goes before they do.
+async fn place(client: &Client, namespace: &str, edge: &str, files: Files) -> (Placed<ConfigMap>, Placed<Secret>) {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let (map, keys) = (build::pop_config_name(edge), names::pop_keys(edge));
+    match files {
+        None => (standing(&maps, POP_MAP, &map).await, standing(&secrets, POP_KEYS, &keys).await),
+        Some(Err(error)) => (put(&maps, POP_MAP, Some(Err(error)), &map).await, standing(&secrets, POP_KEYS, &keys).await),
+        Some(Ok(PopFiles { config, keys: Some(wanted) })) => {
+            let kept = keep(&secrets, &keys, Some(wanted)).await;
+            let ready = kept.failure.is_none() && kept.trouble.is_none();
+            let map = if ready { applied(&maps, POP_MAP, &config).await } else { standing(&maps, POP_MAP, &map).await };
+            (map, kept)
+        }
+        Some(Ok(PopFiles { config, keys: None })) => {
+            let map = applied(&maps, POP_MAP, &config).await;
+            let dropped = map.failure.is_none() && map.trouble.is_none();
+            let kept = if dropped { keep(&secrets, &keys, None).await } else { standing(&secrets, POP_KEYS, &keys).await };
+            (map, kept)
+        }
+    }
+}
+
+async fn keep(secrets: &Api<Secret>, name: &str, wanted: Option<Secret>) -> Placed<Secret> {
+    match keys::keep(secrets, name, wanted).await {
+        Ok(object) => Placed { object, seen: true, trouble: None, failure: None },
+        Err(error @ ApplyError::Foreign { .. }) => {
+            Placed { object: None, seen: true, trouble: Some(("NameTaken", error.to_string())), failure: None }
+        }
+        Err(error) => {
+            let failure = EdgeError::Apply { what: POP_KEYS, error: Box::new(error) };
+            Placed { failure: Some(failure), ..standing(secrets, POP_KEYS, name).await }
+        }
     }
 }
 

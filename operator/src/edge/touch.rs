@@ -24,12 +24,16 @@ pub(super) struct Mounted {
 impl Mounted {
     /// Of these objects.
     #[must_use]
-    pub(super) fn of(config_maps: &[&ConfigMap], identity: Option<String>) -> Self {
+    pub(super) fn of(config_maps: &[&ConfigMap], keys: Option<&str>, identity: Option<String>) -> Self {
         let configuration = config_maps.iter().flat_map(|map| {
             let text = map.data.iter().flatten().map(|(name, text)| (name, text.as_bytes()));
             text.chain(map.binary_data.iter().flatten().map(|(name, ByteString(bytes))| (name, bytes.as_slice())))
         });
-        Self { configuration: digest::members(configuration), identity }
+        let mut configuration = digest::members(configuration);
+        if let Some(keys) = keys {
+            configuration = digest::members([(&configuration, keys.as_bytes())].into_iter());
+        }
+        Self { configuration, identity }
     }
 
     /// The annotation that a Pod is to have, from the one it has.
@@ -84,16 +88,16 @@ mod tests {
 
     #[test]
     fn every_change_of_what_is_mounted_shows() {
-        let before = Mounted::of(&[&map("edm.toml", "a")], None);
-        assert_eq!(before, Mounted::of(&[&map("edm.toml", "a")], None));
-        assert_ne!(before, Mounted::of(&[&map("edm.toml", "b")], None));
-        assert_ne!(before, Mounted::of(&[&map("edm.toml", "a")], Some("identity".into())));
+        let before = Mounted::of(&[&map("edm.toml", "a")], None, None);
+        assert_eq!(before, Mounted::of(&[&map("edm.toml", "a")], None, None));
+        assert_ne!(before, Mounted::of(&[&map("edm.toml", "b")], None, None));
+        assert_ne!(before, Mounted::of(&[&map("edm.toml", "a")], None, Some("identity".into())));
     }
 
     #[test]
     fn an_identity_out_of_sight_is_no_change() {
         let map = map("edm.toml", "a");
-        let with = |identity: Option<&str>| Mounted::of(&[&map], identity.map(str::to_owned));
+        let with = |identity: Option<&str>| Mounted::of(&[&map], None, identity.map(str::to_owned));
         let touched = with(Some("k")).annotation(None);
         assert_eq!(with(None).annotation(Some(&touched)), touched);
         assert_ne!(with(Some("other")).annotation(Some(&touched)), touched);

@@ -14,6 +14,7 @@ use super::round::{IdentityError, reconcile};
 use crate::api::TapirEdge;
 use crate::edge::Context;
 use crate::names;
+use crate::policy::Kind;
 use crate::runner::{Watched, drive};
 
 type Edge = DeserializeGuard<TapirEdge>;
@@ -32,10 +33,14 @@ pub async fn run(watched: Watched, context: Arc<Context>, stop: CancellationToke
         let store = store.clone();
         move |namespace: &str, name: &str| matching(&store, namespace, |edge| find(edge, name))
     };
+    let reads = context.reads.clone();
     let (secrets, maps, rivals) = (with(uses_secret), with(uses_config_map), store.clone());
     let controller = controller
         .watches(watched.api::<PartialObjectMeta<Secret>>(&client), everything.clone(), move |secret| {
-            secrets(&secret.namespace().unwrap_or_default(), &secret.name_any())
+            let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+            // One watch of Secrets for both controllers.
+            reads.changed(Kind::Secret, &namespace, &name);
+            secrets(&namespace, &name)
         })
         .watches(watched.api::<PartialObjectMeta<ConfigMap>>(&client), everything.clone(), move |map| {
             maps(&map.namespace().unwrap_or_default(), &map.name_any())

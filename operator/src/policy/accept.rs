@@ -4,6 +4,7 @@ use tapir_wire::name::Name;
 
 use crate::api::TapirPolicySpec;
 use crate::api::policy::List;
+use crate::build;
 
 /// Whether a policy can be rendered.
 ///
@@ -11,9 +12,6 @@ use crate::api::policy::List;
 /// The first thing that cannot, with its place and never with more than one name of a list.
 pub fn acceptable(spec: &TapirPolicySpec) -> Result<(), String> {
     for source in &spec.sources {
-        if source.config_map_ref.is_some() || source.rpz.is_some() || source.https.is_some() {
-            return Err(format!("source {}: this build renders core and inline only", source.name));
-        }
         if source.core.is_some() && source.list != List::Doubt {
             return Err(format!("source {}: observations of Core are doubts, set list: Doubt", source.name));
         }
@@ -24,7 +22,7 @@ pub fn acceptable(spec: &TapirPolicySpec) -> Result<(), String> {
             return Err(format!("source {}: inline.names[{position}]: {error}", source.name));
         }
     }
-    Ok(())
+    build::translate(spec).map(drop).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

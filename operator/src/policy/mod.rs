@@ -2,8 +2,10 @@
 
 mod accept;
 mod controller;
+mod reads;
 mod reconcile;
 
 pub use accept::acceptable;
 pub use controller::run;
+pub use reads::{Kind, Reads};
 pub use reconcile::{PolicyError, reconcile};

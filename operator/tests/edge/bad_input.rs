@@ -23,7 +23,7 @@ async fn a_missing_policy_heals() {
     let scene = Scene::new().await;
     let policy = scene.server.get(POLICY).unwrap();
     scene.server.destroy(POLICY);
-    scene.check_bad("PolicyAccepted", "PolicyMissing", |scene| scene.server.put(POLICY, policy)).await;
+    scene.check_bad("PolicyAccepted", "PolicyNotFound", |scene| scene.server.put(POLICY, policy)).await;
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ impl Scene {
             evictions: Evictions::default(),
             attempts: Attempts::default(),
             identities: IdentityBoard::default(),
+            reads: Reads::default(),
             metrics,
             client,
         };

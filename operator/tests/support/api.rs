@@ -231,9 +231,18 @@ impl State {
         (200, self.store(path, changed))
     }
 
-    /// Server-side apply by the only manager there is, as far as fields are never taken back.
+    /// Server-side apply by the only manager there is. What it takes back goes from ConfigMaps and statuses.
     fn apply(&mut self, path: &str, body: &Value) -> (u16, Value) {
-        if self.objects.contains_key(path) { self.patch(path, body) } else { (201, self.store(path, body.clone())) }
+        let Some(found) = self.objects.get_mut(path) else { return (201, self.store(path, body.clone())) };
+        if body["kind"] == "ConfigMap" {
+            for member in ["data", "binaryData"] {
+                found[member] = json!({});
+            }
+        }
+        if body["status"].is_object() {
+            found["status"] = json!({});
+        }
+        self.patch(path, body)
     }
 
     fn delete(&mut self, path: &str, options: &Value) -> (u16, Value) {

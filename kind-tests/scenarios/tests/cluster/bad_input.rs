@@ -84,7 +84,7 @@ fn a_missing_policy_is_named_and_heals_when_it_is_created() -> Result<()> {
     let scene = Scene::new("nopolicy")?;
     scene.credentials()?;
     scene.apply_changed_example(|manifest| without(&manifest, "TapirPolicy"))?;
-    let edge = scene.wait_condition("PolicyAccepted", "False", Some("PolicyMissing"))?;
+    let edge = scene.wait_condition("PolicyAccepted", "False", Some("PolicyNotFound"))?;
     says(&edge, "PolicyAccepted", &["default", "policyRef"])?;
     scene.wait_condition("Enrolled", "True", None)?;
     heals(&scene, "PolicyAccepted", BY_WATCH, || scene.apply_example())?;
