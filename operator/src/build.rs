@@ -24,7 +24,7 @@ use crate::names;
 pub use binding::{binding, binding_name};
 pub use check::{InjectionError, validate_injection};
 pub use config::{ConfigBuildError, edm_config, edm_config_name, offboarded_edm_config, pop_config_name};
-pub use injection::{Defaults, InjectionBuildError, injection, target_images};
+pub use injection::{Defaults, InjectionBuildError, images_revision, injection, target_images};
 pub use peers::peers;
 pub use pop_files::{Contents, PopFiles, offboarded_pop_config, pop_files, translate};
 

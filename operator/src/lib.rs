@@ -20,6 +20,7 @@ pub mod nodeman;
 pub mod operator;
 pub mod pods;
 pub mod policy;
+pub mod rollout;
 pub mod runner;
 pub mod settings;
 pub mod sidecars;

@@ -145,6 +145,8 @@ pub struct Input<'a> {
     pub pods: &'a [PodView],
     /// What was written down; none for an edge that never was rolled.
     pub state: Option<&'a State>,
+    /// A Pod was evicted and its successor is not there yet.
+    pub replacing: bool,
     /// What this process saw of the Pod that is being changed.
     pub watch: Option<&'a Watch>,
     /// Since when this process has been looking.
@@ -197,6 +199,12 @@ pub enum Act {
 }
 
 impl State {
+    /// Of an edge of which nothing is written.
+    #[must_use]
+    pub fn new(target: &Images) -> Self {
+        Self::toward(target, None)
+    }
+
     /// At the beginning of a rollout.
     fn toward(target: &Images, previous: Option<Images>) -> Self {
         Self {

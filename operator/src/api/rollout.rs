@@ -94,6 +94,12 @@ pub struct RollingPod {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), inner(length(max = 256)))]
     pub container_ids: Vec<String>,
+    /// It was Ready before. One that was not proves nothing against the images when it still is not.
+    #[serde(default)]
+    pub ready: bool,
+    /// Its sidecars answered before, so they have to again.
+    #[serde(default)]
+    pub answered: bool,
     /// The images before are being put back.
     #[serde(default)]
     pub way_back: bool,

@@ -53,6 +53,14 @@ pub fn injection(edge: &Edge<'_>, images: &Images) -> Result<Injection, Injectio
     Ok(injection)
 }
 
+/// Hash of images, as Pods carry it in an annotation.
+///
+/// # Errors
+/// When they cannot be written as JSON, which does not happen.
+pub fn images_revision(images: &Images) -> Result<String, InjectionBuildError> {
+    hash(images)
+}
+
 fn structure(edge: &Edge<'_>, images: &Images) -> Injection {
     let spec = edge.spec;
     let form = spec.injection.form;

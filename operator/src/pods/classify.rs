@@ -85,7 +85,8 @@ pub fn classify(pod: &Pod, resolver: &str, binding_created: Option<Timestamp>) -
 fn injection(pod: &Pod, resolver: &str, created: Option<Timestamp>, binding_created: Option<Timestamp>) -> Injection {
     let Some(spec) = &pod.spec else { return Injection::Not(Cause::ResolverContainerMissing) };
     let has_volume = spec.volumes.iter().flatten().any(|volume| volume.name == OUR_VOLUME);
-    if has_volume && spec.containers.iter().any(|container| SIDECARS.contains(&container.name.as_str())) {
+    let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    if has_volume && containers.any(|container| SIDECARS.contains(&container.name.as_str())) {
         return Injection::Injected;
     }
     if !has_container(pod, resolver) {
@@ -121,18 +122,29 @@ fn controller(pod: &Pod) -> Option<String> {
 }
 
 fn trouble(pod: &Pod) -> Option<Trouble> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    statuses.iter().filter(|status| SIDECARS.contains(&status.name.as_str())).find_map(|status| {
+    let status = pod.status.as_ref()?;
+    let statuses = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    statuses.filter(|status| SIDECARS.contains(&status.name.as_str())).find_map(|status| {
         let waiting = status.state.as_ref()?.waiting.as_ref()?;
-        let reason = waiting.reason.clone().filter(|reason| !STARTING_REASONS.contains(&reason.as_str()))?;
-        let message = waiting.message.clone().unwrap_or_default();
-        Some(Trouble {
-            container: status.name.clone(),
-            about_image: IMAGE_REASONS.contains(&reason.as_str()),
-            reason,
-            message: message.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect(),
-        })
+        let reason = waiting.reason.clone().filter(|reason| !is_passing(reason))?;
+        let message = words(waiting.message.as_deref().unwrap_or_default());
+        Some(Trouble { container: status.name.clone(), about_image: is_about_image(&reason), reason, message })
     })
+}
+
+/// Whether a waiting container waits for what comes by itself.
+pub(crate) fn is_passing(reason: &str) -> bool {
+    STARTING_REASONS.contains(&reason)
+}
+
+/// Whether a waiting container waits for its image.
+pub(crate) fn is_about_image(reason: &str) -> bool {
+    IMAGE_REASONS.contains(&reason)
+}
+
+/// A kubelet's words on one line, and not all of them.
+pub(crate) fn words(said: &str) -> String {
+    said.chars().filter(|character| !character.is_control()).take(LONGEST_MESSAGE).collect()
 }
 
 #[cfg(test)]

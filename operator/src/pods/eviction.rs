@@ -39,7 +39,9 @@ pub struct Memory {
 }
 
 impl Memory {
-    fn replacement_is_under_way(&self, pods: usize, now: Timestamp) -> bool {
+    /// Whether the Pod that comes for an evicted one is not there yet, and may still come.
+    #[must_use]
+    pub fn replacement_is_under_way(&self, pods: usize, now: Timestamp) -> bool {
         let waited = |evicted: Timestamp| Duration::try_from(now.duration_since(evicted)).unwrap_or_default();
         pods < self.pods_before && self.evicted.is_some_and(|evicted| waited(evicted) < REPLACEMENT_LIMIT)
     }

@@ -54,6 +54,11 @@ impl Question {
         Ok(Self { client })
     }
 
+    /// Whether a sidecar answers as one.
+    pub async fn is_answered(&self, address: SocketAddr) -> bool {
+        self.ask(address).await.is_ok()
+    }
+
     async fn ask(&self, address: SocketAddr) -> Result<Heard, &'static str> {
         let mut answer = self.client.get(format!("http://{address}/status")).send().await.map_err(|_| "unreachable")?;
         if !answer.status().is_success() {

@@ -28,6 +28,9 @@ pub(super) fn begin(input: &Input<'_>, state: State, present: &Images) -> Plan {
     }
     let rolls =
         |state: State, message: String| Plan::rest(state.says(Phase::Rolling, Reason::Replacing, message), target.clone());
+    if input.replacing {
+        return rolls(state, "waiting for the Pod that comes for the one that was evicted".to_owned()).again(WATCHFUL);
+    }
     match choose(input.pods, Means::Evict, |pod| is_outdated(pod, input)) {
         Choice::Done => {
             Plan::rest(State { phase: Phase::Current, reason: String::new(), message: String::new(), ..state }, target)

@@ -93,6 +93,9 @@ fn evict_gives_new_pods_the_images_first_and_then_evicts_one_by_one() {
     assert_eq!(world.look(), Act::Nothing, "not every API server knows yet");
     world.wait(1);
     assert_eq!(world.look(), Act::Evict { name: "a".into(), uid: "uid-a".into() });
+    world.replacing = true;
+    assert_eq!(world.look(), Act::Nothing, "there is no successor yet");
+    world.replacing = false;
     let starting = PodView { images: images("2"), ready: false, serving: false, ..pod("d") };
     world.pods.push(starting);
     assert_eq!(world.look(), Act::Nothing, "its successor starts");
@@ -169,11 +172,7 @@ fn the_time_of_soaking_begins_when_nothing_is_left_and_stays() {
 
 #[test]
 fn a_turn_is_wanted_by_who_would_use_it() {
-    let wants = |world: &World| {
-        let plan = world.plan();
-        let input = Input { injection: world.injection.as_ref(), ..input(world) };
-        plan.wants_turn(&input)
-    };
+    let wants = |world: &World| world.plan().wants_turn(&world.input());
     assert!(wants(&World::new(vec![pod("a"), pod("b")])));
     assert!(wants(&World::new(vec![])), "to give new Pods the new images");
     let mut lone = World::new(vec![pod("a")]);
@@ -181,26 +180,6 @@ fn a_turn_is_wanted_by_who_would_use_it() {
     lone.look();
     assert!(!wants(&lone), "there is nothing that it could do");
     assert!(!wants(&World { paused: true, ..World::new(vec![pod("a"), pod("b")]) }));
-}
-
-fn input(world: &World) -> Input<'_> {
-    Input {
-        strategy: world.strategy,
-        paused: world.paused,
-        permission: &world.permission,
-        retry: world.retry,
-        target: &world.target,
-        injection: world.injection.as_ref(),
-        switched_since: world.switched_since,
-        structure: STRUCTURE,
-        pods: &world.pods,
-        state: world.state.as_ref(),
-        watch: world.watch.as_ref(),
-        observing_since: world.observing_since,
-        pre_pull: world.pre_pull,
-        pulls: &world.pulls,
-        now: world.now,
-    }
 }
 
 #[test]

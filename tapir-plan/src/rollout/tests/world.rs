@@ -47,6 +47,7 @@ pub(super) struct World {
     pub switched_since: Option<Timestamp>,
     pub pods: Vec<PodView>,
     pub state: Option<State>,
+    pub replacing: bool,
     pub watch: Option<Watch>,
     pub observing_since: Timestamp,
     pub pre_pull: bool,
@@ -67,6 +68,7 @@ impl World {
             switched_since: None,
             pods,
             state: None,
+            replacing: false,
             watch: None,
             observing_since: at(-1000),
             pre_pull: false,
@@ -75,8 +77,8 @@ impl World {
         }
     }
 
-    pub(super) fn plan(&self) -> Plan {
-        step(&Input {
+    pub(super) fn input(&self) -> Input<'_> {
+        Input {
             strategy: self.strategy,
             paused: self.paused,
             permission: &self.permission,
@@ -87,12 +89,17 @@ impl World {
             structure: STRUCTURE,
             pods: &self.pods,
             state: self.state.as_ref(),
+            replacing: self.replacing,
             watch: self.watch.as_ref(),
             observing_since: self.observing_since,
             pre_pull: self.pre_pull,
             pulls: &self.pulls,
             now: self.now,
-        })
+        }
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        step(&self.input())
     }
 
     /// One look, as the operator takes it: plan, write down, act. Gives what was done.
