@@ -43,11 +43,13 @@ pub struct Site<'rig> {
 impl<'rig> Site<'rig> {
     /// Installs the chart with these values; no operator runs yet.
     pub fn new(rig: &'rig Rig, test: &str, values: &[(&str, &str)]) -> Result<Self> {
-        let namespace = format!("{test}-{}", COUNTER.fetch_add(1, Ordering::Relaxed));
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("{test}-{number}");
         let site = Self {
             rig,
             system: format!("{namespace}-system"),
-            release: format!("tapir-operator-{namespace}"),
+            // Short: the chart cuts what would be too long for names made of it.
+            release: format!("tapir-operator-{number}"),
             folder: rig.folder().join(&namespace),
             namespace,
             deployment: Mutex::default(),

@@ -6,7 +6,7 @@ use tapir_rig::client::{SECRETS, text};
 use tapir_rig::{Core, PATIENCE, Rig, Site, wait};
 
 /// Exit code of an operator that ended at a failpoint.
-const FAILPOINT: i32 = 99;
+pub(crate) const FAILPOINT: i32 = 99;
 
 /// What nodeman answered to the calls about the node, in order.
 #[derive(Debug)]
