@@ -25,3 +25,4 @@ pub mod runner;
 pub mod settings;
 pub mod sidecars;
 pub mod telemetry;
+pub mod webhook;

@@ -26,7 +26,7 @@ use crate::settings::Settings;
 use crate::sidecars::{Board, Poller, Question};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::writes::CountWrites;
-use crate::{identity, leftovers, policy};
+use crate::{identity, leftovers, policy, webhook};
 
 /// Hints from the poller that a controller may be behind with before it misses some.
 const NEWS: usize = 1024;
@@ -63,6 +63,22 @@ pub async fn run(settings: Settings) -> anyhow::Result<End> {
     config.default_retry = false;
     let client =
         ClientBuilder::try_from(config).context("preparing the client")?.with_layer(&CountWrites(metrics.clone())).build();
+    let answering = webhook::answer(&client, &settings, &metrics, &readiness, &stop).await?;
+    let end = take_part(client, settings, metrics, readiness, stop).await?;
+    if end == End::Stopped {
+        answering.ended().await;
+    }
+    Ok(end)
+}
+
+/// Waits for the lease, and works under it.
+async fn take_part(
+    client: Client,
+    settings: Settings,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<End> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.pod_namespace);
     let held = tokio::select! {
         held = leader::campaign(leases, &settings.lease_name, &settings.pod_name, || readiness.reached(LEASE_SEEN)) => held,
@@ -101,17 +117,19 @@ async fn lead(
     let reporter = Reporter { controller: "dnstapir.se/tapir-operator".to_owned(), instance: Some(settings.pod_name.clone()) };
     let board = Board::default();
     let scopes = Watched::of(&settings.scope);
+    let settings = Arc::new(settings);
+    let certificate = webhook::keep(&client, &settings, leadership.clone(), stop.clone());
     let context = Arc::new(Context {
         keeper: Keeper::new(client.clone(), leadership, metrics.clone()),
         recorder: Recorder::new(client.clone(), reporter),
-        settings: Arc::new(settings),
+        settings: Arc::clone(&settings),
         board: board.clone(),
         evictions: Evictions::default(),
         attempts: Attempts::default(),
         identities: IdentityBoard::default(),
         reads: Reads::default(),
         metrics: metrics.clone(),
-        client,
+        client: client.clone(),
     });
     let (news, _) = broadcast::channel(NEWS);
     let question = Question::new().context("preparing the client for sidecars")?;
@@ -128,7 +146,7 @@ async fn lead(
         }
     });
     let poller = Poller { board, question, metrics, news: news.clone() };
-    futures::join!(join_all(controllers), poller.run(stop.clone()));
+    futures::join!(join_all(controllers), poller.run(stop.clone()), certificate);
     Ok(())
 }
 

@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(webhook, Injection::Webhook(Webhook { issuer: Issuer::CertManager, ..Webhook::default() }));
         assert_eq!(webhook.binds(), None);
         assert_eq!(settings(&["--injection-bindings", "Static"]).unwrap().injection.binds(), None);
-        assert_eq!(settings(&["--webhook-name", "", "--injection", "Webhook"]), Err(MissingSetting("WEBHOOK_NAME")));
+        assert_eq!(settings(&["--injection", "Webhook"]), Err(MissingSetting("WEBHOOK_NAMES")));
         let canaries = r#"{"matchLabels":{"ring":"first"}}"#;
         let rollout =
             settings(&["--rollout-canary-selector", canaries, "--rollout-canary-soak", "1h30m", "--rollout-pre-pull", "true"]);

@@ -24,6 +24,9 @@ pub(super) struct InjectionArguments {
     /// Who issues the certificate that the webhook serves.
     #[arg(long, env = "WEBHOOK_CERTIFICATE", default_value = "Own", global = true)]
     webhook_certificate: Issuer,
+    /// Names under which API servers ask for the webhook, separated by commas: those of its certificate.
+    #[arg(long, env = "WEBHOOK_NAMES", default_value = "", global = true)]
+    webhook_names: String,
     /// Address of the webhook.
     #[arg(long, env = "WEBHOOK_LISTEN", default_value = "[::]:9443", global = true)]
     webhook_listen: SocketAddr,
@@ -73,6 +76,8 @@ pub enum Injection {
 pub struct Webhook {
     /// Name of Service, Secret and `MutatingWebhookConfiguration`.
     pub name: String,
+    /// Names under which API servers ask for it.
+    pub names: Vec<String>,
     pub issuer: Issuer,
     pub listen: SocketAddr,
 }
@@ -85,7 +90,12 @@ impl Default for Injection {
 
 impl Default for Webhook {
     fn default() -> Self {
-        Self { name: "tapir-operator-webhook".to_owned(), issuer: Issuer::Own, listen: (Ipv6Addr::UNSPECIFIED, 9443).into() }
+        Self {
+            name: "tapir-operator-webhook".to_owned(),
+            names: Vec::new(),
+            issuer: Issuer::Own,
+            listen: (Ipv6Addr::UNSPECIFIED, 9443).into(),
+        }
     }
 }
 
@@ -110,12 +120,20 @@ impl TryFrom<InjectionArguments> for Injection {
             injection_bindings: bindings,
             admission_policy_name,
             webhook_name,
+            webhook_names,
             webhook_certificate: issuer,
             webhook_listen: listen,
         } = arguments;
         Ok(match injection {
             Mode::Policy => Self::Policy { name: required(admission_policy_name, "ADMISSION_POLICY_NAME")?, bindings },
-            Mode::Webhook => Self::Webhook(Webhook { name: required(webhook_name, "WEBHOOK_NAME")?, issuer, listen }),
+            Mode::Webhook => {
+                let names: Vec<String> =
+                    webhook_names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+                if names.is_empty() && issuer == Issuer::Own {
+                    return Err(MissingSetting("WEBHOOK_NAMES"));
+                }
+                Self::Webhook(Webhook { name: required(webhook_name, "WEBHOOK_NAME")?, names, issuer, listen })
+            }
         })
     }
 }

@@ -15,6 +15,9 @@ use prometheus_client::registry::{Registry, Unit};
 /// From a reconcile out of caches to one that waits for Core until its time limit.
 const DURATION_BUCKETS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
+/// The API server waits two seconds.
+const REVIEW_BUCKETS: [f64; 8] = [0.001, 0.002, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ControllerLabels {
     controller: String,
@@ -38,6 +41,12 @@ struct CallLabels {
     outcome: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReviewLabels {
+    verdict: String,
+    reason: String,
+}
+
 #[derive(Clone)]
 struct Buckets;
 
@@ -58,6 +67,8 @@ pub struct Metrics {
     writes: Family<WriteLabels, Counter>,
     nodeman: Family<CallLabels, Counter>,
     polls: Family<CallLabels, Counter>,
+    reviews: Family<ReviewLabels, Counter>,
+    review_durations: Histogram,
     evictions: Counter,
     leader: Gauge,
     clock_skew: Gauge,
@@ -74,6 +85,8 @@ impl Default for Metrics {
             writes: Family::default(),
             nodeman: Family::default(),
             polls: Family::default(),
+            reviews: Family::default(),
+            review_durations: Histogram::new(REVIEW_BUCKETS),
             evictions: Counter::default(),
             leader: Gauge::default(),
             clock_skew: Gauge::default(),
@@ -121,6 +134,12 @@ impl Metrics {
         self.polls.get_or_create(&CallLabels { action: component.to_owned(), outcome: outcome.to_owned() }).inc();
     }
 
+    /// The webhook was asked about a new Pod.
+    pub fn reviewed(&self, verdict: &str, reason: &str, took: Duration) {
+        self.reviews.get_or_create(&ReviewLabels { verdict: verdict.to_owned(), reason: reason.to_owned() }).inc();
+        self.review_durations.observe(took.as_secs_f64());
+    }
+
     /// A Pod that was never injected was evicted.
     pub fn evicted(&self) {
         self.evictions.inc();
@@ -154,6 +173,17 @@ impl Metrics {
         );
         registry.register("nodeman_requests", "Calls to Core's nodeman, by action and outcome", self.nodeman.clone());
         registry.register("sidecar_polls", "Requests for a sidecar's status, by component and outcome", self.polls.clone());
+        registry.register(
+            "webhook_reviews",
+            "Pods that the webhook was asked about: patched, skipped by a condition, or failed, which admits them too",
+            self.reviews.clone(),
+        );
+        registry.register_with_unit(
+            "webhook_review_duration",
+            "Time that an answer of the webhook took",
+            Unit::Seconds,
+            self.review_durations.clone(),
+        );
         registry.register(
             "evictions",
             "Pods evicted because they were created before their edge was rendered",
