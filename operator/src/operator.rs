@@ -120,7 +120,7 @@ async fn lead(
     let settings = Arc::new(settings);
     let certificate = webhook::keep(&client, &settings, leadership.clone(), stop.clone());
     let context = Arc::new(Context {
-        keeper: Keeper::new(client.clone(), leadership, metrics.clone()),
+        keeper: Keeper::new(client.clone(), leadership, metrics.clone()).with_calls_per_second(settings.core_requests_per_second),
         recorder: Recorder::new(client.clone(), reporter),
         settings: Arc::clone(&settings),
         board: board.clone(),

@@ -6,12 +6,16 @@
 mod bad_input;
 #[path = "edge/going.rs"]
 mod going;
+#[path = "edge/over_time.rs"]
+mod over_time;
 #[path = "edge/policy_path.rs"]
 mod policy_path;
 #[path = "edge/refused.rs"]
 mod refused;
 #[path = "edge/scene.rs"]
 mod scene;
+#[path = "edge/secrecy.rs"]
+mod secrecy;
 mod support;
 
 use base64::Engine as _;
@@ -35,6 +39,7 @@ use tapir_operator::policy::{Kind, Reads};
 use tapir_operator::settings::{Scope, Settings};
 use tapir_operator::sidecars::{Board, Component, EdgeKey, Heard, Target};
 use tapir_operator::telemetry::metrics::Metrics;
+use tapir_plan::clock::{Clock, Fixed};
 
 #[tokio::test]
 async fn a_new_edge_converges_and_then_writes_nothing() {
@@ -189,20 +194,4 @@ async fn a_policy_is_accepted_once_every_pop_works_by_it() {
     scene.pop_reports("q", None);
     scene.once(EDGE).await.unwrap();
     assert_eq!(scene.reason(EDGE, "PolicyAccepted"), said("True", "Accepted"));
-}
-
-#[tokio::test]
-async fn nothing_secret_leaves_the_secrets() {
-    let scene = Scene::new().await;
-    scene.settle(EDGE).await;
-    let identity = scene.server.get("/api/v1/namespaces/dns/secrets/stockholm-identity").unwrap();
-    let decode =
-        |member: &str| String::from_utf8(BASE64_STANDARD.decode(identity["data"][member].as_str().unwrap()).unwrap()).unwrap();
-    let private = serde_json::from_str::<Value>(&decode("datakey.jwk")).unwrap()["d"].as_str().unwrap().to_owned();
-    let tls = decode("tls.key").lines().nth(1).unwrap().to_owned();
-    let everything = scene.server.dump_without("/secrets/") + &scene.context.metrics.render();
-    assert!(everything.contains(NODE));
-    for secret in [private, tls, decode("cryptopan.key")] {
-        assert!(!everything.contains(&secret));
-    }
 }

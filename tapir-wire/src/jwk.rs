@@ -95,6 +95,13 @@ fn optional_text<'a>(jwk: &'a Value, member: &str) -> &'a str {
     jwk.get(member).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// What is said of a member that names a type or an algorithm. Real names are short; something longer is in the wrong place, and may be a key.
+fn named(text: &str) -> String {
+    const LONGEST: usize = 16;
+    let length = text.chars().count();
+    if length <= LONGEST { text.to_owned() } else { format!("({length} characters)") }
+}
+
 fn octets(jwk: &Value, member: &'static str) -> Result<Zeroizing<Vec<u8>>, JwkError> {
     decode(text(jwk, member)?).map(Zeroizing::new).ok_or(JwkError::NotBase64(member))
 }
@@ -126,6 +133,12 @@ impl Drop for PrivateJwk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_in_the_wrong_place_is_not_repeated() {
+        assert_eq!(named("Ed448"), "Ed448");
+        assert_eq!(named(&"k".repeat(43)), "(43 characters)");
+    }
 
     #[test]
     fn thumbprint_of_rfc_8037() {

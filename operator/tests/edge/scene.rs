@@ -17,6 +17,7 @@ pub struct Scene {
     pub server: Server,
     pub nodeman: Nodeman,
     pub context: Arc<Context>,
+    pub clock: Arc<Fixed>,
 }
 
 impl Scene {
@@ -45,8 +46,10 @@ impl Scene {
             rollout: tapir_operator::settings::Rollout::default(),
             core_requests_per_second: 10,
         };
+        let clock = Arc::new(Fixed::at(jiff::Timestamp::now()));
         let context = Context {
-            keeper: Keeper::new(client.clone(), Leadership::for_tests(), metrics.clone()),
+            keeper: Keeper::new(client.clone(), Leadership::for_tests(), metrics.clone())
+                .with_clock(Arc::clone(&clock) as Arc<dyn Clock>),
             recorder: Recorder::new(client.clone(), "test".into()),
             settings: Arc::new(settings),
             board: Board::default(),
@@ -57,7 +60,7 @@ impl Scene {
             metrics,
             client,
         };
-        Self { server, nodeman, context: Arc::new(context) }
+        Self { server, nodeman, context: Arc::new(context), clock }
     }
 
     /// Both controllers, one after the other. What the identity controller cannot do is on the board, and so in the status.
@@ -99,6 +102,20 @@ impl Scene {
             }
         }
         panic!("still writing: {:?}", self.server.writes());
+    }
+
+    /// Somebody annotates an object.
+    pub fn annotate(&self, path: &str, name: &str, value: &str) {
+        let mut object = self.server.get(path).unwrap();
+        object["metadata"]["annotations"][name] = value.into();
+        self.server.put(path, object);
+    }
+
+    /// Somebody wants everything to be looked at, Core included.
+    pub async fn look_again(&self, path: &str) {
+        let number = self.server.reads().len();
+        self.annotate(path, "dnstapir.se/reconcile-now", &number.to_string());
+        self.settle(path).await;
     }
 
     pub fn condition(&self, path: &str, kind: &str) -> Value {

@@ -321,3 +321,18 @@ async fn a_certificate_that_does_not_belong_to_its_key_heals() {
     assert!(matches!(scene.heard(&scene.wanting(renewing())).await.renewal, Some(Ok(()))));
     check_pair(&scene);
 }
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_its_turn_is() {
+    let mut scene = Scene::enrolled().await;
+    scene.keeper = scene.keeper.clone().with_calls_per_second(1);
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        let round = scene.heard(&scene.wanting(looking())).await;
+        if let Some(Err(KeepError::Later(turn))) = round.refresh {
+            turns.push(turn);
+        }
+    }
+    assert_eq!((turns.len(), scene.nodeman.answers().len()), (2, 2), "{turns:?}");
+    assert!(turns.iter().all(|turn| *turn > std::time::Instant::now() - Duration::from_secs(5)));
+}

@@ -24,6 +24,7 @@ struct State {
     objects: BTreeMap<String, Value>,
     version: u64,
     writes: Vec<String>,
+    reads: Vec<String>,
     lose: Option<(usize, Loss)>,
     /// Somebody else's write, slipped in before the write of that number.
     intrude: Option<(usize, String, Value)>,
@@ -75,6 +76,16 @@ impl Server {
         self.0.lock().unwrap().writes.clone()
     }
 
+    /// Paths that were read.
+    pub fn reads(&self) -> Vec<String> {
+        self.0.lock().unwrap().reads.clone()
+    }
+
+    /// Everything that is not in a Secret, as text.
+    pub fn dump_shown(&self) -> String {
+        self.dump_without("/secrets/")
+    }
+
     pub fn forget_writes(&self) {
         self.0.lock().unwrap().writes.clear();
     }
@@ -108,6 +119,12 @@ impl Server {
         state.intrude = Some((state.writes.len() + number, path.to_owned(), object));
     }
 
+    /// All objects whose path contains this.
+    pub fn list(&self, what: &str) -> Vec<Value> {
+        let state = self.0.lock().unwrap();
+        state.objects.iter().filter(|(at, _)| at.contains(what)).map(|(_, object)| object.clone()).collect()
+    }
+
     /// All objects but those of some paths, as text.
     pub fn dump_without(&self, path: &str) -> String {
         let state = self.0.lock().unwrap();
@@ -135,6 +152,9 @@ impl Server {
                 code,
                 json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "R", "message": message}),
             );
+        }
+        if method == Method::GET {
+            state.reads.push(path.to_owned());
         }
         if method == Method::GET && ["/pods", "/tapiredges"].iter().any(|kind| path.ends_with(kind)) {
             let items: Vec<&Value> =

@@ -112,6 +112,11 @@ impl Nodeman {
         self.state.lock().unwrap().removed.push(node.to_owned());
     }
 
+    /// Core was restored from a backup.
+    pub fn restore(&self, node: &str) {
+        self.state.lock().unwrap().removed.retain(|removed| removed != node);
+    }
+
     /// A node was enrolled elsewhere.
     pub fn enrolled_elsewhere(&self, node: &str, key: Value) {
         self.state.lock().unwrap().public_keys.insert(node.to_owned(), key);

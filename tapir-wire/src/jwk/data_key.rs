@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{JwkError, PrivateJwk, encode, octets, optional_text, text, thumbprint};
+use super::{JwkError, PrivateJwk, encode, named, octets, optional_text, text, thumbprint};
 use crate::node_name::NodeName;
 
 const SEED_LENGTH: usize = 32;
@@ -34,7 +34,7 @@ impl DataKey {
         let (kty, crv) = (text(&jwk.0, "kty")?, optional_text(&jwk.0, "crv"));
         if (kty, crv) != ("OKP", "Ed25519") {
             let expected = "OKP with Ed25519";
-            return Err(JwkError::UnsupportedType { kty: kty.to_owned(), crv: crv.to_owned(), expected });
+            return Err(JwkError::UnsupportedType { kty: named(kty), crv: named(crv), expected });
         }
         let kid = text(&jwk.0, "kid")?;
         if kid.is_empty() {

@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
 };
 use serde_json::Value;
 
-use super::{JwkError, PrivateJwk, octets, optional_text, text};
+use super::{JwkError, PrivateJwk, named, octets, optional_text, text};
 
 /// Private or symmetric key that signs the enrolment request beside the data key.
 pub struct EnrolmentKey {
@@ -40,13 +40,13 @@ impl EnrolmentKey {
             ("oct", _) => ("HS256", Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &octets(&jwk.0, "k")?)))),
             _ => {
                 let expected = "OKP with Ed25519, EC with P-256 or P-384, RSA, or oct";
-                return Err(JwkError::UnsupportedType { kty: kty.to_owned(), crv: crv.to_owned(), expected });
+                return Err(JwkError::UnsupportedType { kty: named(kty), crv: named(crv), expected });
             }
         };
         let found = optional_text(&jwk.0, "alg");
         // "Ed25519" is the newer name of the same thing (RFC 9864).
         if !found.is_empty() && found != algorithm && (algorithm, found) != ("EdDSA", "Ed25519") {
-            return Err(JwkError::WrongAlgorithm { found: found.to_owned(), expected: algorithm });
+            return Err(JwkError::WrongAlgorithm { found: named(found), expected: algorithm });
         }
         let kid = jwk.0.get("kid").and_then(Value::as_str).map(str::to_owned);
         Ok(Self { kid, algorithm, signer })
