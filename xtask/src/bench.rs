@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: figures of the product, measured on this machine with release builds, beside their goals.
 
 mod figures;
+mod real_pods;
 
 use std::fs;
 use std::process::ExitCode;
@@ -17,6 +18,9 @@ use figures::Figures;
 pub(crate) struct Arguments {
     /// What to measure
     bench: Bench,
+    /// Resolver Pods of one edge on a real node; 0: none
+    #[arg(long, default_value_t = 50)]
+    real_pods: usize,
     /// Handed to the bench; `-- --help` lists what it knows
     #[arg(last = true)]
     rest: Vec<String>,
@@ -52,10 +56,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     checks::succeed("build release binaries", &mut build)?;
 
+    let mut figures = Figures::default();
+    if bench == Bench::Operator && arguments.real_pods > 0 {
+        real_pods::run(arguments.real_pods, |line| figures.read(line))?;
+    }
     let programs = paths::target().join("release");
     let mut command = std::process::Command::new(programs.join("tapir-bench"));
     command.arg(bench.name()).args(&arguments.rest).current_dir(paths::repository()).env("TAPIR_PROGRAMS", &programs);
-    let mut figures = Figures::default();
     let mut step = Step::begin(format!("bench {}", bench.name()));
     let status = step.stream(&mut command, |line| figures.read(line))?;
     step.end();

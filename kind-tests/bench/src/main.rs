@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "printing is what a bench does")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod in_force;
 mod network;
 mod operator;
 
@@ -21,6 +22,8 @@ struct Arguments {
 enum Bench {
     /// Thousands of edges and Pods on a real API server
     Operator(operator::Arguments),
+    /// How long until a changed policy is in force in all Pods of an edge; runs on the node
+    InForce(in_force::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -28,6 +31,7 @@ fn main() -> Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match Arguments::parse().bench {
         Bench::Operator(arguments) => operator::run(&arguments),
+        Bench::InForce(arguments) => in_force::run(&arguments),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: from nothing to a blocked answer, told step by step.
 
 mod the_loop;
-mod users_part;
+pub(crate) mod users_part;
 
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -15,8 +15,8 @@ use tapir_harness::images;
 use tapir_harness::paths::{self, ClusterName};
 use tapir_harness::progress::{say, seconds};
 
-const NAMESPACE: &str = "dns";
-const EDGE: &str = "demo";
+pub(crate) const NAMESPACE: &str = "dns";
+pub(crate) const EDGE: &str = "demo";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -66,7 +66,7 @@ pub(crate) fn show() -> Result<()> {
     environment.deploy(Serves::Namespace(NAMESPACE))?;
 
     chapter(3, "The user's part: enrolment credentials from Core, and `kubectl apply -k`");
-    let node = users_part::apply(&environment)?;
+    let node = users_part::apply(&environment, |manifest| manifest)?;
 
     chapter(4, "The loop");
     the_loop::tell(&environment)?;

@@ -12,7 +12,8 @@ use super::{EDGE, NAMESPACE, unique};
 /// Images are there already; Pods may have to be replaced.
 const READY_WITHIN: Duration = Duration::from_secs(180);
 
-pub(super) fn apply(environment: &Environment<'_>) -> Result<String> {
+/// The example may be changed before it is applied.
+pub(crate) fn apply(environment: &Environment<'_>, change: impl FnOnce(String) -> String) -> Result<String> {
     let get = |arguments: &[&str]| output(environment.cluster().kubectl().args(["--namespace", NAMESPACE]).args(arguments));
     let exists = |object: &str| Ok::<_, anyhow::Error>(!get(&["get", object, "--ignore-not-found", "--output=name"])?.is_empty());
     // Credentials work once: a demo that is shown again goes on with the node that it has, if Core still knows it.
@@ -55,7 +56,7 @@ pub(super) fn apply(environment: &Environment<'_>) -> Result<String> {
     say("replaced, one beside another, as soon as there is something to inject.\n");
     say("$ kubectl apply -k examples/unbound      (with root hints for this cluster's Internet: kind-tests/demo)");
     let manifest = environment.kustomize(&paths::repository().join("kind-tests/demo"))?;
-    environment.apply(Some(NAMESPACE), &manifest)?;
+    environment.apply(Some(NAMESPACE), &change(manifest))?;
     ready(environment)?;
     say("\n$ kubectl get tapiredges,tapirpolicies,pods");
     say(get(&["get", "tapiredges,tapirpolicies,pods"])?.trim_end());

@@ -86,6 +86,14 @@ impl Cluster {
         self.name.folder().join("kubeconfig")
     }
 
+    /// For a program that [`Cluster::on_node`] runs. A kind node does not see this machine's programs.
+    pub fn kubeconfig_on_node(&self) -> Result<PathBuf> {
+        match self.backend {
+            Backend::Kind => bail!("this needs the sealed node, and the cluster is kind's"),
+            Backend::Sealed => Ok(sealed::kubeconfig_inside(&self.name)),
+        }
+    }
+
     /// Where the API server writes who changed what.
     pub fn audit_log(&self) -> PathBuf {
         match self.backend {

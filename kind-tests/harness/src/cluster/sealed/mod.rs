@@ -159,6 +159,11 @@ pub(crate) fn audit_log(name: &ClusterName) -> PathBuf {
     Layout::new(&name.folder()).audit_log()
 }
 
+/// The administrator's, for the node's own network.
+pub(crate) fn kubeconfig_inside(name: &ClusterName) -> PathBuf {
+    Layout::new(&name.folder()).kubeconfig_inside("admin")
+}
+
 /// Loads an image archive unless the reference is there already.
 pub(crate) fn import(name: &ClusterName, reference: &str, archive: &Path) -> Result<()> {
     let present = output(images_command(name)?.args(["list", "--quiet"]))?;
