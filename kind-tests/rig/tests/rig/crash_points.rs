@@ -22,6 +22,8 @@ struct Enrolled<'rig> {
     core: Core,
     node: String,
     identity: Value,
+    /// Of its certificate, as the status tells it.
+    serial: Value,
 }
 
 impl Enrolled<'_> {
@@ -33,9 +35,13 @@ impl Enrolled<'_> {
         site.wait_condition(EDGE, "Enrolled", "True", None)?;
         wait::until_true("the pending Secret to go", PATIENCE, || Ok(site.secret("demo-pending")?.is_none()))?;
         let identity = site.secret("demo-identity")?.context("the identity")?;
+        let serial = |edge: Value| edge["status"]["node"]["certificate"]["serial"].clone();
+        let serial = wait::until("the certificate in the status", PATIENCE, || {
+            Ok(Some(serial(site.edge(EDGE)?)).filter(Value::is_string))
+        })?;
         operator.signal(Signal::SIGTERM)?;
         operator.exit_code(PATIENCE)?;
-        Ok(Self { site, core, node, identity })
+        Ok(Self { site, core, node, identity, serial })
     }
 
     /// Does something that brings the operator to the failpoint, and has the next one go on from there until it is `settled`.
@@ -102,6 +108,13 @@ impl Enrolled<'_> {
         self.site.admin().delete(EDGES, &self.site.namespace, EDGE)
     }
 
+    /// Whether a process has looked at the identity since the certificate changed, and said so.
+    fn is_told(&self) -> Result<bool> {
+        let edge = self.site.edge(EDGE)?;
+        let serial = &edge["status"]["node"]["certificate"]["serial"];
+        Ok(serial.is_string() && *serial != self.serial)
+    }
+
     /// With key and certificate that belong together, made since.
     fn is_renewed(&self) -> Result<bool> {
         let changed = ["tls.crt", "tls.key"].map(|name| Ok(self.member(name)? != self.identity["data"][name]));
@@ -127,7 +140,7 @@ fn renewed_and_written() -> Result<()> {
         |edge| edge.annotate("dnstapir.se/renew-now", "1"),
         |edge| {
             ensure!(edge.core.calls(&edge.node, "renew")? == [Some(200)], "asked once, renewed once");
-            edge.is_renewed()
+            Ok(edge.is_renewed()? && edge.is_told()?)
         },
     )
 }

@@ -12,6 +12,8 @@ use tapir_rig::{Core, Operator, Options, PATIENCE, Rig, Signal, Site, Version, w
 const LEASE_LOST: i32 = 3;
 /// A term, and the time until a candidate looks again, with some to spare.
 const TAKE_OVER: Duration = Duration::from_secs(45);
+/// A renewal that fails, and a look at why: far less than a term.
+const NOTICED: Duration = Duration::from_secs(15);
 /// What a Pod's grace period leaves for an orderly end.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -70,7 +72,7 @@ fn a_leader_that_was_paused_ends_when_it_finds_another() -> Result<()> {
     a_new_edge_is_served(&site, &core, "meanwhile")?;
     assert_eq!(site.leader()?, "operator-1");
     first.signal(Signal::SIGCONT)?;
-    assert_eq!(first.exit_code(PATIENCE)?, LEASE_LOST);
+    assert_eq!(first.exit_code(NOTICED)?, LEASE_LOST);
     second.process().still_runs()?;
     assert_eq!(site.leader()?, "operator-1");
     site.passed()
@@ -107,7 +109,7 @@ fn a_deleted_lease_ends_the_leader_and_makes_another() -> Result<()> {
     let core = site.core(&[])?;
     let [first, _second] = two_replicas(&site)?;
     site.admin().delete(LEASES, &site.system, &site.release)?;
-    assert_eq!(first.exit_code(PATIENCE)?, LEASE_LOST);
+    assert_eq!(first.exit_code(NOTICED)?, LEASE_LOST);
     wait::until_true("the second replica to lead", PATIENCE, || Ok(site.leader()? == "operator-1"))?;
     a_new_edge_is_served(&site, &core, "after")?;
     site.passed()
