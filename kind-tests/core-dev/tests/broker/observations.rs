@@ -72,6 +72,23 @@ async fn observations_by_hand_and_the_other_signing_key() {
 }
 
 #[tokio::test]
+async fn observations_are_signed_with_the_key_that_came_last() {
+    let (running, broker) = start(&[]).await;
+    let keys = format!("http://{}/keys", running.core.control);
+    let rotated = running.client(None).post(&keys).json(&json!({"kid": "core-2027"})).send().await.unwrap();
+    assert_eq!(rotated.status(), 200);
+    for old in ["core-observations-ed25519", "core-observations-p256"] {
+        assert_eq!(running.client(None).delete(format!("{keys}/{old}")).send().await.unwrap().status(), 200);
+    }
+    // It trusts the new key alone.
+    let edge = running.enrol(NAME).await;
+    let (_client, mut event_loop) = pop(&running, &broker, &edge).await;
+    assert_eq!(running.observe(json!({"name": "bad.example", "ttl": 5, "tag_mask": 9})).await, 202);
+    let (message, _) = observation(&mut event_loop, &edge).await;
+    assert_eq!(message["added"][0]["name"], "bad.example");
+}
+
+#[tokio::test]
 async fn the_ticker_needs_no_event() {
     let (running, broker) = start(&["--ticker", "1", "--looptest-ttl", "5", "--ttl-margin", "2"]).await;
     let edge = running.enrol(NAME).await;
