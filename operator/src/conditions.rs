@@ -63,6 +63,12 @@ impl Draft {
     }
 }
 
+/// Whether two texts differ in words that hold digits at most.
+#[must_use]
+pub fn same_but_for_numbers(one: &str, other: &str) -> bool {
+    without_numbers(one).eq(without_numbers(other))
+}
+
 /// The words that hold no digit.
 fn without_numbers(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|character: char| !character.is_alphanumeric());

@@ -20,7 +20,7 @@ use crate::identity::attempts::Attempts;
 use crate::identity::board::IdentityBoard;
 use crate::identity::keeper::Keeper;
 use crate::leader::{self, Leadership};
-use crate::policy::Reads;
+use crate::policy::{Counts, Reads};
 use crate::runner::Watched;
 use crate::settings::Settings;
 use crate::sidecars::{Board, Poller, Question};
@@ -128,6 +128,7 @@ async fn lead(
         attempts: Attempts::default(),
         identities: IdentityBoard::default(),
         reads: Reads::default(),
+        counts: Counts::default(),
         metrics: metrics.clone(),
         client: client.clone(),
     });

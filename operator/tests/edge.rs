@@ -10,6 +10,8 @@ mod going;
 mod over_time;
 #[path = "edge/policy_path.rs"]
 mod policy_path;
+#[path = "edge/policy_status.rs"]
+mod policy_status;
 #[path = "edge/refused.rs"]
 mod refused;
 #[path = "edge/scene.rs"]
@@ -35,9 +37,9 @@ use tapir_operator::identity::keeper::Keeper;
 use tapir_operator::identity::{self, IdentityError};
 use tapir_operator::leader::Leadership;
 use tapir_operator::leftovers;
-use tapir_operator::policy::{Kind, Reads};
+use tapir_operator::policy::{Counts, Kind, Reads};
 use tapir_operator::settings::{Scope, Settings};
-use tapir_operator::sidecars::{Board, Component, EdgeKey, Heard, Target};
+use tapir_operator::sidecars::{Board, Component, EdgeKey, Heard, Sources, Target};
 use tapir_operator::telemetry::metrics::Metrics;
 use tapir_plan::clock::{Clock, Fixed};
 

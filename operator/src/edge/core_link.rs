@@ -98,6 +98,7 @@ mod tests {
             identity_error: None,
             certificate_serial: None,
             certificate_not_after: None,
+            sources: crate::sidecars::Sources::default(),
         })
     }
 

@@ -23,7 +23,7 @@ use crate::identity::keeper::Keeper;
 use crate::identity::leaving::Left;
 use crate::identity::secrets::namespace_terminating;
 use crate::pods::Decision;
-use crate::policy::Reads;
+use crate::policy::{Counts, Reads};
 use crate::settings::Settings;
 use crate::sidecars::{Board, EdgeKey};
 use crate::telemetry::metrics::Metrics;
@@ -51,6 +51,7 @@ pub struct Context {
     pub attempts: Attempts,
     pub identities: IdentityBoard,
     pub reads: Reads,
+    pub counts: Counts,
 }
 
 /// How a round ended that came to its end.

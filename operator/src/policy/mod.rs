@@ -4,8 +4,9 @@ mod accept;
 mod controller;
 mod reads;
 mod reconcile;
+mod sources_status;
 
 pub use accept::acceptable;
 pub use controller::run;
 pub use reads::{Kind, Reads};
-pub use reconcile::{PolicyError, reconcile};
+pub use reconcile::{Counts, PolicyError, reconcile};

@@ -1,7 +1,8 @@
 //! One reconcile of one policy.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -11,12 +12,20 @@ use kube::{Resource as _, ResourceExt};
 use serde_json::json;
 
 use super::accept::acceptable;
-use crate::api::{FIELD_MANAGER, TapirEdge, TapirPolicy, TapirPolicyStatus};
+use super::sources_status::{self, Report, Says};
+use crate::api::policy::{SourceState, Standing};
+use crate::api::{FIELD_MANAGER, PolicyStatus, Reason, TapirEdge, TapirPolicy, TapirPolicyStatus};
 use crate::conditions::{Draft, Truth, merge};
 use crate::edge::{Context, publish};
+use crate::sidecars::{Board, EdgeKey, Heard};
 
 /// `status.usedBy` is bounded by the schema.
 const MOST_USERS: usize = 1000;
+
+/// How often counts of sources that change by themselves are written, at most.
+const COUNTS_EVERY: Duration = Duration::from_mins(5);
+/// A policy that was not looked at for so long is gone.
+const FORGOTTEN: Duration = Duration::from_hours(1);
 
 /// Why a reconcile of a policy ended early.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -39,20 +48,20 @@ pub async fn reconcile(policy: Arc<DeserializeGuard<TapirPolicy>>, context: Arc<
         return Ok(Action::await_change());
     }
     let namespace = policy.namespace().unwrap_or_default();
-    let edges: Api<DeserializeGuard<TapirEdge>> = Api::namespaced(context.client.clone(), &namespace);
-    let edges = edges.list(&ListParams::default()).await.map_err(PolicyError::ListEdges)?;
-    let mut users: Vec<TapirEdge> =
-        edges.items.into_iter().filter_map(|guard| guard.0.ok()).filter(|edge| uses(edge, &policy.name_any())).collect();
-    users.sort_by_key(ResourceExt::name_any);
-
-    let drafts = vec![accepted(policy), ready(policy, &users)];
+    let mut users = users(&context, &namespace, &policy.name_any()).await?;
+    users.sort_by(|one, other| one.name.cmp(&other.name));
     let before = policy.status.clone().unwrap_or_default();
+    let reports: Vec<Report> = users.iter().flat_map(|user| reports(&context.board, &namespace, user, policy)).collect();
+    let refresh = context.counts.are_due((&namespace, &policy.name_any()), Instant::now());
+    let sources = sources_status::rows(&policy.spec.sources, &reports, &before.sources, refresh);
+
+    let drafts = vec![accepted(policy), ready(policy, &users, &sources)];
     let (conditions, transitions) = merge(&before.conditions, drafts, policy.metadata.generation, Timestamp::now());
     let wanted = TapirPolicyStatus {
         observed_generation: policy.metadata.generation,
         conditions,
-        sources: before.sources.clone(),
-        used_by: users.iter().take(MOST_USERS).map(ResourceExt::name_any).collect(),
+        used_by: users.iter().take(MOST_USERS).map(|user| user.name.clone()).collect(),
+        sources,
     };
     if policy.status.as_ref() != Some(&wanted) {
         let api: Api<TapirPolicy> = Api::namespaced(context.client.clone(), &namespace);
@@ -66,7 +75,55 @@ pub async fn reconcile(policy: Arc<DeserializeGuard<TapirPolicy>>, context: Arc<
         api.patch_status(&policy.name_any(), &parameters, &Patch::Apply(document)).await.map_err(PolicyError::UpdateStatus)?;
         publish(&context.recorder, policy, &transitions).await;
     }
-    Ok(Action::requeue(Duration::from_mins(10)))
+    Ok(Action::requeue(COUNTS_EVERY))
+}
+
+/// An edge that refers to the policy, as far as it speaks of it.
+#[derive(Clone, Debug)]
+struct User {
+    name: String,
+    policy: Option<PolicyStatus>,
+    /// Status and reason of its condition `PolicyAccepted`.
+    accepted: Option<(String, String)>,
+}
+
+async fn users(context: &Context, namespace: &str, policy: &str) -> Result<Vec<User>, PolicyError> {
+    let edges: Api<DeserializeGuard<TapirEdge>> = Api::namespaced(context.client.clone(), namespace);
+    let edges = edges.list(&ListParams::default()).await.map_err(PolicyError::ListEdges)?;
+    let users = edges.items.into_iter().filter_map(|guard| guard.0.ok()).filter(|edge| uses(edge, policy));
+    Ok(users
+        .map(|edge| {
+            let status = edge.status.as_ref();
+            let condition =
+                status.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "PolicyAccepted"));
+            User {
+                name: edge.name_any(),
+                policy: status.and_then(|status| status.policy.clone()),
+                accepted: condition.map(|condition| (condition.status.clone(), condition.reason.clone())),
+            }
+        })
+        .collect())
+}
+
+/// What the POPs of an edge say.
+fn reports(board: &Board, namespace: &str, user: &User, policy: &TapirPolicy) -> Vec<Report> {
+    let key = EdgeKey { namespace: namespace.to_owned(), name: user.name.clone() };
+    let report = |pod: String, says| Report { edge: user.name.clone(), pod, says };
+    let Some(pops) = board.pops(&key) else { return vec![report(String::new(), Says::NotAsked)] };
+    let spoken = user.policy.as_ref().filter(|spoken| speaks_of(spoken, policy));
+    let revision = spoken.and_then(|spoken| spoken.revision.as_ref());
+    let says = |heard: Option<Option<Heard>>| match heard {
+        None => Says::NotAsked,
+        Some(None) => Says::Silent,
+        Some(Some(heard)) if spoken.is_none() || revision.is_some_and(|revision| *revision != heard.revision) => Says::Other,
+        Some(Some(heard)) => Says::Sources(heard.sources.0),
+    };
+    pops.into_iter().map(|(pod, heard)| report(pod, says(heard))).collect()
+}
+
+/// Whether an edge speaks of this policy as it is now.
+fn speaks_of(spoken: &PolicyStatus, policy: &TapirPolicy) -> bool {
+    spoken.name == policy.name_any() && spoken.generation == policy.metadata.generation
 }
 
 /// Whether an edge refers to a policy and is not on its way out.
@@ -84,35 +141,76 @@ fn accepted(policy: &TapirPolicy) -> Draft {
     }
 }
 
-/// In force at every edge that uses it, as it is now: what an edge says of an older generation, or of another policy, is no news of this one.
-fn ready(policy: &TapirPolicy, users: &[TapirEdge]) -> Draft {
-    let draft = |truth, reason: &str, message: String| Draft::new("Ready", truth, reason, message);
+/// In force at every edge that uses it, as it is now, with all that its sources have: what an edge says of an older generation, or of
+/// another policy, is no news of this one.
+fn ready(policy: &TapirPolicy, users: &[User], sources: &[SourceState]) -> Draft {
+    let draft = |truth, reason: Reason, message: String| Draft::new("Ready", truth, reason, message);
     if users.is_empty() {
-        return draft(Truth::Unknown, "Unused", "no TapirEdge of this namespace refers to it".to_owned());
+        return draft(Truth::Unknown, Reason::Unused, "no TapirEdge of this namespace refers to it".to_owned());
     }
-    let standing = users.iter().map(|edge| (edge, standing(policy, edge)));
-    match standing.filter(|(_, standing)| standing.0 != Truth::True).max_by_key(|(_, standing)| standing.0 == Truth::False) {
-        Some((edge, (Truth::False, _))) => draft(
-            Truth::False,
-            "RefusedByEdge",
-            format!("TapirEdge {} says why in its condition PolicyAccepted", edge.name_any()),
-        ),
-        Some((edge, (_, message))) => draft(Truth::Unknown, "Pending", format!("TapirEdge {}: {message}", edge.name_any())),
-        None => draft(Truth::True, "Ready", format!("in force at {} TapirEdges", users.len())),
+    let at = |wanted: Truth| users.iter().find(|user| standing(policy, user).0 == wanted);
+    let source = |wanted: Standing| sources.iter().find(|source| source.state == wanted);
+    if let Some(user) = at(Truth::False) {
+        let message = format!("TapirEdge {} says why in its condition PolicyAccepted", user.name);
+        return draft(Truth::False, Reason::RefusedByEdge, message);
     }
+    if let Some(source) = source(Standing::Failed) {
+        let message = format!("source {} holds nothing: {}", source.name, source.message);
+        return draft(Truth::False, Reason::SourceFailed, message);
+    }
+    if let Some(source) = source(Standing::Stale) {
+        let message = format!("source {} cannot be renewed and is used as it was: {}", source.name, source.message);
+        return draft(Truth::False, Reason::SourceStale, message);
+    }
+    if let Some(user) = at(Truth::Unknown) {
+        return draft(Truth::Unknown, Reason::Pending, format!("TapirEdge {}: {}", user.name, standing(policy, user).1));
+    }
+    draft(Truth::True, Reason::Ready, format!("in force at {} TapirEdges", users.len()))
 }
 
 /// What an edge says of this generation of this policy.
-fn standing(policy: &TapirPolicy, edge: &TapirEdge) -> (Truth, String) {
-    let status = edge.status.as_ref();
-    let speaks_of = status.and_then(|status| status.policy.as_ref());
-    let condition = status.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "PolicyAccepted"));
-    let current =
-        speaks_of.is_some_and(|spoken| spoken.name == policy.name_any() && spoken.generation == policy.metadata.generation);
-    match condition.filter(|_| current) {
-        None => (Truth::Unknown, "has not taken it up yet, as it is now".to_owned()),
-        Some(condition) if condition.status == "True" => (Truth::True, String::new()),
-        Some(condition) if condition.status == "False" => (Truth::False, String::new()),
-        Some(condition) => (Truth::Unknown, condition.message.clone()),
+fn standing(policy: &TapirPolicy, user: &User) -> (Truth, &'static str) {
+    let current = user.policy.as_ref().is_some_and(|spoken| speaks_of(spoken, policy));
+    match user.accepted.as_ref().filter(|_| current).map(|(status, _)| status.as_str()) {
+        None => (Truth::Unknown, "has not taken it up yet, as it is now"),
+        Some("True") => (Truth::True, ""),
+        Some("False") => (Truth::False, ""),
+        Some(_) => (Truth::Unknown, "not every POP is known to work by it"),
+    }
+}
+
+/// When counts and words that change all the time were written last, for each policy.
+#[derive(Clone, Debug, Default)]
+pub struct Counts(Arc<Mutex<HashMap<(String, String), Instant>>>);
+
+impl Counts {
+    /// Whether they may be written again; then they are due no more. Not before a while after the start: every restart would write all.
+    fn are_due(&self, (namespace, name): (&str, &str), now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of policies that are gone: they come in here at most once in a while, so an hour later they are gone here too.
+        last.retain(|_, at| now.saturating_duration_since(*at) < FORGOTTEN);
+        let key = (namespace.to_owned(), name.to_owned());
+        match last.get(&key) {
+            Some(at) if now.saturating_duration_since(*at) < COUNTS_EVERY => false,
+            found => {
+                let known = found.is_some();
+                last.insert(key, now);
+                known
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_due_every_five_minutes_and_not_at_the_start() {
+        let (counts, start) = (Counts::default(), Instant::now());
+        let due = |second: u64| counts.are_due(("dns", "default"), start + Duration::from_secs(second));
+        assert_eq!([0, 1, 299, 300, 301, 599, 600].map(due), [false, false, false, true, false, false, true]);
+        assert!(!counts.are_due(("dns", "other"), start + Duration::from_secs(2 * 3600)));
+        assert_eq!(counts.0.lock().unwrap().len(), 1, "what is gone is forgotten");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use tapir_wire::node::paths::{EDM_HTTP_PORT, POP_HTTP_PORT};
-use tapir_wire::status::SidecarStatus;
+use tapir_wire::status::{SidecarStatus, SourceStatus};
 
 /// Namespace and name of an edge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,7 +55,24 @@ pub struct Heard {
     pub identity_error: Option<String>,
     pub certificate_serial: Option<String>,
     pub certificate_not_after: Option<Timestamp>,
+    pub sources: Sources,
 }
+
+/// What POP says of its sources. Two are the same if nothing differs that is worth a look: counts and words move all the time.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(pub Arc<[SourceStatus]>);
+
+impl PartialEq for Sources {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |one: &SourceStatus, other: &SourceStatus| {
+            let lines = |row: &SourceStatus| row.rejected_lines.iter().map(|line| line.line).collect::<Vec<_>>();
+            (&one.name, one.state, one.rejected) == (&other.name, other.state, other.rejected) && lines(one) == lines(other)
+        };
+        self.0.len() == other.0.len() && self.0.iter().zip(&*other.0).all(|(one, other)| same(one, other))
+    }
+}
+
+impl Eq for Sources {}
 
 impl From<SidecarStatus> for Heard {
     fn from(status: SidecarStatus) -> Self {
@@ -70,6 +87,7 @@ impl From<SidecarStatus> for Heard {
             identity_error: status.identity_error,
             certificate_serial,
             certificate_not_after,
+            sources: Sources(status.pop.map(|pop| pop.sources).unwrap_or_default().into()),
         }
     }
 }
@@ -82,6 +100,17 @@ struct Row {
     /// The last answer, also of a sidecar that has been silent since.
     last: HashMap<Target, Heard>,
     due: Option<Instant>,
+}
+
+impl Row {
+    /// POPs of one edge mostly say the same of their sources, and there may be thousands of them: it is kept once.
+    fn sharing(&self, mut heard: Heard) -> Heard {
+        let known = self.last.values().map(|known| &known.sources.0).find(|known| ***known == *heard.sources.0);
+        if let Some(known) = known {
+            heard.sources.0 = Arc::clone(known);
+        }
+        heard
+    }
 }
 
 /// Shared by reconciler and poller.
@@ -139,15 +168,23 @@ impl Board {
             let wanted = row.wanted_revision[target.component as usize].as_ref();
             taken.as_hoped &=
                 answer.as_ref().is_some_and(|heard| heard.connected && wanted.is_none_or(|wanted| *wanted == heard.revision));
-            if row.heard.get(&target) != Some(&answer) {
-                taken.changed = true;
-                if let Some(heard) = &answer {
-                    row.last.insert(target.clone(), heard.clone());
-                }
-                row.heard.insert(target, answer);
+            let answer = answer.map(|heard| row.sharing(heard));
+            taken.changed |= row.heard.get(&target) != Some(&answer);
+            if let Some(heard) = &answer {
+                row.last.insert(target.clone(), heard.clone());
             }
+            row.heard.insert(target, answer);
         }
         taken
+    }
+
+    /// What was heard of each POP of an edge, as [`Self::heard`] tells it; none while the edge was not looked at.
+    #[must_use]
+    pub fn pops(&self, edge: &EdgeKey) -> Option<Vec<(String, Option<Option<Heard>>)>> {
+        let rows = self.lock();
+        let row = rows.get(edge)?;
+        let pops = row.targets.iter().filter(|target| target.component == Component::Pop);
+        Some(pops.map(|target| (target.pod.clone(), row.heard.get(target).cloned())).collect())
     }
 
     pub(super) fn known(&self, edge: &EdgeKey) -> bool {
@@ -194,6 +231,7 @@ mod tests {
             identity_error: None,
             certificate_serial: None,
             certificate_not_after: None,
+            sources: Sources::default(),
         })
     }
 
@@ -206,6 +244,26 @@ mod tests {
         assert_eq!(board.took(&edge(), vec![(target("p"), heard(true))]), Taken { changed: true, as_hoped: true });
         assert_eq!(board.took(&edge(), vec![(target("p"), None)]), Taken { changed: true, as_hoped: false });
         assert_eq!((board.heard(&edge(), &target("p")), board.last(&edge(), &target("p"))), (Some(None), heard(true)));
+    }
+
+    #[test]
+    fn counts_of_sources_are_taken_down_and_no_news() {
+        let (board, target) = (Board::default(), Target { component: Component::Pop, ..target("p") });
+        let with = |state: &str, entries: u64, rejected: u64| {
+            let rows: Vec<SourceStatus> = serde_json::from_value(
+                serde_json::json!([{"name": "core", "state": state, "entries": entries, "rejected": rejected, "error": format!("{entries}")}]),
+            )
+            .unwrap();
+            Some(Heard { sources: Sources(rows.into()), ..heard(true).unwrap() })
+        };
+        board.expect(&edge(), vec![target.clone()], [None, None]);
+        let took = |answer| board.took(&edge(), vec![(target.clone(), answer)]).changed;
+        assert!(took(with("Ready", 1, 0)));
+        assert!(!took(with("Ready", 2, 0)));
+        let entries = || board.pops(&edge()).unwrap()[0].1.clone().unwrap().unwrap().sources.0[0].entries;
+        assert_eq!(entries(), 2);
+        assert!(took(with("Stale", 2, 0)));
+        assert!(took(with("Stale", 2, 1)));
     }
 
     #[test]

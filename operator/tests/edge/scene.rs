@@ -57,6 +57,7 @@ impl Scene {
             attempts: Attempts::default(),
             identities: IdentityBoard::default(),
             reads: Reads::default(),
+            counts: Counts::default(),
             metrics,
             client,
         };
@@ -159,6 +160,11 @@ impl Scene {
 impl Scene {
     /// POP of a Pod answers with a revision; none is silence.
     pub fn pop_reports(&self, pod: &str, revision: Option<&str>) {
+        self.pop_reports_sources(pod, revision, &json!([]));
+    }
+
+    /// The same with what it says of its sources.
+    pub fn pop_reports_sources(&self, pod: &str, revision: Option<&str>, sources: &Value) {
         let uid = self.server.get(&format!("/api/v1/namespaces/dns/pods/{pod}")).unwrap()["metadata"]["uid"]
             .as_str()
             .unwrap()
@@ -173,6 +179,7 @@ impl Scene {
             identity_error: None,
             certificate_serial: None,
             certificate_not_after: None,
+            sources: Sources(serde_json::from_value::<Vec<_>>(sources.clone()).unwrap().into()),
         });
         let key = EdgeKey { namespace: "dns".into(), name: "stockholm".into() };
         self.context.board.took(&key, vec![(target, heard)]);
