@@ -24,6 +24,7 @@ pub const DEPLOYMENTS: Kind = Kind("/apis/apps/v1", "deployments");
 pub const LEASES: Kind = Kind("/apis/coordination.k8s.io/v1", "leases");
 pub const DEFINITIONS: Kind = Kind("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions");
 pub const BINDINGS: Kind = Kind("/apis/admissionregistration.k8s.io/v1", "mutatingadmissionpolicybindings");
+pub const WEBHOOKS: Kind = Kind("/apis/admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations");
 pub const EDGES: Kind = Kind("/apis/dnstapir.se/v1alpha1", "tapiredges");
 pub const POLICIES: Kind = Kind("/apis/dnstapir.se/v1alpha1", "tapirpolicies");
 

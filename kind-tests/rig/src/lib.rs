@@ -11,6 +11,23 @@
 //! * [`client`]: the API server as one user sees it, in plain JSON. [`wait`]: conditions instead of sleeping.
 //!
 //! A test ends with [`Site::passed`], which also searches logs, metrics, Events and objects for anything private of the site's Secrets.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use tapir_rig::{Rig, Site};
+//!
+//! let site = Site::new(Rig::shared()?, "what-it-proves", &[("logLevel", "debug")])?;
+//! let core = site.core(&["--certificate-lifetime", "60"])?;
+//! let operator = site.operator("operator-0", &[])?;
+//! let node = site.new_edge(&core, "demo")?;
+//! site.wait_condition("demo", "Enrolled", "True", None)?;
+//! assert_eq!(core.calls(&node, "enroll")?, [Some(200)]);
+//! drop(operator);
+//! site.passed()
+//! # }
+//! ```
+//!
+//! What waits on the clock is `#[ignore]`d and runs by `cargo xtask test --all`. Tests are modules of `tests/rig.rs`, one process for all.
 //! Every child ends with the test run, however that ends. Files are below `target/rig`; what a failed test leaves is named at its end and
 //! kept until the next run.
 

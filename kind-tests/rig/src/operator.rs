@@ -15,6 +15,7 @@ use crate::wait;
 pub struct Operator {
     pub(crate) process: Process,
     pub(crate) address: String,
+    pub(crate) webhook: String,
 }
 
 impl Operator {
@@ -30,6 +31,11 @@ impl Operator {
     /// `http://` and where it serves its pages.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// `https://` and where it serves the webhook, in releases that have one. There is no kube-proxy: the API server finds it by `url` only.
+    pub fn webhook(&self) -> &str {
+        &self.webhook
     }
 
     pub fn process(&self) -> &Process {

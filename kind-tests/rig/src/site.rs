@@ -155,11 +155,12 @@ impl<'rig> Site<'rig> {
         let kubeconfig = self.folder.join(format!("{pod}.kubeconfig"));
         let access = self.rig.kubeconfig_as(&self.user(), &groups)?;
         fs::write(&kubeconfig, access).with_context(|| format!("writing {}", kubeconfig.display()))?;
-        let listen = format!("127.0.0.1:{}", free_port());
+        let [listen, webhook] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
         for (name, value) in [
             ("POD_NAME", pod),
             ("POD_NAMESPACE", &self.system),
             ("HTTP_LISTEN", &listen),
+            ("WEBHOOK_LISTEN", &webhook),
             ("KUBECONFIG", &kubeconfig.to_string_lossy()),
         ] {
             all.insert(name.to_owned(), value.to_owned());
@@ -171,7 +172,7 @@ impl<'rig> Site<'rig> {
             Process::start(&self.folder, pod, &programs::operator()?, &command.skip(1).collect::<Vec<_>>(), &environment)?;
         let address = format!("http://{listen}");
         self.replicas.lock().unwrap_or_else(PoisonError::into_inner).push(address.clone());
-        Ok(Operator { process, address })
+        Ok(Operator { process, address, webhook: format!("https://{webhook}") })
     }
 
     /// Name of an edge's node in Core.
