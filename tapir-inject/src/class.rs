@@ -25,6 +25,10 @@ impl Class {
     /// equal only where each container's are.
     #[must_use]
     pub fn of(spec: &Value) -> Option<Self> {
+        // Kubernetes looks at these alone when they are there, also when they are empty. Others keep a Pod from being injected.
+        if !spec["resources"].is_null() {
+            return Some(Self::BestEffort);
+        }
         let (mut nothing, mut guaranteed) = (true, true);
         for container in items(&spec["containers"]).chain(items(&spec["initContainers"])) {
             for resource in COUNTED {

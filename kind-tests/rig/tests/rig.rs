@@ -6,6 +6,8 @@
 mod crash_points;
 #[path = "rig/crashes.rs"]
 mod crashes;
+#[path = "rig/equality.rs"]
+mod equality;
 #[path = "rig/high_availability.rs"]
 mod high_availability;
 #[path = "rig/limits.rs"]
