@@ -26,8 +26,8 @@ use super::status::TapirEdgeStatus;
     derive = "PartialEq",
     doc = "One node of DNS TAPIR Edge: its enrolment, and the sidecars of the Pods labelled `dnstapir.se/edge: <name>`.",
     validation = (
-        "self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
-        "metadata.name becomes the value of a label and the stem of other names: use at most 50 lower-case letters, digits and hyphens, no dots"
+        "self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "metadata.name becomes the value of a label and the stem of other names: use at most 50 lower-case letters, digits and hyphens, no dots, and begin with a letter"
     ),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),

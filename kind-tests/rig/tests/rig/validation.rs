@@ -10,7 +10,7 @@ use tapir_rig::{Method, PATIENCE, Rig, Signal, Site, wait};
 /// What is wrong (a merge patch of something good), where the API server says that it is, and the words that it uses.
 type Case = (Value, &'static str, &'static str);
 
-const NAME: &str = "metadata.name becomes the value of a label and the stem of other names: use at most 50 lower-case letters, digits and hyphens, no dots";
+const NAME: &str = "metadata.name becomes the value of a label and the stem of other names: use at most 50 lower-case letters, digits and hyphens, no dots, and begin with a letter";
 const BOTH_OFF: &str = "spec.edm.enabled and spec.pop.enabled are both false: enable one, or delete the TapirEdge";
 const NO_POLICY: &str = "spec.pop.policyRef is missing: name a TapirPolicy of this namespace, or set spec.pop.enabled to false";
 const ENROLMENT: &str =
@@ -32,6 +32,7 @@ fn edge_cases() -> Vec<Case> {
     let mut cases = vec![
         (json!({"metadata": {"name": "a".repeat(51)}}), "", NAME),
         (json!({"metadata": {"name": "with.dot"}}), "", NAME),
+        (json!({"metadata": {"name": "1-begins-with-a-digit"}}), "", NAME),
         (spec(json!({"edm": {"enabled": false}, "pop": {"enabled": false}})), "spec", BOTH_OFF),
         (spec(json!({"pop": {"policyRef": null}})), "spec", NO_POLICY),
         (spec(json!({"enrollment": {"credentialsSecretRef": null}})), "spec.enrollment", ENROLMENT),
