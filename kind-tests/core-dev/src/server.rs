@@ -107,7 +107,9 @@ impl Service {
             let quick_again = disturbance.faults.wait_until_of(node, |now| now != fault);
             let _ = tokio::time::timeout(delay, quick_again).await;
         }
-        (!is_lost).then_some(answer)
+        // The server below would take the machine's clock: a client that compares clocks is to see Core's.
+        let date = disturbance.clock.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        (!is_lost).then(|| answer.with("date", date))
     }
 }
 

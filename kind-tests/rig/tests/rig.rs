@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::panic_in_result_fn)]
 
+#[path = "rig/clock.rs"]
+mod clock;
 #[path = "rig/crash_points.rs"]
 mod crash_points;
 #[path = "rig/crashes.rs"]
