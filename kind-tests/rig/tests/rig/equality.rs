@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tapir_rig::client::{Api, EDGES, Kind, PODS, SECRETS, text};
+use tapir_rig::client::{Api, EDGES, Kind, PODS, SECRETS, decoded, text};
 use tapir_rig::{Operator, Options, PATIENCE, Rig, Signal, Site, Version, free_port, wait};
 
 const WEBHOOKS: Kind = Kind("/apis/admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations");
@@ -157,8 +157,9 @@ fn by_policy(rig: &Rig) -> Result<BTreeMap<String, Value>> {
     site.passed().map(|()| pods)
 }
 
-/// A site whose webhook is a process here: the API server reaches it by an address in place of a Service.
-fn webhook_site<'rig>(rig: &'rig Rig, name: &str) -> Result<(Site<'rig>, Vec<Operator>)> {
+/// A site whose webhook is a process here: the API server reaches it by an address in place of a Service. With a failpoint the first process
+/// ends there, and another one takes over.
+fn webhook_site<'rig>(rig: &'rig Rig, name: &str, failpoint: Option<&str>) -> Result<(Site<'rig>, Operator)> {
     let site = Site::new(rig, name, &[("injection.mode", "Webhook")])?;
     // The operator's controllers serve another namespace, so that nobody but the test writes the edges.
     let both = format!("{{{},{}}}", site.namespace, site.system);
@@ -168,14 +169,18 @@ fn webhook_site<'rig>(rig: &'rig Rig, name: &str) -> Result<(Site<'rig>, Vec<Ope
     let mut configuration = site.admin().read(WEBHOOKS, "", &webhook)?;
     configuration["webhooks"][0]["clientConfig"] = json!({"url": format!("https://localhost:{port}/mutate")});
     site.admin().replace(WEBHOOKS, "", &configuration)?;
-    let listen = format!("127.0.0.1:{port}");
-    let operator = site.operator(
-        "operator-0",
-        &[("WATCH_NAMESPACES", &site.system), ("WEBHOOK_LISTEN", &listen), ("WEBHOOK_NAMES", "localhost")],
-    )?;
     edges(&site)?;
+    let listen = format!("127.0.0.1:{port}");
+    let environment = [("WATCH_NAMESPACES", site.system.as_str()), ("WEBHOOK_LISTEN", &listen), ("WEBHOOK_NAMES", "localhost")];
+    if let Some(point) = failpoint {
+        let first = site.operator("operator-0", &[&environment[..], &[("TAPIR_FAILPOINT", point)]].concat())?;
+        assert_eq!(first.exit_code(PATIENCE)?, 99, "it ends where it was told to");
+        let plain = &cases()?[0];
+        ensure!(!is_injected(&asked(site.admin(), &site.namespace, plain, &plain["spec"], "demo")?), "nobody answers");
+    }
+    let operator = site.operator("operator-0", &environment)?;
     in_force(&site).with_context(|| operator.log())?;
-    Ok((site, vec![operator]))
+    Ok((site, operator))
 }
 
 fn in_force(site: &Site<'_>) -> Result<()> {
@@ -186,18 +191,16 @@ fn in_force(site: &Site<'_>) -> Result<()> {
 }
 
 fn by_webhook(rig: &Rig, name: &str) -> Result<BTreeMap<String, Value>> {
-    let (site, operators) = webhook_site(rig, name)?;
+    let (site, operator) = webhook_site(rig, name, None)?;
     let pods = every_pod(&site)?;
 
     // Whoever upgrades the release does not take the bundle away, and the key stays where it is.
     let secret = site.admin().read(SECRETS, &site.system, &format!("{}-webhook", site.release))?;
-    ensure!(secret["data"]["ca.key"].is_string() && !operators[0].log().contains("PRIVATE KEY"), "the webhook's own authority");
+    ensure!(secret["data"]["ca.key"].is_string() && !operator.log().contains("PRIVATE KEY"), "the webhook's own authority");
 
     // Without any replica Pods are admitted as they are, and soon.
-    for operator in &operators {
-        operator.signal(Signal::SIGKILL)?;
-        operator.exit_code(PATIENCE)?;
-    }
+    operator.signal(Signal::SIGKILL)?;
+    operator.exit_code(PATIENCE)?;
     let begin = std::time::Instant::now();
     let plain = &cases()?[0];
     let pod = asked(site.admin(), &site.namespace, plain, &plain["spec"], "demo")?;
@@ -220,5 +223,17 @@ fn policy_and_webhook_make_equal_pods_on_both_versions() -> Result<()> {
     ensure!(policy.len() > 200 && webhook.len() == policy.len() && older.len() == policy.len(), "{}", policy.len());
     let different = [differences(&policy, &webhook), differences(&policy, &older)].concat();
     ensure!(different.is_empty(), "{} Pods differ, the first of them:\n{}", different.len(), different[0]);
+    Ok(())
+}
+
+#[test]
+fn whoever_takes_over_after_a_crash_brings_the_webhook_s_certificate_to_its_end() -> Result<()> {
+    for point in ["webhook-after-secret", "webhook-after-bundle"] {
+        let (site, _operator) = webhook_site(Rig::shared()?, point, Some(point))?;
+        let secret = site.admin().read(SECRETS, &site.system, &format!("{}-webhook", site.release))?;
+        let authorities = String::from_utf8(decoded(&secret["data"]["ca.crt"])?)?.matches("BEGIN").count();
+        assert_eq!(authorities, 1, "the authority of the one that ended is good enough");
+        site.passed()?;
+    }
     Ok(())
 }
