@@ -122,7 +122,7 @@ mod tests {
         observe(&[pod], &views).remove(0)
     }
 
-    fn pod(native: bool, statuses: Value) -> Value {
+    fn pod(native: bool, statuses: &Value) -> Value {
         let sidecars = json!([{"name": "tapir-edm", "image": "edm:1"}, {"name": "tapir-pop", "image": "pop:1"}]);
         let resolver = json!({"name": "unbound", "image": "unbound:1"});
         let mut containers = vec![resolver];
@@ -146,7 +146,7 @@ mod tests {
             {"name": "tapir-edm", "containerID": "c1", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}}
         ]);
         for native in [false, true] {
-            let seen = view(pod(native, statuses.clone()));
+            let seen = view(pod(native, &statuses));
             assert!(seen.injected && seen.ready && seen.answers(), "{seen:?}");
             assert_eq!(seen.images, Images { edm: Some("edm:1".into()), pop: Some("pop:1".into()) });
             assert_eq!(
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_container_s_trouble_is_told_and_its_start_is_none() {
         let status = |state: Value| json!([{"name": "tapir-pop", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state}]);
-        let trouble = |state| view(pod(false, status(state))).sidecars[1].trouble.clone();
+        let trouble = |state| view(pod(false, &status(state))).sidecars[1].trouble.clone();
         assert_eq!(trouble(json!({"waiting": {"reason": "ContainerCreating"}})), None);
         assert_eq!(
             trouble(json!({"waiting": {"reason": "ErrImagePull", "message": "not\nfound"}})).unwrap(),
@@ -179,7 +179,7 @@ mod tests {
             serde_json::from_value(json!({"addressType": "IPv4", "endpoints": [endpoint]})).unwrap()
         };
         let serving = |slices: &[EndpointSlice]| {
-            let mut pods = vec![view(pod(false, json!([])))];
+            let mut pods = vec![view(pod(false, &json!([])))];
             mark_serving(&mut pods, slices);
             pods[0].serving
         };

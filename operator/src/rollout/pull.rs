@@ -199,13 +199,13 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn seen(status: Value) -> Pod {
+    fn seen(status: &Value) -> Pod {
         serde_json::from_value(json!({"status": status})).unwrap()
     }
 
     fn waiting(reason: &str) -> Pod {
         seen(
-            json!({"phase": "Pending", "containerStatuses": [{"name": "pull", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            &json!({"phase": "Pending", "containerStatuses": [{"name": "pull", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": reason, "message": "m"}}}]}),
         )
     }
@@ -216,16 +216,16 @@ mod tests {
 
     #[test]
     fn what_a_pull_came_to() {
-        assert_eq!(view(&seen(json!({"phase": "Succeeded"}))), PullState::Done);
-        assert_eq!(view(&seen(json!({"phase": "Pending"}))), PullState::Running);
+        assert_eq!(view(&seen(&json!({"phase": "Succeeded"}))), PullState::Done);
+        assert_eq!(view(&seen(&json!({"phase": "Pending"}))), PullState::Running);
         assert_eq!(view(&waiting("ContainerCreating")), PullState::Running);
         assert_eq!(view(&waiting("InvalidImageName")), PullState::Failed("InvalidImageName: m".into()));
-        assert!(matches!(view(&seen(json!({"phase": "Failed", "reason": "DeadlineExceeded"}))), PullState::Failed(_)));
-        assert_eq!(view(&seen(json!({"phase": "Failed", "reason": "OutOfcpu"}))), PullState::Refused);
+        assert!(matches!(view(&seen(&json!({"phase": "Failed", "reason": "DeadlineExceeded"}))), PullState::Failed(_)));
+        assert_eq!(view(&seen(&json!({"phase": "Failed", "reason": "OutOfcpu"}))), PullState::Refused);
         let ended = json!({"phase": "Failed", "containerStatuses": [{"name": "pull", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "state": {"terminated": {"exitCode": 128, "reason": "StartError", "message": "no such file"}}}]});
         assert!(
-            matches!(view(&seen(ended)), PullState::Failed(words) if words.contains("StartError") && words.contains("no such file"))
+            matches!(view(&seen(&ended)), PullState::Failed(words) if words.contains("StartError") && words.contains("no such file"))
         );
     }
 

@@ -48,8 +48,8 @@ impl Server {
                 let (parts, body) = request.into_parts();
                 let body = body.collect_bytes().await.unwrap();
                 let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-                let applies = parts.headers.get("content-type").is_some_and(|kind| kind == "application/apply-patch+yaml");
-                let (status, answer) = server.answer(&parts.method, parts.uri.path(), &body, applies);
+                let kind = parts.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+                let (status, answer) = server.answer(&parts.method, parts.uri.path(), &body, kind);
                 Ok::<_, Infallible>(
                     Response::builder().status(status).body(Body::from(serde_json::to_vec(&answer).unwrap())).unwrap(),
                 )
@@ -136,7 +136,7 @@ impl Server {
         self.0.lock().unwrap().delete(path, &Value::Null);
     }
 
-    fn answer(&self, method: &Method, path: &str, body: &Value, applies: bool) -> (u16, Value) {
+    fn answer(&self, method: &Method, path: &str, body: &Value, kind: &str) -> (u16, Value) {
         let mut state = self.0.lock().unwrap();
         if let Some((what, code)) = &state.refuse
             && format!("{method} {path}").contains(what)
@@ -156,7 +156,7 @@ impl Server {
         if method == Method::GET {
             state.reads.push(path.to_owned());
         }
-        if method == Method::GET && ["/pods", "/tapiredges"].iter().any(|kind| path.ends_with(kind)) {
+        if method == Method::GET && ["/pods", "/tapiredges", "/endpointslices"].iter().any(|kind| path.ends_with(kind)) {
             let items: Vec<&Value> =
                 state.objects.iter().filter(|(at, _)| at.starts_with(&format!("{path}/"))).map(|(_, object)| object).collect();
             return (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}));
@@ -179,8 +179,9 @@ impl Server {
         let answer = match method.as_str() {
             "POST" => state.create(path, body),
             "PUT" => state.replace(path, body),
-            "PATCH" if applies => state.apply(path.trim_end_matches("/status"), body),
-            "PATCH" => state.patch(path, body),
+            "PATCH" if kind == "application/apply-patch+yaml" => state.apply(path, body),
+            "PATCH" if kind == "application/strategic-merge-patch+json" => state.patch(path, body, merge_strategically),
+            "PATCH" => state.patch(path, body, merge),
             "DELETE" => state.delete(path, body),
             other => panic!("unexpected {other}"),
         };
@@ -241,28 +242,33 @@ impl State {
         (200, stored)
     }
 
-    fn patch(&mut self, path: &str, body: &Value) -> (u16, Value) {
+    fn patch(&mut self, path: &str, body: &Value, merge: fn(&mut Value, &Value)) -> (u16, Value) {
         let Some(found) = self.objects.get(path) else { return not_found() };
         let mut changed = found.clone();
-        if body["metadata"]["uid"].is_string() && body["metadata"]["uid"] != changed["metadata"]["uid"] {
+        let other = |member: &str| {
+            let wanted = &body["metadata"][member];
+            wanted.is_string() && *wanted != found["metadata"][member]
+        };
+        if other("uid") || other("resourceVersion") {
             return failure(409, "Conflict");
         }
         merge(&mut changed, body);
         (200, self.store(path, changed))
     }
 
-    /// Server-side apply by the only manager there is. What it takes back goes from ConfigMaps and statuses.
+    /// Server-side apply by the only manager there is. Of a status it takes back what is left out; of other objects never anything.
     fn apply(&mut self, path: &str, body: &Value) -> (u16, Value) {
-        let Some(found) = self.objects.get_mut(path) else { return (201, self.store(path, body.clone())) };
-        if body["kind"] == "ConfigMap" {
-            for member in ["data", "binaryData"] {
-                found[member] = json!({});
-            }
-        }
-        if body["status"].is_object() {
-            found["status"] = json!({});
-        }
-        self.patch(path, body)
+        let Some(path) = path.strip_suffix("/status") else {
+            return if self.objects.contains_key(path) {
+                self.patch(path, body, merge)
+            } else {
+                (201, self.store(path, body.clone()))
+            };
+        };
+        self.patch(path, body, |found, applied| {
+            found["status"] = Value::Null;
+            merge(found, applied);
+        })
     }
 
     fn delete(&mut self, path: &str, options: &Value) -> (u16, Value) {
@@ -297,6 +303,26 @@ fn merge(target: &mut Value, patch: &Value) {
     }
     for (name, value) in members {
         merge(&mut target[name.as_str()], value);
+    }
+}
+
+/// Lists of named things are merged by name.
+fn merge_strategically(target: &mut Value, patch: &Value) {
+    match (target, patch) {
+        (target @ Value::Object(_), Value::Object(members)) => {
+            for (name, value) in members {
+                merge_strategically(&mut target[name.as_str()], value);
+            }
+        }
+        (Value::Array(found), Value::Array(items)) if items.iter().all(|item| item["name"].is_string()) => {
+            for item in items {
+                match found.iter_mut().find(|found| found["name"] == item["name"]) {
+                    Some(found) => merge_strategically(found, item),
+                    None => found.push(item.clone()),
+                }
+            }
+        }
+        (target, patch) => *target = patch.clone(),
     }
 }
 
