@@ -220,6 +220,14 @@ impl Rig {
     }
 }
 
+impl Drop for Rig {
+    /// Logs stay; what etcd sets aside on the disk is large and tells nobody anything.
+    fn drop(&mut self) {
+        let _ = self.stop_api_server();
+        let _ = fs::remove_dir_all(self.folder.join("etcd"));
+    }
+}
+
 fn etcd(folder: &Path, port: u16, peer_port: u16) -> Vec<String> {
     vec![
         format!("--data-dir={}", folder.join("etcd").display()),
