@@ -154,9 +154,11 @@ async fn an_answer_that_comes_after_somebody_else_s_write_is_dropped() {
         scene.nodeman.trust(&["core-2"]);
         let mut newer = scene.server.get(IDENTITY).unwrap();
         newer["data"]["tls.crt"] = newer["data"]["ca.crt"].clone();
-        scene.server.intrude(0, IDENTITY, newer.clone());
+        let (server, written) = (scene.server.clone(), newer.clone());
+        scene.nodeman.meanwhile(move || server.put(IDENTITY, written));
         let round = scene.heard(&scene.wanting(want)).await;
-        assert!(matches!(round.renewal.or(round.refresh), Some(Err(KeepError::NotStored(_)))));
+        let result = round.renewal.or(round.refresh);
+        assert!(matches!(result, Some(Err(KeepError::NotStored(_)))), "{result:?}");
         assert_eq!(scene.server.get(IDENTITY).unwrap()["data"], newer["data"], "the stale answer was written over it");
     }
 }

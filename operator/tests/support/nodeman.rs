@@ -29,6 +29,7 @@ struct State {
     lifetimes: Vec<Value>,
     trusted: Vec<String>,
     no_configuration: bool,
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
     answers: Vec<String>,
     fault: Option<(u16, String)>,
     hangs: bool,
@@ -102,6 +103,11 @@ impl Nodeman {
         self.state.lock().unwrap().no_configuration = true;
     }
 
+    /// Something happens while the next answer is on its way.
+    pub fn meanwhile(&self, event: impl FnOnce() + Send + 'static) {
+        self.state.lock().unwrap().meanwhile = Some(Box::new(event));
+    }
+
     /// There is another node.
     pub fn add(&self, node: &str) {
         self.state.lock().unwrap().more.push(node.to_owned());
@@ -164,6 +170,9 @@ impl Nodeman {
 impl Respond for Answering {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let mut state = self.state.lock().unwrap();
+        if let Some(event) = state.meanwhile.take() {
+            event();
+        }
         if state.hangs {
             return ResponseTemplate::new(200).set_delay(std::time::Duration::from_hours(1));
         }
