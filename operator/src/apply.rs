@@ -1,8 +1,11 @@
 //! Server-side apply that stays silent when nothing would change.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,6 +13,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::api::FIELD_MANAGER;
+use crate::cache::{self, Cache};
+use crate::sidecars::EdgeKey;
 
 /// Annotation with the hash of what was applied last: a field that was dropped from the wanted object shows in nothing else.
 const APPLIED_ANNOTATION: &str = "dnstapir.se/applied";
@@ -25,7 +30,93 @@ pub enum ApplyError {
     Foreign { kind: String, name: String, owner: String },
 }
 
-/// Brings an object to what is wanted; other writers' fields stay. Returns the object as it is then.
+/// What was seen after the last apply of each object: while its version is the same there is nothing to ask. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<Mutex<HashMap<EdgeKey, HashMap<Name, Memo>>>>);
+
+/// Kind and name of an object of an edge.
+type Name = (String, String);
+
+#[derive(Clone, Debug)]
+struct Memo {
+    hash: String,
+    mark: u64,
+    metadata: ObjectMeta,
+}
+
+impl Memory {
+    /// The edge is gone, or everything is to be looked at.
+    pub fn forget(&self, edge: &EdgeKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(edge);
+    }
+
+    fn get(&self, edge: &EdgeKey, name: &Name) -> Option<Memo> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(edge)?.get(name).cloned()
+    }
+
+    fn set(&self, edge: &EdgeKey, name: Name, memo: Option<Memo>) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let objects = memory.entry(edge.clone()).or_default();
+        match memo {
+            Some(memo) => drop(objects.insert(name, memo)),
+            None => drop(objects.remove(&name)),
+        }
+    }
+}
+
+/// Applies the objects of one edge in one round.
+#[derive(Debug)]
+pub struct Applier<'a> {
+    edge: &'a EdgeKey,
+    cache: &'a Cache,
+    memory: &'a Memory,
+    wrote: AtomicBool,
+}
+
+impl<'a> Applier<'a> {
+    /// For one round.
+    #[must_use]
+    pub fn new(edge: &'a EdgeKey, cache: &'a Cache, memory: &'a Memory) -> Self {
+        Self { edge, cache, memory, wrote: AtomicBool::new(false) }
+    }
+
+    /// Whether anything was written.
+    #[must_use]
+    pub fn wrote(&self) -> bool {
+        self.wrote.load(Ordering::Relaxed)
+    }
+
+    /// As [`apply`], without asking when the watch tells that the object is as it was left.
+    ///
+    /// # Errors
+    /// When the API server refuses, or when an object of that name is somebody else's.
+    pub async fn apply<K>(&self, api: &Api<K>, wanted: &K) -> Result<K, ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + Debug,
+    {
+        let name = (K::kind(&()).into_owned(), wanted.name_any());
+        let (document, hash) = document(wanted)?;
+        let mark = self.cache.mark_of(self.edge, &name.0, &name.1);
+        if let Some(memo) = self.memory.get(self.edge, &name).filter(|memo| memo.hash == hash && Some(memo.mark) == mark) {
+            return Ok(with_metadata(wanted, &memo.metadata));
+        }
+        self.memory.set(self.edge, name.clone(), None);
+        let (object, wrote) = bring(api, wanted, document, &hash).await?;
+        self.wrote.fetch_or(wrote, Ordering::Relaxed);
+        let metadata = object.meta();
+        let metadata = ObjectMeta {
+            uid: metadata.uid.clone(),
+            resource_version: metadata.resource_version.clone(),
+            creation_timestamp: metadata.creation_timestamp.clone(),
+            ..ObjectMeta::default()
+        };
+        let mark = cache::mark(object.meta());
+        self.memory.set(self.edge, name, Some(Memo { hash, mark, metadata }));
+        Ok(object)
+    }
+}
+
+/// Brings an object to what is wanted; other writers' fields stay. Returns what is wanted with the metadata that it has then.
 ///
 /// # Errors
 /// When the API server refuses, or when an object of that name is somebody else's.
@@ -33,11 +124,24 @@ pub async fn apply<K>(api: &Api<K>, wanted: &K) -> Result<K, ApplyError>
 where
     K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + Debug,
 {
-    let name = wanted.name_any();
+    let (document, hash) = document(wanted)?;
+    bring(api, wanted, document, &hash).await.map(|(object, _)| object)
+}
+
+fn document<K: Resource<DynamicType = ()> + Serialize>(wanted: &K) -> Result<(Value, String), serde_json::Error> {
     let mut document = serde_json::to_value(wanted)?;
     document["apiVersion"] = K::api_version(&()).into();
     document["kind"] = K::kind(&()).into();
     let hash = hash(&document);
+    Ok((document, hash))
+}
+
+/// The object, and whether it was written.
+async fn bring<K>(api: &Api<K>, wanted: &K, mut document: Value, hash: &str) -> Result<(K, bool), ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + Debug,
+{
+    let name = wanted.name_any();
     let live = api.get_opt(&name).await?;
     if let Some(live) = live {
         let managed_by = live.labels().get(crate::names::LABEL_MANAGED_BY);
@@ -45,13 +149,20 @@ where
             let owner = managed_by.cloned().unwrap_or_else(|| "somebody else".to_owned());
             return Err(ApplyError::Foreign { kind: K::kind(&()).into_owned(), name, owner });
         }
-        let unchanged = live.annotations().get(APPLIED_ANNOTATION) == Some(&hash);
+        let unchanged = live.annotations().get(APPLIED_ANNOTATION).map(String::as_str) == Some(hash);
         if unchanged && live.meta().deletion_timestamp.is_none() && covers(&serde_json::to_value(&live)?, &document) {
-            return Ok(live);
+            return Ok((with_metadata(wanted, live.meta()), false));
         }
     }
     document["metadata"]["annotations"][APPLIED_ANNOTATION] = hash.into();
-    Ok(api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&document)).await?)
+    let applied = api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&document)).await?;
+    Ok((with_metadata(wanted, applied.meta()), true))
+}
+
+fn with_metadata<K: Resource<DynamicType = ()> + Clone>(wanted: &K, metadata: &ObjectMeta) -> K {
+    let mut object = wanted.clone();
+    *object.meta_mut() = metadata.clone();
+    object
 }
 
 fn hash(document: &Value) -> String {

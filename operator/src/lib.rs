@@ -6,6 +6,7 @@
 pub mod api;
 pub mod apply;
 pub mod build;
+pub mod cache;
 pub mod conditions;
 pub mod crds;
 pub mod digest;

@@ -11,25 +11,24 @@ use kube::client::ClientBuilder;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::edge::{self, Context, Evictions};
+use crate::apply::Memory;
+use crate::cache::{Cache, Feed};
+use crate::edge::{self, Context, Evictions, Settled, Touches};
 use crate::http::{self, Readiness};
 use crate::identity::attempts::Attempts;
 use crate::identity::board::IdentityBoard;
 use crate::identity::keeper::Keeper;
 use crate::leader::{self, Leadership};
-use crate::policy::{Counts, Reads};
+use crate::policy::Counts;
 use crate::runner::Watched;
 use crate::settings::Settings;
-use crate::sidecars::{Board, Poller, Question};
+use crate::sidecars::{Board, EdgeKey, Poller, Question};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::writes::CountWrites;
 use crate::{identity, leftovers, policy, webhook};
 
-/// Hints from the poller that a controller may be behind with before it misses some.
-const NEWS: usize = 1024;
 /// How long giving up the lease may take at the end.
 const RELEASE_LIMIT: Duration = Duration::from_secs(3);
 const LEASE_SEEN: &str = "leader's lease";
@@ -115,7 +114,7 @@ async fn lead(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let reporter = Reporter { controller: "dnstapir.se/tapir-operator".to_owned(), instance: Some(settings.pod_name.clone()) };
-    let board = Board::default();
+    let (board, cache) = (Board::default(), Cache::default());
     let scopes = Watched::of(&settings.scope);
     let settings = Arc::new(settings);
     let certificate = webhook::keep(&client, &settings, leadership.clone(), stop.clone());
@@ -126,28 +125,39 @@ async fn lead(
         board: board.clone(),
         evictions: Evictions::default(),
         attempts: Attempts::default(),
-        identities: IdentityBoard::default(),
-        reads: Reads::default(),
+        identities: IdentityBoard::new(cache.changed_edges().clone()),
         counts: Counts::default(),
+        applied: Memory::default(),
+        touches: Touches::default(),
+        settled: Settled::default(),
+        settled_identities: Settled::default(),
+        cache: cache.clone(),
         metrics: metrics.clone(),
         client: client.clone(),
     });
-    let (news, _) = broadcast::channel(NEWS);
+    let feed = Feed {
+        scopes: scopes.clone(),
+        bindings: settings.injection.binds().is_some(),
+        client: client.clone(),
+        cache: cache.clone(),
+        readiness,
+        gone: {
+            let context = Arc::clone(&context);
+            Arc::new(move |edge: &EdgeKey| context.forget(edge))
+        },
+    };
+    let leftovers = scopes.into_iter().map(|watched| leftovers::run(watched, Arc::clone(&context), stop.clone()));
     let question = Question::new().context("preparing the client for sidecars")?;
-    let controllers = scopes.into_iter().map(|watched| {
-        let (context, readiness, stop) = (Arc::clone(&context), readiness.clone(), stop.clone());
-        let news = news.subscribe();
-        async move {
-            futures::join!(
-                edge::run(watched.clone(), Arc::clone(&context), news, readiness.clone(), stop.clone()),
-                identity::run(watched.clone(), Arc::clone(&context), stop.clone()),
-                policy::run(watched.clone(), Arc::clone(&context), readiness, stop.clone()),
-                leftovers::run(watched, context, stop),
-            );
-        }
-    });
-    let poller = Poller { board, question, metrics, news: news.clone() };
-    futures::join!(join_all(controllers), poller.run(stop.clone()), certificate);
+    let poller = Poller { board, question, metrics, cache };
+    futures::join!(
+        feed.run(stop.clone()),
+        join_all(leftovers),
+        edge::run(Arc::clone(&context), stop.clone()),
+        identity::run(Arc::clone(&context), stop.clone()),
+        policy::run(Arc::clone(&context), stop.clone()),
+        poller.run(stop.clone()),
+        certificate,
+    );
     Ok(())
 }
 

@@ -18,7 +18,11 @@ mod refused;
 mod scene;
 #[path = "edge/secrecy.rs"]
 mod secrecy;
+#[path = "edge/settled.rs"]
+mod settled;
 mod support;
+#[path = "edge/suspended.rs"]
+mod suspended;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -30,14 +34,16 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use support::api::Server;
 use support::nodeman::Nodeman;
-use tapir_operator::edge::{Context, EdgeError, Evictions, reconcile};
+use tapir_operator::apply::Memory;
+use tapir_operator::cache::Cache;
+use tapir_operator::edge::{Context, EdgeError, Evictions, Settled, Touches, reconcile};
 use tapir_operator::identity::attempts::Attempts;
 use tapir_operator::identity::board::IdentityBoard;
 use tapir_operator::identity::keeper::Keeper;
 use tapir_operator::identity::{self, IdentityError};
 use tapir_operator::leader::Leadership;
 use tapir_operator::leftovers;
-use tapir_operator::policy::{Counts, Kind, Reads};
+use tapir_operator::policy::Counts;
 use tapir_operator::settings::{Scope, Settings};
 use tapir_operator::sidecars::{Board, Component, EdgeKey, Heard, Sources, Target};
 use tapir_operator::telemetry::metrics::Metrics;

@@ -10,7 +10,6 @@ use super::sources::{self, Lack};
 use crate::api::{TapirEdge, TapirPolicy};
 use crate::build::Contents;
 use crate::identity::secrets::namespace_terminating;
-use crate::policy::Reads;
 use crate::sidecars::EdgeKey;
 
 /// What is there of what was pointed at.
@@ -40,16 +39,11 @@ pub enum Referent<T> {
 ///
 /// # Errors
 /// When the API server cannot be asked.
-pub(super) async fn dereference(
-    client: &Client,
-    reads: &Reads,
-    key: &EdgeKey,
-    edge: &TapirEdge,
-) -> Result<Dereferenced, EdgeError> {
-    fetch(client, reads, key, edge).await.map_err(EdgeError::Dereference)
+pub(super) async fn dereference(client: &Client, key: &EdgeKey, edge: &TapirEdge) -> Result<Dereferenced, EdgeError> {
+    fetch(client, key, edge).await.map_err(EdgeError::Dereference)
 }
 
-async fn fetch(client: &Client, reads: &Reads, key: &EdgeKey, edge: &TapirEdge) -> Result<Dereferenced, kube::Error> {
+async fn fetch(client: &Client, key: &EdgeKey, edge: &TapirEdge) -> Result<Dereferenced, kube::Error> {
     let namespace = key.namespace.as_str();
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let spec = &edge.spec;
@@ -57,7 +51,7 @@ async fn fetch(client: &Client, reads: &Reads, key: &EdgeKey, edge: &TapirEdge) 
         namespace_terminating: namespace_terminating(client, namespace).await?,
         policy: match spec.pop.policy_ref.as_ref().filter(|_| spec.pop.enabled) {
             None => None,
-            Some(reference) => Some(policy(client, reads, key, &reference.name).await?),
+            Some(reference) => Some(policy(client, key, &reference.name).await?),
         },
         well_known_domains: match &spec.edm.well_known_domains {
             None => None,
@@ -70,7 +64,7 @@ async fn fetch(client: &Client, reads: &Reads, key: &EdgeKey, edge: &TapirEdge) 
     })
 }
 
-async fn policy(client: &Client, reads: &Reads, key: &EdgeKey, name: &str) -> Result<Referent<PolicyFound>, kube::Error> {
+async fn policy(client: &Client, key: &EdgeKey, name: &str) -> Result<Referent<PolicyFound>, kube::Error> {
     let policies: Api<kube::core::DeserializeGuard<TapirPolicy>> = Api::namespaced(client.clone(), &key.namespace);
     let Some(found) = policies.get_opt(name).await? else {
         return Ok(Referent::Missing(format!("there is no TapirPolicy {name} in this namespace")));
@@ -79,9 +73,6 @@ async fn policy(client: &Client, reads: &Reads, key: &EdgeKey, name: &str) -> Re
         Err(error) => return Ok(Referent::Missing(format!("TapirPolicy {name} cannot be read: {error}"))),
         Ok(policy) => policy,
     };
-    // Said before the first of them is read: what changes from here on is heard of.
-    let (maps, secrets) = sources::named(&policy.spec);
-    reads.set(key, maps, secrets);
     let contents = sources::fetch(client, &key.namespace, &policy.spec).await?;
     Ok(Referent::Found(PolicyFound { policy, contents }))
 }

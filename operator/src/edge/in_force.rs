@@ -6,10 +6,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt as _;
 
+use super::seen::Seen;
 use crate::api::status::PolicyStatus;
 use crate::conditions::{Draft, Truth};
 use crate::sidecars::{Board, Component, EdgeKey, Target};
@@ -35,10 +34,10 @@ pub(super) struct Before<'a> {
 }
 
 /// What each POP has said last.
-pub(super) fn reports(board: &Board, key: &EdgeKey, targets: &[Target], pods: &[Pod], now: Timestamp) -> Vec<Report> {
+pub(super) fn reports(board: &Board, key: &EdgeKey, targets: &[Target], pods: &[Seen], now: Timestamp) -> Vec<Report> {
     let young = |target: &Target| {
-        let pod = pods.iter().find(|pod| pod.uid().as_deref() == Some(target.uid.as_str()));
-        let created = pod.and_then(Pod::creation_timestamp).map_or(now, |time| time.0);
+        let pod = pods.iter().find(|pod| pod.uid == target.uid);
+        let created = pod.and_then(|pod| pod.created).unwrap_or(now);
         Duration::try_from(now.duration_since(created)).unwrap_or_default() < STARTING
     };
     let report = |target: &Target| match (board.last(key, target), board.heard(key, target)) {

@@ -9,8 +9,10 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 
 use super::error::EdgeError;
+use super::pods_round::injected_ones;
 use super::reconcile::Context;
-use super::touch;
+use super::seen::Seen;
+use super::touch::{self, WorksBy};
 use super::{keys, peers};
 use crate::api::{DeletionPolicy, FINALIZER_OFFBOARD, LABEL_EDGE, TapirEdge};
 use crate::apply::{ApplyError, apply};
@@ -109,8 +111,10 @@ async fn disable(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<(
         }
     }
     let mounted = touch::Mounted::of(&written.iter().collect::<Vec<_>>(), None, None);
+    let seen: Vec<Seen> = found.iter().map(Seen::whole).collect();
+    let injected: Vec<&Seen> = injected_ones(&seen, &views).collect();
     // The kubelet brings the configuration by itself within minutes: no reason to keep the edge from going.
-    if let Some(error) = touch::touch_all(&pods, &found, &views, &mounted).await {
+    if let Some(error) = context.touches.touch_all(&pods, key, &injected, &mounted, |_| WorksBy::Unknown).await.error {
         tracing::warn!(namespace, edge = name, error = %error, "cannot touch Pods: they hear of being disabled within minutes");
     }
     Ok(())

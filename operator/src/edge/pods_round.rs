@@ -1,30 +1,74 @@
 //! The Pods' part of a reconcile: who is to be replaced, who is to be touched, and what is said of injection.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
 use super::error::{EdgeError, Said};
 use super::reconcile::Context;
 use super::render::Rendered;
 use super::replace::Decided;
-use super::touch;
+use super::seen::{self, Seen};
+use super::touch::{self, WorksBy};
 use crate::api::status::PodsStatus;
-use crate::api::{ANNOTATION_IMAGES, ANNOTATION_INJECTION, LABEL_EDGE, TapirEdge};
+use crate::api::{Injection, LABEL_EDGE, TapirEdge};
+use crate::cache::digest_of;
 use crate::conditions::{Draft, Truth};
 use crate::identity::board::IdentityView;
-use crate::pods::{Census, Decision, View, classify, decide};
-use crate::sidecars::EdgeKey;
+use crate::pods::{self, Census, Decision, View, classify, decide};
+use crate::sidecars::{EdgeKey, Hope};
 
 /// Pods as they were found, and what was decided.
 pub(super) struct PodsRound {
-    pub found: Vec<Pod>,
+    pub seen: Vec<Seen>,
     pub views: Vec<View>,
     pub census: Census,
     pub decision: Decision,
     /// What the API server refused; nothing else was left undone for it.
     pub failures: Vec<EdgeError>,
+    pub wrote: bool,
+    /// When to look again at Pods that were touched.
+    pub look: Option<Duration>,
+}
+
+/// Pods as they were found.
+pub(super) struct Look {
+    pub seen: Vec<Seen>,
+    views: Vec<View>,
+    /// Only if metadata were not enough.
+    whole: Vec<Pod>,
+}
+
+impl Look {
+    /// Counts.
+    pub(super) fn census(&self) -> Census {
+        Census::of(&self.views)
+    }
+}
+
+/// Looks at the Pods: at their metadata and addresses while those show that all are well, at the whole of them otherwise.
+///
+/// # Errors
+/// When they cannot be looked at.
+pub(super) async fn look(
+    context: &Context,
+    key: &EdgeKey,
+    edge: &TapirEdge,
+    injection: Option<&Injection>,
+    binding_created: Option<Timestamp>,
+) -> Result<Look, EdgeError> {
+    let slices = context.cache.indexes().slices(key);
+    if let Some(seen) = context.cache.pods(key).and_then(|rows| seen::well(&rows, &slices, injection)) {
+        return Ok(Look { views: seen::views(&seen), seen, whole: Vec::new() });
+    }
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
+    let labelled = ListParams::default().labels(&format!("{LABEL_EDGE}={}", key.name));
+    let whole = api.list(&labelled).await.map_err(EdgeError::ListPods)?.items;
+    let resolver = &edge.spec.resolver.container;
+    let views = whole.iter().filter_map(|pod| classify(pod, resolver, binding_created)).collect();
+    Ok(Look { seen: whole.iter().map(Seen::whole).collect(), views, whole })
 }
 
 /// Looks at the Pods, evicts at most one, and touches those that mount something older.
@@ -37,30 +81,52 @@ pub(super) async fn tend(
     edge: &TapirEdge,
     rendered: &Rendered,
     identity: Option<&IdentityView>,
+    hope: &Hope,
 ) -> Result<PodsRound, EdgeError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
-    // Looked at only now: the calls to Core before may have taken long, and evictions follow from what is seen.
-    let labelled = ListParams::default().labels(&format!("{LABEL_EDGE}={}", key.name));
-    let found = api.list(&labelled).await.map_err(EdgeError::ListPods)?.items;
-    let resolver = &edge.spec.resolver.container;
-    let views: Vec<View> = found.iter().filter_map(|pod| classify(pod, resolver, rendered.binding_created)).collect();
+    // Looked at only now: evictions follow from what is seen.
+    let Look { seen, views, whole } = look(context, key, edge, rendered.injection.as_ref(), rendered.binding_created).await?;
     let census = Census::of(&views);
     let now = Timestamp::now();
     let decision = decide(&views, rendered.binding_created, context.evictions.memory(key), now);
-    let decided = Decided { decision, now, pods: &found, counted: views.len() };
+    let decided = Decided { decision, now, pods: &whole, counted: views.len() };
     let mut failures = Vec::new();
     let decision = context.evictions.carry_out(&api, key, decided, &context.metrics).await;
     let decision = decision.unwrap_or_else(|(decision, error)| {
         failures.push(error);
         decision
     });
-    let maps: Vec<_> = [&rendered.edm, &rendered.pop].into_iter().flatten().collect();
+    let mut touched = touch::Outcome::default();
     // What could not be looked at is not known to be new.
     if rendered.all_seen {
+        let maps: Vec<_> = [&rendered.edm, &rendered.pop].into_iter().flatten().collect();
         let mounted = touch::Mounted::of(&maps, rendered.keys.as_deref(), identity.and_then(|view| view.mounted.clone()));
-        failures.extend(touch::touch_all(&api, &found, &views, &mounted).await.map(EdgeError::Touch));
+        let injected: Vec<&Seen> = injected_ones(&seen, &views).collect();
+        let works_by = |pod: &Seen| works_by(context, key, pod, hope);
+        touched = context.touches.touch_all(&api, key, &injected, &mounted, works_by).await;
     }
-    Ok(PodsRound { found, views, census, decision, failures })
+    failures.extend(touched.error.map(EdgeError::Touch));
+    Ok(PodsRound { seen, views, census, decision, failures, wrote: touched.touched > 0, look: touched.look })
+}
+
+fn works_by(context: &Context, key: &EdgeKey, pod: &Seen, hope: &Hope) -> WorksBy {
+    let targets = seen::targets(std::slice::from_ref(pod));
+    let mut found = if targets.is_empty() { WorksBy::Unknown } else { WorksBy::New };
+    for target in targets {
+        match context.board.last(key, &target) {
+            None => found = WorksBy::Unknown,
+            Some(heard) if hope.is_behind(target.component, &heard) => return WorksBy::Older,
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+/// Pods that mount what is rendered and are not about to go.
+pub(super) fn injected_ones<'a>(seen: &'a [Seen], views: &[View]) -> impl Iterator<Item = &'a Seen> {
+    seen.iter().filter(|pod| {
+        views.iter().any(|view| view.name == pod.name && view.injection == pods::Injection::Injected && !view.terminating)
+    })
 }
 
 /// The condition `Injected`.
@@ -93,17 +159,16 @@ pub(super) fn injected(
 }
 
 /// Counts for the status.
-pub(super) fn counts(pods: &PodsRound, rendered: &Rendered) -> PodsStatus {
-    let injection = rendered.injection.as_ref();
-    let carries = |annotation: &str, revision: Option<&String>| {
-        let living = pods.found.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-        number(living.filter(|pod| revision.is_some() && pod.annotations().get(annotation) == revision).count())
+pub(super) fn counts(census: &Census, seen: &[Seen], injection: Option<&Injection>) -> PodsStatus {
+    let carry = |found: fn(&Seen) -> Option<u64>, revision: Option<&String>| {
+        let wanted = revision.map(|revision| digest_of(revision));
+        number(seen.iter().filter(|pod| !pod.terminating && wanted.is_some() && found(pod) == wanted).count())
     };
     PodsStatus {
-        matched: number(pods.census.matched),
-        injected: number(pods.census.injected),
-        current: carries(ANNOTATION_INJECTION, injection.map(|injection| &injection.revision)),
-        updated: carries(ANNOTATION_IMAGES, injection.and_then(|injection| injection.images_revision.as_ref())),
+        matched: number(census.matched),
+        injected: number(census.injected),
+        current: carry(|pod| pod.structure, injection.map(|injection| &injection.revision)),
+        updated: carry(|pod| pod.images, injection.and_then(|injection| injection.images_revision.as_ref())),
     }
 }
 

@@ -3,38 +3,48 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
-use kube::runtime::events::Recorder;
-use kube::{Client, ResourceExt as _};
+use kube::runtime::events::{EventType, Recorder};
+use kube::{Client, Resource as _, ResourceExt as _};
 
 use super::dereference::dereference;
 use super::error::EdgeError;
 use super::offboard::offboard;
+use super::pods_round::{self, PodsRound};
 use super::render::render;
 use super::replace::Evictions;
-use super::report::{report, report_departure, report_failure};
-use super::{core_link, pods_round};
+use super::report::{
+    self, Findings, Reported, report, report_departure, report_failure, report_suspended, report_suspended_departure,
+};
+use super::settled::Settled;
+use super::status;
+use super::touch::Touches;
+use crate::api::reasons::EventReason;
 use crate::api::{FINALIZER_OFFBOARD, TapirEdge};
+use crate::apply::{Applier, Memory};
+use crate::build::config::revision_of;
+use crate::cache::{Cache, Edge};
 use crate::identity::attempts::Attempts;
 use crate::identity::board::{IdentityBoard, Standing};
 use crate::identity::keeper::Keeper;
 use crate::identity::leaving::Left;
 use crate::identity::secrets::namespace_terminating;
 use crate::pods::Decision;
-use crate::policy::{Counts, Reads};
+use crate::policy::Counts;
 use crate::settings::Settings;
-use crate::sidecars::{Board, EdgeKey};
+use crate::sidecars::{Board, EdgeKey, Hope};
 use crate::telemetry::metrics::Metrics;
 
-/// When nothing happens, everything is compared with reality anyway.
-const CALM: Duration = Duration::from_mins(10);
+/// After a write, in case its event is missed.
+const FORMALITY: Duration = Duration::from_mins(1);
 /// While sidecars have not answered yet: that they should have by now, no event tells.
 const EXPECTANT: Duration = Duration::from_secs(30);
 /// While Pods are being replaced.
 const WATCHFUL: Duration = Duration::from_secs(5);
-
 /// While the identity of an edge that goes is still worked on.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -46,103 +56,194 @@ pub struct Context {
     pub keeper: Keeper,
     pub recorder: Recorder,
     pub metrics: Metrics,
+    pub cache: Cache,
     pub board: Board,
     pub evictions: Evictions,
     pub attempts: Attempts,
     pub identities: IdentityBoard,
-    pub reads: Reads,
     pub counts: Counts,
+    pub applied: Memory,
+    pub touches: Touches,
+    /// Of the edge controller.
+    pub settled: Settled,
+    /// Of the identity controller.
+    pub settled_identities: Settled,
+}
+
+impl Context {
+    /// An edge is no more: nothing is remembered of it.
+    pub fn forget(&self, key: &EdgeKey) {
+        self.settled.forget(key);
+        self.settled_identities.forget(key);
+        self.board.forget(key);
+        self.evictions.forget(key);
+        self.attempts.forget(key);
+        self.identities.forget(key);
+        self.applied.forget(key);
+        self.touches.forget(key);
+    }
 }
 
 /// How a round ended that came to its end.
 enum Round {
-    Done(Action),
+    /// Something was done, or goes on: look again then, or when something changes.
+    Again(Option<Duration>),
+    /// Nothing is to be done before something changes, or this time.
+    Settled(Option<Duration>),
     /// Something failed, and the status says so.
     Failed(EdgeError),
 }
 
-/// Brings one edge to where it should be.
+/// Brings one edge to where it should be. Asks for nothing when nothing has changed since a round that had nothing to do.
 ///
 /// # Errors
 /// See [`EdgeError`]; what people have to know is in the conditions.
-pub async fn reconcile(edge: Arc<DeserializeGuard<TapirEdge>>, context: Arc<Context>) -> Result<Action, EdgeError> {
-    let edge = edge.0.as_ref().map_err(|invalid| EdgeError::Malformed(invalid.error.clone()))?;
-    let key = EdgeKey { namespace: edge.namespace().unwrap_or_default(), name: edge.name_any() };
+pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action, EdgeError> {
+    let lean = match &edge.0 {
+        Ok(lean) => lean,
+        Err(invalid) => {
+            malformed(&context, invalid).await;
+            return Ok(Action::await_change());
+        }
+    };
+    let key = lean.key();
+    let now = context.keeper.clock.now();
+    // Taken before anything is looked at, so that what changes meanwhile shows.
+    let print = context.cache.fingerprint(lean, &[context.identities.epoch(&key), context.board.epoch(&key)]);
+    if let Some(left) = context.settled.holds(&key, print, now) {
+        return Ok(Action::requeue(left));
+    }
+    context.settled.forget(&key);
+    let api: Api<DeserializeGuard<TapirEdge>> = Api::namespaced(context.client.clone(), &key.namespace);
+    let edge = match api.get_opt(&key.name).await.map_err(EdgeError::Dereference)? {
+        None => return Ok(Action::await_change()),
+        Some(DeserializeGuard(Err(invalid))) => {
+            malformed(&context, &invalid).await;
+            return Ok(Action::await_change());
+        }
+        Some(DeserializeGuard(Ok(edge))) => edge,
+    };
     let round = if edge.metadata.deletion_timestamp.is_some() {
-        depart(&context, &key, edge).await
+        depart(&context, &key, &edge).await
     } else {
-        tend(&context, &key, edge).await
+        tend(&context, &key, &edge).await
     };
     match round {
-        Ok(Round::Done(action)) => Ok(action),
+        Ok(Round::Settled(within)) => Ok(Action::requeue(context.settled.remember(&key, print, within, now))),
+        Ok(Round::Again(Some(pause))) => Ok(Action::requeue(pause)),
+        Ok(Round::Again(None)) => Ok(Action::await_change()),
         Ok(Round::Failed(error)) => Err(error),
         Err(error) => {
-            report_failure(&context, &key, edge, &error).await;
+            report_failure(&context, &key, &edge, &error).await;
             Err(error)
         }
     }
 }
 
+/// An edge that its own type cannot read is told of, and stands in nobody's way.
+async fn malformed(context: &Context, invalid: &InvalidObject) {
+    context.metrics.malformed("edge");
+    let reference = ObjectReference {
+        api_version: Some(TapirEdge::api_version(&()).into_owned()),
+        kind: Some(TapirEdge::kind(&()).into_owned()),
+        name: invalid.metadata.name.clone(),
+        namespace: invalid.metadata.namespace.clone(),
+        uid: invalid.metadata.uid.clone(),
+        ..ObjectReference::default()
+    };
+    let note = format!("this TapirEdge cannot be read and nothing is done for it: {}: correct it", invalid.error);
+    tracing::warn!(namespace = reference.namespace, edge = reference.name, error = invalid.error, "an edge is malformed");
+    status::publish_event(&context.recorder, &reference, EventReason::Malformed, EventType::Warning, note).await;
+}
+
 async fn depart(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Round, EdgeError> {
+    // In a namespace that goes it holds nothing up, suspended or not.
+    if edge.spec.suspend && !namespace_terminating(&context.client, &key.namespace).await.map_err(EdgeError::Offboard)? {
+        report_suspended_departure(context, key, edge).await;
+        return Ok(Round::Settled(None));
+    }
     let Some(turn) = context.identities.depart(key, edge.metadata.uid.as_deref()) else {
         // A call to Core is under way, and its answer must not come after the edge.
-        return Ok(Round::Done(Action::requeue(SOON)));
+        return Ok(Round::Again(Some(SOON)));
     };
     if offboard(context, key, edge).await? == Left::Waiting {
         report_departure(context, key, edge).await;
-        return Ok(Round::Done(Action::requeue(WATCHFUL)));
+        return Ok(Round::Again(Some(WATCHFUL)));
     }
     drop(turn);
-    context.identities.forget(key);
-    context.board.forget(key);
-    context.reads.forget(key);
-    context.evictions.forget(key);
-    context.attempts.forget(key);
+    context.forget(key);
     context.keeper.forget(key).await;
-    Ok(Round::Done(Action::await_change()))
+    Ok(Round::Again(None))
 }
 
 async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Round, EdgeError> {
     if !edge.finalizers().iter().any(|finalizer| finalizer == FINALIZER_OFFBOARD) {
         // There it was just taken off.
         if namespace_terminating(&context.client, &key.namespace).await.map_err(EdgeError::Dereference)? {
-            return Ok(Round::Done(Action::await_change()));
+            return Ok(Round::Again(None));
         }
         add_finalizer(&context.client, &key.namespace, edge).await?;
         // The write comes back as an event, with the version that later writes need.
-        return Ok(Round::Done(Action::await_change()));
+        return Ok(Round::Again(None));
     }
-    let found = dereference(&context.client, &context.reads, key, edge).await?;
+    let found = dereference(&context.client, key, edge).await?;
     // In a namespace that is being deleted, an edge that is not deleted yet will be. The operator's own rights there, and perhaps its own
     // Pod, may go first.
     if found.namespace_terminating {
         return depart(context, key, edge).await;
+    }
+    if edge.spec.suspend {
+        let injection = edge.status.as_ref().and_then(|status| status.injection.as_ref());
+        let look = pods_round::look(context, key, edge, injection, None).await;
+        let wrote = report_suspended(context, key, edge, look).await?;
+        return Ok(if wrote { Round::Again(Some(FORMALITY)) } else { Round::Settled(None) });
     }
     let identity = context.identities.view(key);
     let identity = identity.as_deref();
     if identity.is_some_and(|view| view.standing == Standing::Leaving) {
         return depart(context, key, edge).await;
     }
-    let mut rendered = render(&context.client, &context.settings, &key.namespace, edge, &found).await;
-    let mut pods = pods_round::tend(context, key, edge, &rendered, identity).await;
+    let handled_before = edge.status.as_ref().and_then(|status| status.handled.clone());
+    if report::handled(edge).is_some_and(|asked| Some(asked) != handled_before) {
+        context.applied.forget(key);
+    }
+    let applier = Applier::new(key, &context.cache, &context.applied);
+    let mut rendered = render(&context.client, &context.settings, &applier, &key.namespace, edge, &found).await;
+    let hope = Hope {
+        revision: [&rendered.edm, &rendered.pop].map(|map| map.as_ref().and_then(revision_of)),
+        serial: identity.and_then(|view| view.certificate.as_ref()).map(|certificate| certificate.info.serial.clone()),
+    };
+    let mut pods = pods_round::tend(context, key, edge, &rendered, identity, &hope).await;
     let mut failures = std::mem::take(&mut rendered.failures);
     if let Ok(pods) = &mut pods {
         failures.append(&mut pods.failures);
     }
-    report(context, key, edge, &rendered, identity, &pods, &failures).await?;
+    let findings = Findings { rendered: &rendered, identity, pods: &pods, failures: &failures, hope };
+    let reported = report(context, key, edge, findings).await?;
     let pods = match (failures.into_iter().next(), pods) {
         (Some(error), _) | (None, Err(error)) => return Ok(Round::Failed(error)),
         (None, Ok(pods)) => pods,
     };
-    let mut next = match pods.decision {
-        Decision::Nothing | Decision::Person { .. } | Decision::Useless { .. } => CALM,
-        Decision::Blocked { retry_in, .. } => retry_in,
-        Decision::Evict(_) | Decision::Later => WATCHFUL,
+    Ok(next(context, key, &pods, &reported, applier.wrote()))
+}
+
+/// When to look again.
+fn next(context: &Context, key: &EdgeKey, pods: &PodsRound, reported: &Reported, applied: bool) -> Round {
+    let replacing = match &pods.decision {
+        Decision::Nothing | Decision::Person { .. } | Decision::Useless { .. } => None,
+        Decision::Blocked { retry_in, .. } => Some(*retry_in),
+        Decision::Evict(_) | Decision::Later => Some(WATCHFUL),
     };
-    if core_link::targets(&pods.found).iter().any(|target| context.board.last(key, target).is_none()) {
-        next = next.min(EXPECTANT);
+    let expectant = reported.expectant.then_some(EXPECTANT);
+    // What was written comes back as an event; should that be missed, a look costs little.
+    let wrote = (applied || pods.wrote || reported.wrote).then_some(FORMALITY);
+    let busy = [replacing, expectant, pods.look, wrote].into_iter().flatten().min();
+    match busy {
+        Some(pause) => Round::Again(Some(pause)),
+        // The identity controller has not looked yet: it tells when it has.
+        None if context.identities.view(key).is_none() => Round::Again(None),
+        None => Round::Settled(None),
     }
-    Ok(Round::Done(Action::requeue(next)))
 }
 
 async fn add_finalizer(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<(), EdgeError> {

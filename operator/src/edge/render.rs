@@ -12,7 +12,7 @@ use super::keys;
 use super::sources::Lack;
 use crate::api::status::PolicyStatus;
 use crate::api::{Injection, Reason, TapirEdge};
-use crate::apply::{ApplyError, apply};
+use crate::apply::{Applier, ApplyError};
 use crate::build::{self, ConfigBuildError, PopFiles};
 use crate::conditions::{Draft, Truth};
 use crate::policy::acceptable;
@@ -46,6 +46,7 @@ pub(super) struct Rendered {
 pub(super) async fn render(
     client: &Client,
     settings: &Settings,
+    applier: &Applier<'_>,
     namespace: &str,
     edge: &TapirEdge,
     found: &Dereferenced,
@@ -65,10 +66,10 @@ pub(super) async fn render(
         Some(Referent::Found(list)) => (None, Some(build::edm_config(&input, Some(&list.0)))),
         None => (None, Some(build::edm_config(&input, None))),
     };
-    let edm = put(&maps, "EDM's ConfigMap", edm, &build::edm_config_name(&name)).await;
+    let edm = put(applier, &maps, "EDM's ConfigMap", edm, &build::edm_config_name(&name)).await;
     let (policy, pop, keys) = {
         let (policy, files) = policy(edge, found, &input);
-        let (pop, keys) = place(client, namespace, &name, files).await;
+        let (pop, keys) = place(client, applier, namespace, &name, files).await;
         (policy, pop, keys)
     };
     let policy = not_applied(&pop).or_else(|| not_applied(&keys)).filter(|_| policy.truth == Truth::True).unwrap_or(policy);
@@ -80,8 +81,13 @@ pub(super) async fn render(
         }),
         Some(Referent::Missing(_)) | None => None,
     };
-    let peers =
-        applied(&Api::namespaced(client.clone(), namespace), "the Service of the peers", &build::peers(namespace, &name)).await;
+    let peers = applied(
+        applier,
+        &Api::namespaced(client.clone(), namespace),
+        "the Service of the peers",
+        &build::peers(namespace, &name),
+    )
+    .await;
 
     let defaults = build::Defaults { edm: &settings.edm_image, pop: &settings.pop_image };
     let (invalid, injection) = match build::injection(&input, &build::target_images(&edge.spec, defaults)) {
@@ -91,7 +97,7 @@ pub(super) async fn render(
             (Some(("InjectionInvalid", chain(&error))), before)
         }
     };
-    let binding = bind(client, settings, namespace, edge).await;
+    let binding = bind(client, settings, applier, namespace, edge).await;
     Rendered {
         all_seen: edm.seen && pop.seen && keys.seen,
         edm: edm.object,
@@ -172,21 +178,29 @@ fn policy(edge: &TapirEdge, found: &Dereferenced, input: &build::Edge<'_>) -> (D
 }
 
 /// Keys go before what names them, and what names them goes before they do.
-async fn place(client: &Client, namespace: &str, edge: &str, files: Files) -> (Placed<ConfigMap>, Placed<Secret>) {
+async fn place(
+    client: &Client,
+    applier: &Applier<'_>,
+    namespace: &str,
+    edge: &str,
+    files: Files,
+) -> (Placed<ConfigMap>, Placed<Secret>) {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let (map, keys) = (build::pop_config_name(edge), names::pop_keys(edge));
     match files {
         None => (standing(&maps, POP_MAP, &map).await, standing(&secrets, POP_KEYS, &keys).await),
-        Some(Err(error)) => (put(&maps, POP_MAP, Some(Err(error)), &map).await, standing(&secrets, POP_KEYS, &keys).await),
+        Some(Err(error)) => {
+            (put(applier, &maps, POP_MAP, Some(Err(error)), &map).await, standing(&secrets, POP_KEYS, &keys).await)
+        }
         Some(Ok(PopFiles { config, keys: Some(wanted) })) => {
             let kept = keep(&secrets, &keys, Some(wanted)).await;
             let ready = kept.failure.is_none() && kept.trouble.is_none();
-            let map = if ready { applied(&maps, POP_MAP, &config).await } else { standing(&maps, POP_MAP, &map).await };
+            let map = if ready { applied(applier, &maps, POP_MAP, &config).await } else { standing(&maps, POP_MAP, &map).await };
             (map, kept)
         }
         Some(Ok(PopFiles { config, keys: None })) => {
-            let map = applied(&maps, POP_MAP, &config).await;
+            let map = applied(applier, &maps, POP_MAP, &config).await;
             let dropped = map.failure.is_none() && map.trouble.is_none();
             let kept = if dropped { keep(&secrets, &keys, None).await } else { standing(&secrets, POP_KEYS, &keys).await };
             (map, kept)
@@ -218,6 +232,7 @@ struct Placed<K> {
 }
 
 async fn put(
+    applier: &Applier<'_>,
     maps: &Api<ConfigMap>,
     what: &'static str,
     built: Option<Result<ConfigMap, build::ConfigBuildError>>,
@@ -229,27 +244,33 @@ async fn put(
             let trouble = Some(("ConfigurationInvalid", chain(&error)));
             Placed { trouble, ..standing(maps, what, name).await }
         }
-        Some(Ok(map)) => applied(maps, what, &map).await,
+        Some(Ok(map)) => applied(applier, maps, what, &map).await,
     }
 }
 
 /// The binding follows the injection: a Pod created with the binding in force must find something to be injected with, so the
 /// injection has to stand in the status first. Where the chart has one for all edges, or the webhook injects, there is none.
-async fn bind(client: &Client, settings: &Settings, namespace: &str, edge: &TapirEdge) -> Placed<MutatingAdmissionPolicyBinding> {
+async fn bind(
+    client: &Client,
+    settings: &Settings,
+    applier: &Applier<'_>,
+    namespace: &str,
+    edge: &TapirEdge,
+) -> Placed<MutatingAdmissionPolicyBinding> {
     let rendered = edge.status.as_ref().is_some_and(|status| status.injection.is_some());
     // Where the chart has one for all edges, or the webhook injects, an edge has none.
     let Some(policy) = settings.injection.binds().filter(|_| rendered) else {
         return Placed { object: None, seen: true, trouble: None, failure: None };
     };
     let wanted = build::binding(namespace, &edge.name_any(), policy);
-    applied(&Api::all(client.clone()), "the admission binding", &wanted).await
+    applied(applier, &Api::all(client.clone()), "the admission binding", &wanted).await
 }
 
-async fn applied<K>(api: &Api<K>, what: &'static str, wanted: &K) -> Placed<K>
+async fn applied<K>(applier: &Applier<'_>, api: &Api<K>, what: &'static str, wanted: &K) -> Placed<K>
 where
     K: kube::Resource<DynamicType = ()> + Clone + serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
 {
-    match apply(api, wanted).await {
+    match applier.apply(api, wanted).await {
         Ok(object) => Placed { object: Some(object), seen: true, trouble: None, failure: None },
         Err(error @ ApplyError::Foreign { .. }) => {
             Placed { object: None, seen: true, trouble: Some(("NameTaken", error.to_string())), failure: None }

@@ -1,20 +1,44 @@
 //! What a reconcile says: the conditions and the rest of the status, also of a round in which something failed.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
 use kube::api::Api;
 
 use super::enrolled;
 use super::error::{EdgeError, Said};
-use super::in_force::{self, Before};
-use super::pods_round::{PodsRound, counts, injected};
+use super::in_force::{self, Before, Report};
+use super::pods_round::{Look, PodsRound, counts, injected};
 use super::reconcile::Context;
 use super::render::Rendered;
+use super::seen;
 use super::{core_link, status};
-use crate::api::status::{CertificateStatus, NodeStatus};
-use crate::api::{TapirEdge, TapirEdgeStatus};
+use crate::api::status::{CertificateStatus, Handled, NodeStatus};
+use crate::api::{ANNOTATION_RECONCILE_NOW, TapirEdge, TapirEdgeStatus};
 use crate::conditions::{Draft, Truth, merge, summary};
 use crate::identity::board::IdentityView;
-use crate::sidecars::{Component, EdgeKey};
+use crate::sidecars::{Component, EdgeKey, Hope};
+
+/// As long as a value of a label may be.
+const LONGEST_HANDLED: usize = 63;
+
+/// What a round found out.
+pub(super) struct Findings<'a> {
+    pub rendered: &'a Rendered,
+    pub identity: Option<&'a IdentityView>,
+    pub pods: &'a Result<PodsRound, EdgeError>,
+    pub failures: &'a [EdgeError],
+    /// What the sidecars are to work by.
+    pub hope: Hope,
+}
+
+/// What was said.
+pub(super) struct Reported {
+    /// It was not said before.
+    pub wrote: bool,
+    /// Some sidecars have not been asked yet, or may still be starting: what they say comes by itself, that they say nothing does not.
+    pub expectant: bool,
+}
 
 /// Writes the status after a round that came to its end.
 ///
@@ -24,24 +48,22 @@ pub(super) async fn report(
     context: &Context,
     key: &EdgeKey,
     edge: &TapirEdge,
-    rendered: &Rendered,
-    identity: Option<&IdentityView>,
-    pods: &Result<PodsRound, EdgeError>,
-    failures: &[EdgeError],
-) -> Result<(), EdgeError> {
-    let before = edge.status.clone().unwrap_or_default();
-    let revisions = [&rendered.edm, &rendered.pop].map(|map| map.as_ref().and_then(crate::build::config::revision_of));
-    let targets = pods.as_ref().map(|pods| core_link::targets(&pods.found)).unwrap_or_default();
+    findings: Findings<'_>,
+) -> Result<Reported, EdgeError> {
+    let Findings { rendered, identity, pods, failures, hope } = findings;
+    let (before, now) = (edge.status.clone().unwrap_or_default(), Timestamp::now());
+    let seen = pods.as_ref().map(|pods| pods.seen.as_slice()).unwrap_or_default();
+    let targets = seen::targets(seen);
     if pods.is_ok() {
-        context.board.expect(key, targets.clone(), revisions.clone());
+        context.board.expect(key, targets.clone(), hope.clone());
     }
     let last = core_link::last(&context.board, key, &targets);
-    let [edm_revision, pop_revision] = &revisions;
+    let reports = in_force::reports(&context.board, key, &targets, seen, now);
+    let [edm_revision, pop_revision] = &hope.revision;
     let policy = match (core_link::refused_configuration(&last, Component::Pop, pop_revision.as_deref()), pop_revision, pods) {
         _ if rendered.policy.truth != Truth::True => rendered.policy.clone().steady(&before.conditions),
         (Some(refused), ..) => Draft::new("PolicyAccepted", Truth::False, "RefusedByPop", refused),
-        (None, Some(revision), Ok(pods)) => {
-            let reports = in_force::reports(&context.board, key, &targets, &pods.found, Timestamp::now());
+        (None, Some(revision), Ok(_)) => {
             let condition = before.conditions.iter().find(|condition| condition.type_ == "PolicyAccepted");
             let said = Before { condition, policy: before.policy.as_ref() };
             in_force::judge(rendered.policy.clone(), rendered.policy_status.as_ref(), revision, &reports, said)
@@ -55,9 +77,9 @@ pub(super) async fn report(
     };
     let refused = core_link::refused_configuration(&last, Component::Edm, edm_revision.as_deref());
     let refused = refused.map(|message| ("RefusedByEdm", message));
-    let heard = core_link::heard(&context.board, key, targets);
+    let heard = core_link::heard(&context.board, key, &targets);
     let connected = match pods {
-        Ok(_) => core_link::core_connected(&heard),
+        Ok(_) => core_link::core_connected(&heard, &before.conditions),
         Err(_) => Draft::new("CoreConnected", Truth::Unknown, "ReadFailed", "the Pods cannot be listed, so no sidecar was asked"),
     };
     let [enrolled, certificate] = enrolled::conditions(identity, &before.conditions);
@@ -69,23 +91,67 @@ pub(super) async fn report(
         connected,
     ];
     let drafts = std::iter::once(ready(&parts, failures).steady(&before.conditions)).chain(parts).collect();
-    let (conditions, transitions) = merge(&before.conditions, drafts, edge.metadata.generation, Timestamp::now());
+    let (conditions, transitions) = merge(&before.conditions, drafts, edge.metadata.generation, now);
+    let appeared = before.injection.is_none() && rendered.injection.is_some();
     let wanted = TapirEdgeStatus {
         observed_generation: edge.metadata.generation,
         conditions,
         node: identity.and_then(node).or(before.node),
         policy: rendered.policy_status.clone(),
-        pods: pods.as_ref().map_or(before.pods, |pods| Some(counts(pods, rendered))),
+        pods: pods.as_ref().map_or(before.pods, |pods| Some(counts(&pods.census, &pods.seen, rendered.injection.as_ref()))),
         injection: rendered.injection.clone(),
-        injection_since: before.injection_since,
+        injection_since: if appeared { Timestamp::from_second(now.as_second()).ok() } else { before.injection_since },
         rollout: before.rollout,
-        handled: before.handled,
+        handled: handled(edge).or(before.handled),
     };
     let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
-    if status::update(&api, edge, &wanted).await? {
+    let wrote = status::update(&api, edge, &wanted).await?;
+    if wrote {
         status::publish(&context.recorder, edge, &transitions).await;
     }
-    Ok(())
+    let expectant = heard.iter().any(|(_, heard)| heard.is_none()) || reports.contains(&Report::Starting);
+    Ok(Reported { wrote, expectant })
+}
+
+/// The value of the annotation that asked for this round, once acted on.
+pub(super) fn handled(edge: &TapirEdge) -> Option<Handled> {
+    let asked = edge.annotations().get(ANNOTATION_RECONCILE_NOW)?;
+    Some(Handled { reconcile_now: Some(asked.chars().take(LONGEST_HANDLED).collect()) })
+}
+
+/// A suspended edge: what is there is counted and told, and nothing is done.
+///
+/// # Errors
+/// When the API server refuses.
+pub(super) async fn report_suspended(
+    context: &Context,
+    key: &EdgeKey,
+    edge: &TapirEdge,
+    look: Result<Look, EdgeError>,
+) -> Result<bool, EdgeError> {
+    let before = edge.status.clone().unwrap_or_default();
+    let ready = Draft::new(
+        "Ready",
+        Truth::False,
+        "Suspended",
+        "spec.suspend is true: Core is not asked and nothing is changed; sidecars that run go on, and new Pods get what was rendered last",
+    );
+    let mut drafts = vec![ready];
+    let mut pods = before.pods.clone();
+    if let Ok(look) = look {
+        let targets = seen::targets(&look.seen);
+        context.board.expect(key, targets.clone(), Hope::default());
+        drafts.push(core_link::core_connected(&core_link::heard(&context.board, key, &targets), &before.conditions));
+        pods = Some(counts(&look.census(), &look.seen, before.injection.as_ref()));
+    }
+    // No Event: that would be another write.
+    let (mut conditions, _) = merge(&before.conditions, drafts, edge.metadata.generation, Timestamp::now());
+    let said = |condition: &&Condition| !conditions.iter().any(|said| said.type_ == condition.type_);
+    let kept: Vec<Condition> = before.conditions.iter().filter(said).cloned().collect();
+    conditions.extend(kept);
+    let wanted = TapirEdgeStatus { observed_generation: edge.metadata.generation, conditions, pods, ..before };
+    let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
+    status::update(&api, edge, &wanted).await
 }
 
 /// After a round that ended early: `Ready` says why.
@@ -93,6 +159,12 @@ pub(super) async fn report_failure(context: &Context, key: &EdgeKey, edge: &Tapi
     if let Some(said) = error.said() {
         report_only_ready(context, key, edge, said).await;
     }
+}
+
+/// The edge would go, and waits because it is suspended.
+pub(super) async fn report_suspended_departure(context: &Context, key: &EdgeKey, edge: &TapirEdge) {
+    let message = "spec.suspend is true, so offboarding waits: set it to false, and this edge goes";
+    report_only_ready(context, key, edge, ("Suspended", message.to_owned())).await;
 }
 
 /// The edge would go, and waits for its identity to be whole again.

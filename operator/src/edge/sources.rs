@@ -1,8 +1,8 @@
 //! Fetches what the sources of a policy point at: lists in ConfigMaps, TSIG keys in Secrets. Neither is looked into, but for a key that
 //! is none.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -25,13 +25,6 @@ pub(super) enum Lack {
     TooLarge(String),
     /// What is of no use, in words.
     Invalid(String),
-}
-
-/// Names of the ConfigMaps and of the Secrets that a policy points at.
-pub(super) fn named(policy: &TapirPolicySpec) -> (BTreeSet<String>, BTreeSet<String>) {
-    let maps = policy.sources.iter().filter_map(|source| source.config_map_ref.as_ref()).map(|map| map.name.clone());
-    let keys = policy.sources.iter().filter_map(|source| source.rpz.as_ref()?.tsig_secret_ref.as_ref());
-    (maps.collect(), keys.map(|key| key.name.clone()).collect())
 }
 
 /// Fetches all of it, each object once. It holds no more at a time than what fits into POP's ConfigMap, and one object.

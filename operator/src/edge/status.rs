@@ -1,11 +1,13 @@
 //! Writes the status of an edge when it differs, and an Event for each condition that turned.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt as _};
 use serde_json::json;
 
 use super::error::EdgeError;
+use crate::api::reasons::EventReason;
 use crate::api::{FIELD_MANAGER, TapirEdge, TapirEdgeStatus};
 use crate::conditions::{Transition, Truth};
 
@@ -52,5 +54,15 @@ pub async fn publish<K: Resource<DynamicType = ()>>(recorder: &Recorder, object:
         if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
             tracing::warn!(error = %error, reason = draft.reason, "cannot publish an Event");
         }
+    }
+}
+
+/// Publishes one Event that is no turn of a condition.
+pub async fn publish_event(recorder: &Recorder, object: &ObjectReference, reason: EventReason, type_: EventType, note: String) {
+    let action = String::from(reason);
+    let event =
+        Event { type_, reason: action.clone(), note: Some(note.chars().take(LONGEST_NOTE).collect()), action, secondary: None };
+    if let Err(error) = recorder.publish(&event, object).await {
+        tracing::warn!(error = %error, reason = event.reason, "cannot publish an Event");
     }
 }

@@ -5,18 +5,16 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Secret;
-use tokio::sync::broadcast;
 
 use super::calls::Trouble;
 use super::conditions;
 use super::due::Certificate;
 use super::verdict::Verdict;
+use crate::cache::Queue;
 use crate::conditions::Draft;
 use crate::digest;
 use crate::sidecars::EdgeKey;
 
-/// Hints that the edge controller may be behind with before it misses some; what it misses it sees in its next round.
-const NEWS: usize = 1024;
 /// Edges that went of which it is remembered, so that no round that began before undoes what was done last.
 const DEPARTED: usize = 1024;
 
@@ -87,10 +85,11 @@ impl IdentityView {
 }
 
 /// Views of all edges; clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct IdentityBoard {
     state: Arc<Mutex<State>>,
-    news: broadcast::Sender<EdgeKey>,
+    /// Where edges are named whose view is new.
+    news: Queue<EdgeKey>,
 }
 
 #[derive(Debug, Default)]
@@ -114,13 +113,13 @@ pub struct Turn {
     edge: EdgeKey,
 }
 
-impl Default for IdentityBoard {
-    fn default() -> Self {
-        Self { state: Arc::default(), news: broadcast::channel(NEWS).0 }
-    }
-}
-
 impl IdentityBoard {
+    /// One that names edges with news there.
+    #[must_use]
+    pub fn new(news: Queue<EdgeKey>) -> Self {
+        Self { state: Arc::default(), news }
+    }
+
     /// What is known; none before the first look.
     #[must_use]
     pub fn view(&self, edge: &EdgeKey) -> Option<Arc<IdentityView>> {
@@ -133,7 +132,7 @@ impl IdentityBoard {
         self.lock().rows.get(edge).map_or(0, |row| row.epoch)
     }
 
-    /// Says what is known now. Those who listen hear of it if it is new.
+    /// Says what is known now.
     pub fn publish(&self, edge: &EdgeKey, view: IdentityView) {
         let mut state = self.lock();
         let row = state.rows.entry(edge.clone()).or_default();
@@ -143,14 +142,7 @@ impl IdentityBoard {
         row.view = Some(Arc::new(view));
         row.epoch += 1;
         drop(state);
-        // Nobody listens while the controllers start: they look at the board themselves then.
-        let _ = self.news.send(edge.clone());
-    }
-
-    /// Edges whose view is new.
-    #[must_use]
-    pub fn news(&self) -> broadcast::Receiver<EdgeKey> {
-        self.news.subscribe()
+        self.news.push(edge.clone());
     }
 
     /// Begins to keep the identity of an edge; none while somebody else works on it, and for an edge that went.
@@ -218,13 +210,14 @@ mod tests {
 
     #[test]
     fn only_what_is_new_is_news() {
-        let board = IdentityBoard::default();
-        let mut news = board.news();
+        let news = Queue::default();
+        let board = IdentityBoard::new(news.clone());
         board.publish(&edge(), IdentityView::of(Standing::Restoring));
+        assert_eq!((board.epoch(&edge()), news.take()), (1, vec![edge()]));
         board.publish(&edge(), IdentityView::of(Standing::Restoring));
-        assert_eq!((board.epoch(&edge()), news.try_recv().is_ok(), news.try_recv().is_err()), (1, true, true));
+        assert_eq!(news.take(), []);
         board.publish(&edge(), IdentityView::of(Standing::Leaving));
-        assert_eq!((board.epoch(&edge()), news.try_recv().is_ok()), (2, true));
+        assert_eq!((board.epoch(&edge()), news.take()), (2, vec![edge()]));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::material::NODE_ANNOTATION;
 use super::validate;
 use super::verdict::{self, Verdict};
 use crate::api::{ANNOTATION_RECONCILE_NOW, ANNOTATION_RENEW_NOW, FINALIZER_OFFBOARD, TapirEdge};
+use crate::cache::Edge;
 use crate::edge::Context;
 use crate::names;
 use crate::sidecars::EdgeKey;
@@ -40,8 +41,6 @@ pub enum IdentityError {
     Read(#[source] kube::Error),
     #[error("keeping the identity: {0}")]
     Keep(#[source] Box<KeepError>),
-    #[error("the edge is malformed: {0}")]
-    Malformed(String),
 }
 
 impl IdentityError {
@@ -51,7 +50,6 @@ impl IdentityError {
         match self {
             Self::Read(_) => "ReadFailed",
             Self::Keep(_) => "Identity",
-            Self::Malformed(_) => "Malformed",
         }
     }
 }
@@ -60,37 +58,52 @@ impl IdentityError {
 ///
 /// # Errors
 /// When there is nothing to wait for but the next try.
-pub async fn reconcile(edge: Arc<DeserializeGuard<TapirEdge>>, context: Arc<Context>) -> Result<Action, IdentityError> {
-    let edge = edge.0.as_ref().map_err(|invalid| IdentityError::Malformed(invalid.error.clone()))?;
-    let key = EdgeKey { namespace: edge.namespace().unwrap_or_default(), name: edge.name_any() };
+pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action, IdentityError> {
+    // The edge controller tells of one that cannot be read.
+    let Ok(lean) = &edge.0 else { return Ok(Action::await_change()) };
+    let (key, now) = (lean.key(), context.keeper.clock.now());
+    // Taken before anything is looked at, so that what changes meanwhile shows.
+    let print = context.cache.identity_fingerprint(lean, &[]);
+    if let Some(left) = context.settled_identities.holds(&key, print, now) {
+        return Ok(Action::requeue(left));
+    }
+    context.settled_identities.forget(&key);
+    let api: Api<DeserializeGuard<TapirEdge>> = Api::namespaced(context.client.clone(), &key.namespace);
+    let Some(DeserializeGuard(Ok(edge))) = api.get_opt(&key.name).await.map_err(IdentityError::Read)? else {
+        return Ok(Action::await_change());
+    };
     let held = edge.finalizers().iter().any(|finalizer| finalizer == FINALIZER_OFFBOARD);
-    // Without the finalizer nobody would take an identity along, or leave it in order, when the edge goes.
-    if edge.metadata.deletion_timestamp.is_some() || !held {
+    // Without the finalizer nobody would take an identity along, or leave it in order, when the edge goes. Suspended, everything stays as
+    // it is, and Core hears nothing: what was deleted is held by its finalizer until then.
+    if edge.metadata.deletion_timestamp.is_some() || !held || edge.spec.suspend {
         return Ok(Action::await_change());
     }
     let Some(_turn) = context.identities.begin(&key, edge.metadata.uid.as_deref()) else {
         return Ok(Action::requeue(SOON));
     };
-    // Everything stays as it is, and Core hears nothing: what was deleted is held by its finalizer until then.
-    if edge.spec.suspend {
-        return Ok(Action::await_change());
-    }
-    let found = match inputs::fetch(&context.client, &key.namespace, edge).await {
+    let found = match inputs::fetch(&context.client, &key.namespace, &edge).await {
         Ok(found) => found,
         Err(error) => {
-            let verdict = verdict::unread(&error, recorded(edge).is_some());
+            let verdict = verdict::unread(&error, recorded(&edge).is_some());
             context.identities.publish(&key, IdentityView::of(Standing::Failed(verdict)));
             return Err(IdentityError::Read(error));
         }
     };
-    let Round { outcome, retry_after } = keep(&context, &key, edge, found).await?;
+    let Round { outcome, retry_after } = keep(&context, &key, &edge, found).await?;
     let (view, next) = match outcome {
-        Ok(kept) => settled(&context, &key, edge, kept).await,
+        Ok(kept) => settled(&context, &key, &edge, kept).await,
         Err(verdict) => (IdentityView::of(Standing::Failed(verdict)), None),
     };
+    let there = view.node().is_some();
     context.identities.publish(&key, view);
-    let next = [retry_after, next].into_iter().flatten().fold(CALM, Duration::min);
-    Ok(Action::requeue(next.max(SHORTEST)))
+    let next = [retry_after, next].into_iter().flatten().min().map(|next| next.max(SHORTEST));
+    if there {
+        // Until that time nothing is to be done, unless something changes.
+        let until = next.map(|next| next.saturating_sub(SHORTEST));
+        let forced = context.settled_identities.remember(&key, print, until, now);
+        return Ok(Action::requeue(next.unwrap_or(forced)));
+    }
+    Ok(Action::requeue(next.map_or(CALM, |next| next.min(CALM))))
 }
 
 /// What is known about the identity after this round.

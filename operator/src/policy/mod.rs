@@ -2,11 +2,9 @@
 
 mod accept;
 mod controller;
-mod reads;
 mod reconcile;
 mod sources_status;
 
 pub use accept::acceptable;
 pub use controller::run;
-pub use reads::{Kind, Reads};
 pub use reconcile::{Counts, PolicyError, reconcile};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt};
@@ -14,7 +14,8 @@ use serde_json::json;
 use super::accept::acceptable;
 use super::sources_status::{self, Report, Says};
 use crate::api::policy::{SourceState, Standing};
-use crate::api::{FIELD_MANAGER, PolicyStatus, Reason, TapirEdge, TapirPolicy, TapirPolicyStatus};
+use crate::api::{FIELD_MANAGER, PolicyStatus, Reason, TapirPolicy, TapirPolicyStatus};
+use crate::cache::LeanEdge;
 use crate::conditions::{Draft, Truth, merge};
 use crate::edge::{Context, publish};
 use crate::sidecars::{Board, EdgeKey, Heard};
@@ -30,8 +31,6 @@ const FORGOTTEN: Duration = Duration::from_hours(1);
 /// Why a reconcile of a policy ended early.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum PolicyError {
-    #[error("listing the edges of the namespace: {0}")]
-    ListEdges(#[source] kube::Error),
     #[error("writing the status: {0}")]
     UpdateStatus(#[source] kube::Error),
     #[error("the policy is malformed: {0}")]
@@ -48,7 +47,7 @@ pub async fn reconcile(policy: Arc<DeserializeGuard<TapirPolicy>>, context: Arc<
         return Ok(Action::await_change());
     }
     let namespace = policy.namespace().unwrap_or_default();
-    let mut users = users(&context, &namespace, &policy.name_any()).await?;
+    let mut users = users(&context, &namespace, &policy.name_any());
     users.sort_by(|one, other| one.name.cmp(&other.name));
     let before = policy.status.clone().unwrap_or_default();
     let reports: Vec<Report> = users.iter().flat_map(|user| reports(&context.board, &namespace, user, policy)).collect();
@@ -87,22 +86,21 @@ struct User {
     accepted: Option<(String, String)>,
 }
 
-async fn users(context: &Context, namespace: &str, policy: &str) -> Result<Vec<User>, PolicyError> {
-    let edges: Api<DeserializeGuard<TapirEdge>> = Api::namespaced(context.client.clone(), namespace);
-    let edges = edges.list(&ListParams::default()).await.map_err(PolicyError::ListEdges)?;
-    let users = edges.items.into_iter().filter_map(|guard| guard.0.ok()).filter(|edge| uses(edge, policy));
-    Ok(users
+fn users(context: &Context, namespace: &str, policy: &str) -> Vec<User> {
+    let edges = context.cache.users_of_policy(namespace, policy);
+    let users = edges.iter().filter_map(|edge| edge.0.as_ref().ok()).filter(|edge| uses(edge, policy));
+    users
         .map(|edge| {
             let status = edge.status.as_ref();
             let condition =
-                status.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "PolicyAccepted"));
+                status.and_then(|status| status.conditions.iter().find(|condition| &*condition.kind == "PolicyAccepted"));
             User {
-                name: edge.name_any(),
+                name: edge.key().name,
                 policy: status.and_then(|status| status.policy.clone()),
-                accepted: condition.map(|condition| (condition.status.clone(), condition.reason.clone())),
+                accepted: condition.map(|condition| (condition.status.to_string(), condition.reason.to_string())),
             }
         })
-        .collect())
+        .collect()
 }
 
 /// What the POPs of an edge say.
@@ -127,7 +125,7 @@ fn speaks_of(spoken: &PolicyStatus, policy: &TapirPolicy) -> bool {
 }
 
 /// Whether an edge refers to a policy and is not on its way out.
-pub(crate) fn uses(edge: &TapirEdge, policy: &str) -> bool {
+pub(crate) fn uses(edge: &LeanEdge, policy: &str) -> bool {
     let pop = &edge.spec.pop;
     edge.metadata.deletion_timestamp.is_none()
         && pop.enabled

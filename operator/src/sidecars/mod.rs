@@ -3,5 +3,5 @@
 mod board;
 mod poller;
 
-pub use board::{Board, Component, EdgeKey, Heard, Sources, Taken, Target};
+pub use board::{Board, Component, EdgeKey, Heard, Hope, Sources, Taken, Target};
 pub use poller::{Poller, Question};

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 use tapir_wire::status::SidecarStatus;
-use tokio::sync::broadcast;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, EdgeKey, Heard, Target};
+use super::board::{Board, Due, EdgeKey, Heard, Pauses, Target};
+use crate::cache::Cache;
 use crate::telemetry::metrics::Metrics;
 
 /// Time limit of one question.
@@ -19,12 +19,16 @@ const LIMIT: Duration = Duration::from_secs(2);
 const BODY_LIMIT: usize = 64 * 1024;
 /// Questions under way at the same time.
 const CONCURRENCY: usize = 8;
-/// Between two rounds for an edge where all is well.
+/// Shortest pause between two rounds for an edge where all is well.
 const CALM: Duration = Duration::from_secs(15);
-/// The same while something is awaited: grows to [`CALM`] by a half each round.
+/// Questions a second that all calm edges together may cost: the more sidecars, the longer the pause between two rounds.
+const CALM_PER_SECOND: u32 = 10;
+/// First pause while something is awaited.
 const EAGER: Duration = Duration::from_secs(1);
+/// Questions a second about what is awaited. More have to wait, the edges that wait longest first.
+const EAGER_PER_SECOND: u32 = 50;
 /// How often the board is looked at.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(200);
 
 /// How a sidecar is asked.
 #[derive(Clone, Debug)]
@@ -38,8 +42,8 @@ pub struct Poller {
     pub board: Board,
     pub question: Question,
     pub metrics: Metrics,
-    /// Edges of which something new was heard.
-    pub news: broadcast::Sender<EdgeKey>,
+    /// Told of edges of which something new was heard.
+    pub cache: Cache,
 }
 
 impl Question {
@@ -78,38 +82,32 @@ impl Question {
 impl Poller {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut eagerness = HashMap::<EdgeKey, Duration>::new();
+        let (mut eager, mut calm) = (Budget::new(EAGER_PER_SECOND), Budget::new(2 * CALM_PER_SECOND));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(TICK) => {}
             }
-            for (edge, answers) in self.round(self.board.due(Instant::now())).await {
+            let now = Instant::now();
+            eager.refill(now);
+            calm.refill(now);
+            let due = self.board.due(now).into_iter();
+            let due: Vec<Due> =
+                due.filter(|due| if due.eager { &mut eager } else { &mut calm }.take(due.targets.len())).collect();
+            let pauses = pauses(self.board.targets());
+            for (edge, answers) in self.round(due).await {
                 let taken = self.board.took(&edge, answers);
-                let pause = if taken.as_hoped {
-                    eagerness.remove(&edge);
-                    CALM
-                } else if taken.changed {
-                    *eagerness.entry(edge.clone()).insert_entry(EAGER).get()
-                } else {
-                    let pause = eagerness.entry(edge.clone()).or_insert(EAGER);
-                    *pause = pause.mul_f64(1.5).min(CALM);
-                    *pause
-                };
-                self.board.postpone(&edge, Instant::now() + pause.mul_f64(1.0 - rand::random::<f64>() / 4.0));
+                self.board.postpone(&edge, taken, pauses, Instant::now());
                 if taken.changed {
-                    // Nobody listens while the controllers start: they look at the board themselves then.
-                    let _ = self.news.send(edge);
+                    self.cache.heard(&edge);
                 }
             }
-            let board = &self.board;
-            eagerness.retain(|edge, _| board.known(edge));
         }
     }
 
     /// Asks the sidecars of all edges that are due, side by side, so that the silent ones of one edge do not delay the others.
-    async fn round(&self, due: Vec<(EdgeKey, Vec<Target>)>) -> HashMap<EdgeKey, Vec<(Target, Option<Heard>)>> {
-        let asked = due.into_iter().flat_map(|(edge, targets)| targets.into_iter().map(move |target| (edge.clone(), target)));
+    async fn round(&self, due: Vec<Due>) -> HashMap<EdgeKey, Vec<(Target, Option<Heard>)>> {
+        let asked = due.into_iter().flat_map(|due| due.targets.into_iter().map(move |target| (due.edge.clone(), target)));
         let asked = asked.map(async |(edge, target)| {
             let answer = self.question.ask(SocketAddr::new(target.address, target.component.port())).await;
             let outcome = answer.as_ref().err().copied().unwrap_or("success");
@@ -123,6 +121,41 @@ impl Poller {
                 heard
             })
             .await
+    }
+}
+
+/// With more sidecars a calm one is asked less often, so that asking costs the same.
+fn pauses(targets: usize) -> Pauses {
+    let seconds = u32::try_from(targets).unwrap_or(u32::MAX) / CALM_PER_SECOND;
+    Pauses { eager: EAGER, calm: CALM.max(Duration::from_secs(seconds.into())) }
+}
+
+/// Questions that may be asked now: so many a second, at most a second's worth at once.
+#[derive(Debug)]
+struct Budget {
+    per_second: f64,
+    left: f64,
+    filled: Option<Instant>,
+}
+
+impl Budget {
+    fn new(per_second: u32) -> Self {
+        Self { per_second: per_second.into(), left: per_second.into(), filled: None }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = self.filled.map_or(Duration::ZERO, |filled| now.saturating_duration_since(filled));
+        self.left = (self.left + passed.as_secs_f64() * self.per_second).min(self.per_second);
+        self.filled = Some(now);
+    }
+
+    /// Whether an edge with so many sidecars may be asked. One with more of them than there ever are questions goes into debt.
+    fn take(&mut self, questions: usize) -> bool {
+        let allowed = self.left > 0.0;
+        if allowed {
+            self.left -= f64::from(u32::try_from(questions).unwrap_or(u32::MAX));
+        }
+        allowed
     }
 }
 
@@ -151,6 +184,23 @@ mod tests {
     async fn an_answer_is_read_whatever_a_later_version_adds() {
         let heard = ask(ResponseTemplate::new(200).set_body_json(status())).await.unwrap();
         assert_eq!((heard.revision.as_str(), heard.connected), ("r1", true));
+    }
+
+    #[test]
+    fn ten_thousand_sidecars_cost_no_more_than_a_few() {
+        assert_eq!(pauses(10).calm, CALM);
+        assert_eq!(pauses(10_000).calm, Duration::from_secs(1000));
+        let (mut budget, begin) = (Budget::new(EAGER_PER_SECOND), Instant::now());
+        let mut asked = 0;
+        for tick in 0..50 {
+            budget.refill(begin + TICK * tick);
+            while budget.take(10) {
+                asked += 10;
+            }
+        }
+        assert!((500..=560).contains(&asked), "{asked} in ten seconds");
+        let mut large = Budget::new(EAGER_PER_SECOND);
+        assert!(large.take(1000) && !large.take(1), "nobody is too large to be asked");
     }
 
     #[tokio::test]

@@ -36,6 +36,8 @@ async fn pods_that_cannot_be_listed_or_evicted_do_not_silence_the_rest() {
     scene.settle_refused("/eviction", 500).await;
     assert_eq!(scene.reason(EDGE, "Injected"), ("False".to_owned(), "EvictionFailed".to_owned()));
     let scene = Scene::new().await;
+    let (path, pod) = injected_pod("p");
+    scene.server.put(&path, pod);
     scene.settle_refused("GET /api/v1/namespaces/dns/pods", 403).await;
     assert_eq!(scene.reason(EDGE, "Injected"), ("Unknown".to_owned(), "ReadFailed".to_owned()));
     assert_eq!(scene.reason(EDGE, "Enrolled").0, "True");

@@ -1,5 +1,9 @@
 //! An edge in an API server in memory, with a nodeman to enrol at.
 
+use std::sync::Mutex;
+
+use tapir_operator::cache::{Kind, key_of};
+
 use super::*;
 
 pub const NODE: &str = "a.edge.test";
@@ -18,6 +22,7 @@ pub struct Scene {
     pub nodeman: Nodeman,
     pub context: Arc<Context>,
     pub clock: Arc<Fixed>,
+    watched: Mutex<Vec<(String, Value)>>,
 }
 
 impl Scene {
@@ -56,12 +61,16 @@ impl Scene {
             evictions: Evictions::default(),
             attempts: Attempts::default(),
             identities: IdentityBoard::default(),
-            reads: Reads::default(),
             counts: Counts::default(),
+            applied: Memory::default(),
+            touches: Touches::default(),
+            settled: Settled::default(),
+            settled_identities: Settled::default(),
+            cache: Cache::default(),
             metrics,
             client,
         };
-        Self { server, nodeman, context: Arc::new(context), clock }
+        Self { server, nodeman, context: Arc::new(context), clock, watched: Mutex::default() }
     }
 
     /// Both controllers, one after the other. What the identity controller cannot do is on the board, and so in the status.
@@ -71,15 +80,42 @@ impl Scene {
     }
 
     pub async fn look_at_identity(&self, path: &str) -> Result<(), IdentityError> {
+        self.watch();
         let Some(edge) = self.server.get(path) else { return Ok(()) };
         let edge: DeserializeGuard<_> = serde_json::from_value(edge).unwrap();
         identity::reconcile(Arc::new(edge), Arc::clone(&self.context)).await.map(drop)
     }
 
     pub async fn once_without_identity(&self, path: &str) -> Result<(), EdgeError> {
+        self.watch();
         let Some(edge) = self.server.get(path) else { return Ok(()) };
         let edge: DeserializeGuard<_> = serde_json::from_value(edge).unwrap();
         reconcile(Arc::new(edge), Arc::clone(&self.context)).await.map(drop)
+    }
+
+    /// An hour later: what needs nothing is looked at all the same.
+    pub fn an_hour_passes(&self) {
+        let key = EdgeKey { namespace: "dns".into(), name: "stockholm".into() };
+        self.context.settled.forget(&key);
+        self.context.settled_identities.forget(&key);
+    }
+
+    /// Brings the cache up to what the watches would have told by now.
+    pub fn watch(&self) {
+        let (cache, now) = (&self.context.cache, self.server.all());
+        let mut before = self.watched.lock().unwrap();
+        for what in ["Pods", "EndpointSlices"] {
+            cache.set_synced(what, None, true);
+        }
+        let gone = before.iter().filter(|(path, _)| !now.iter().any(|(known, _)| known == path));
+        for (path, object) in gone {
+            tell(cache, path, object, true);
+        }
+        let first = |(path, _): &&(String, Value)| path.contains("/tapiredges/");
+        for (path, object) in now.iter().filter(first).chain(now.iter().filter(|object| !first(object))) {
+            tell(cache, path, object, false);
+        }
+        *before = now;
     }
 
     /// Reconciles until a round writes nothing.
@@ -134,6 +170,7 @@ impl Scene {
     /// Reconciles while the API server refuses some requests, until the status is not written any more.
     pub async fn settle_refused(&self, what: &str, code: u16) {
         self.server.refuse(Some((what, code)));
+        self.an_hour_passes();
         for _ in 0..SETTLED_WITHIN {
             self.server.forget_writes();
             // What failed is an error too, for the log and the back-off.
@@ -160,16 +197,24 @@ impl Scene {
 impl Scene {
     /// POP of a Pod answers with a revision; none is silence.
     pub fn pop_reports(&self, pod: &str, revision: Option<&str>) {
-        self.pop_reports_sources(pod, revision, &json!([]));
+        self.sidecar_reports(pod, Component::Pop, revision, &json!([]));
     }
 
     /// The same with what it says of its sources.
     pub fn pop_reports_sources(&self, pod: &str, revision: Option<&str>, sources: &Value) {
+        self.sidecar_reports(pod, Component::Pop, revision, sources);
+    }
+
+    pub fn reports(&self, pod: &str, component: Component, revision: &str) {
+        self.sidecar_reports(pod, component, Some(revision), &json!([]));
+    }
+
+    fn sidecar_reports(&self, pod: &str, component: Component, revision: Option<&str>, sources: &Value) {
         let uid = self.server.get(&format!("/api/v1/namespaces/dns/pods/{pod}")).unwrap()["metadata"]["uid"]
             .as_str()
             .unwrap()
             .to_owned();
-        let target = Target { pod: pod.into(), uid, address: [10, 0, 0, 1].into(), component: Component::Pop };
+        let target = Target { pod: pod.into(), uid, address: [10, 0, 0, 1].into(), component };
         let heard = revision.map(|revision| Heard {
             revision: revision.into(),
             config_error: None,
@@ -185,15 +230,57 @@ impl Scene {
         self.context.board.took(&key, vec![(target, heard)]);
     }
 
+    /// Revision that is rendered for a sidecar.
+    pub fn wanted(&self, component: Component) -> String {
+        let map = self.server.get(&format!("/api/v1/namespaces/dns/configmaps/stockholm-{}", <&str>::from(component))).unwrap();
+        tapir_operator::build::config::revision_of(&serde_json::from_value(map).unwrap()).unwrap()
+    }
+
+    /// Somebody changes an object.
+    pub fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
+        let mut object = self.server.get(path).unwrap();
+        change(&mut object);
+        self.server.put(path, object);
+    }
+
     pub fn revision(&self) -> String {
         self.server.get(EDGE).unwrap()["status"]["policy"]["revision"].as_str().unwrap().to_owned()
     }
 
     /// The condition `Ready` of the policy after a reconcile of it.
     pub async fn policy_ready(&self) -> (String, String) {
+        self.watch();
         let policy = serde_json::from_value(self.server.get(POLICY).unwrap()).unwrap();
         tapir_operator::policy::reconcile(Arc::new(policy), Arc::clone(&self.context)).await.unwrap();
         self.reason(POLICY, "Ready")
+    }
+}
+
+/// What a watch tells of an object.
+fn tell(cache: &Cache, path: &str, object: &Value, gone: bool) {
+    let metadata = || serde_json::from_value(object["metadata"].clone()).unwrap();
+    let kind = path.rsplit('/').nth(1).unwrap();
+    let mark = match kind {
+        "secrets" => Some(Kind::Secret),
+        "configmaps" => Some(Kind::ConfigMap),
+        "namespaces" => Some(Kind::Namespace),
+        "mutatingadmissionpolicybindings" => Some(Kind::Binding),
+        _ => None,
+    };
+    match (kind, mark, gone) {
+        ("tapiredges", _, false) => drop(cache.apply_edge(serde_json::from_value(object.clone()).unwrap())),
+        ("tapiredges", _, true) => drop(cache.indexes().edge_gone(&key_of(&metadata()))),
+        ("tapirpolicies", _, false) => {
+            let _ = serde_json::from_value(object.clone()).map(|policy| cache.indexes().policy(&policy));
+        }
+        ("tapirpolicies", _, true) => drop(cache.indexes().policy_gone(&metadata())),
+        ("pods", _, false) => drop(cache.indexes().pod(&metadata())),
+        ("pods", _, true) => drop(cache.indexes().pod_gone(&metadata())),
+        ("endpointslices", _, false) => drop(cache.indexes().slice(&serde_json::from_value(object.clone()).unwrap())),
+        ("endpointslices", _, true) => drop(cache.indexes().slice_gone(&metadata())),
+        (_, Some(kind), false) => drop(cache.indexes().object(kind, &metadata())),
+        (_, Some(kind), true) => drop(cache.indexes().gone(kind, &metadata())),
+        _ => {}
     }
 }
 

@@ -25,6 +25,7 @@ struct State {
     version: u64,
     writes: Vec<String>,
     reads: Vec<String>,
+    requests: Vec<String>,
     lose: Option<(usize, Loss)>,
     /// Somebody else's write, slipped in before the write of that number.
     intrude: Option<(usize, String, Value)>,
@@ -76,6 +77,21 @@ impl Server {
         self.0.lock().unwrap().writes.clone()
     }
 
+    /// All objects with their paths.
+    pub fn all(&self) -> Vec<(String, Value)> {
+        self.0.lock().unwrap().objects.iter().map(|(path, object)| (path.clone(), object.clone())).collect()
+    }
+
+    /// Method and path of all requests since they were last forgotten.
+    pub fn asked(&self) -> Vec<String> {
+        self.0.lock().unwrap().requests.clone()
+    }
+
+    /// How many those were.
+    pub fn requests(&self) -> usize {
+        self.asked().len()
+    }
+
     /// Paths that were read.
     pub fn reads(&self) -> Vec<String> {
         self.0.lock().unwrap().reads.clone()
@@ -87,7 +103,9 @@ impl Server {
     }
 
     pub fn forget_writes(&self) {
-        self.0.lock().unwrap().writes.clear();
+        let mut state = self.0.lock().unwrap();
+        state.writes.clear();
+        state.requests.clear();
     }
 
     /// Loses the write of this number, counted from now.
@@ -156,6 +174,7 @@ impl Server {
         if method == Method::GET {
             state.reads.push(path.to_owned());
         }
+        state.requests.push(format!("{method} {path}"));
         if method == Method::GET && ["/pods", "/tapiredges", "/endpointslices"].iter().any(|kind| path.ends_with(kind)) {
             let items: Vec<&Value> =
                 state.objects.iter().filter(|(at, _)| at.starts_with(&format!("{path}/"))).map(|(_, object)| object).collect();
