@@ -22,6 +22,7 @@ use crate::identity::board::IdentityBoard;
 use crate::identity::keeper::Keeper;
 use crate::leader::{self, Leadership};
 use crate::policy::Counts;
+use crate::rollout::{Answers, Rollouts};
 use crate::runner::Watched;
 use crate::settings::Settings;
 use crate::sidecars::{Board, EdgeKey, Poller, Question};
@@ -117,6 +118,8 @@ async fn lead(
     let (board, cache) = (Board::default(), Cache::default());
     let scopes = Watched::of(&settings.scope);
     let settings = Arc::new(settings);
+    let question = Question::new().context("preparing the client for sidecars")?;
+    let rollouts = Rollouts::new(Arc::clone(&settings), Answers::by(question.clone()), cache.changed_edges().clone());
     let certificate = webhook::keep(&client, &settings, leadership.clone(), stop.clone());
     let context = Arc::new(Context {
         keeper: Keeper::new(client.clone(), leadership, metrics.clone()).with_calls_per_second(settings.core_requests_per_second),
@@ -129,6 +132,7 @@ async fn lead(
         counts: Counts::default(),
         applied: Memory::default(),
         touches: Touches::default(),
+        rollouts,
         settled: Settled::default(),
         settled_identities: Settled::default(),
         cache: cache.clone(),
@@ -147,7 +151,6 @@ async fn lead(
         },
     };
     let leftovers = scopes.into_iter().map(|watched| leftovers::run(watched, Arc::clone(&context), stop.clone()));
-    let question = Question::new().context("preparing the client for sidecars")?;
     let poller = Poller { board, question, metrics, cache };
     futures::join!(
         feed.run(stop.clone()),

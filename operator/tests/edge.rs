@@ -14,6 +14,8 @@ mod policy_path;
 mod policy_status;
 #[path = "edge/refused.rs"]
 mod refused;
+#[path = "edge/rolling.rs"]
+mod rolling;
 #[path = "edge/scene.rs"]
 mod scene;
 #[path = "edge/secrecy.rs"]
@@ -44,6 +46,7 @@ use tapir_operator::identity::{self, IdentityError};
 use tapir_operator::leader::Leadership;
 use tapir_operator::leftovers;
 use tapir_operator::policy::Counts;
+use tapir_operator::rollout::{Answers, Rollouts};
 use tapir_operator::settings::{Scope, Settings};
 use tapir_operator::sidecars::{Board, Component, EdgeKey, Heard, Sources, Target};
 use tapir_operator::telemetry::metrics::Metrics;

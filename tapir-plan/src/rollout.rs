@@ -316,7 +316,9 @@ fn go(input: &Input<'_>, state: State, present: &Images) -> Plan {
             Reason::FleetHalted => "another edge did not bear these images: look at the edges whose rollout is Halted",
             _ => "as many other edges as may be at a time are being rolled",
         };
-        return wait(state, *reason, message.to_owned()).again(Duration::from_mins(1));
+        // A soak ends by the clock; of all else the ledger tells.
+        let pause = if *reason == Reason::CanariesFirst { 1 } else { 10 };
+        return wait(state, *reason, message.to_owned()).again(Duration::from_mins(pause));
     }
     match input.strategy {
         Strategy::InPlace => in_place::begin(input, state, present),

@@ -2,6 +2,7 @@
 
 use crate::apply::ApplyError;
 use crate::identity::keeper::KeepError;
+use crate::rollout::RolloutError;
 
 /// Longest part of the API server's words that a condition repeats: a message has room for 1024 characters, and for the remedy too.
 const LONGEST_WORDS: usize = 600;
@@ -24,6 +25,8 @@ pub enum EdgeError {
     Apply { what: &'static str, error: Box<ApplyError> },
     #[error("evicting a Pod: {0}")]
     Evict(#[source] kube::Error),
+    #[error("rolling out images: {0}")]
+    Rollout(#[source] RolloutError),
     #[error("touching a Pod: {0}")]
     Touch(#[source] kube::Error),
     #[error("writing the status: {0}")]
@@ -59,6 +62,8 @@ impl EdgeError {
                 "evicting a Pod that was created before this edge was rendered, to have it injected",
                 error,
             ),
+            Self::Rollout(RolloutError::Evict(error)) => told("EvictionFailed", "evicting a Pod, to have it created anew", error),
+            Self::Rollout(error) => told("UpdatePending", "rolling out images", error.cause()),
             Self::Touch(error) => {
                 told("TouchFailed", "touching Pods so that they get the new configuration at once and not within minutes", error)
             }

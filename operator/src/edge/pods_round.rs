@@ -10,14 +10,17 @@ use super::error::{EdgeError, Said};
 use super::reconcile::Context;
 use super::render::Rendered;
 use super::replace::Decided;
+use super::report;
 use super::seen::{self, Seen};
 use super::touch::{self, WorksBy};
 use crate::api::status::PodsStatus;
-use crate::api::{Injection, LABEL_EDGE, TapirEdge};
+use crate::api::{Images, Injection, LABEL_EDGE, Strategy, TapirEdge};
+use crate::build::images_revision;
 use crate::cache::digest_of;
 use crate::conditions::{Draft, Truth};
 use crate::identity::board::IdentityView;
 use crate::pods::{self, Census, Decision, View, classify, decide};
+use crate::rollout;
 use crate::sidecars::{EdgeKey, Hope};
 
 /// Pods as they were found, and what was decided.
@@ -31,6 +34,8 @@ pub(super) struct PodsRound {
     pub wrote: bool,
     /// When to look again at Pods that were touched.
     pub look: Option<Duration>,
+    /// How far other images are; none when that could not be looked at.
+    pub rollout: Option<rollout::Outcome>,
 }
 
 /// Pods as they were found.
@@ -57,10 +62,14 @@ pub(super) async fn look(
     key: &EdgeKey,
     edge: &TapirEdge,
     injection: Option<&Injection>,
+    target: Option<&Images>,
     binding_created: Option<Timestamp>,
 ) -> Result<Look, EdgeError> {
     let slices = context.cache.indexes().slices(key);
-    if let Some(seen) = context.cache.pods(key).and_then(|rows| seen::well(&rows, &slices, injection)) {
+    // Metadata tell whether all Pods run what they should, and nothing of one that is on its way there.
+    let calm = target
+        .is_none_or(|target| !rollout::is_under_way(edge) && injection.is_some_and(|injection| injection.images == *target));
+    if calm && let Some(seen) = context.cache.pods(key).and_then(|rows| seen::well(&rows, &slices, injection)) {
         return Ok(Look { views: seen::views(&seen), seen, whole: Vec::new() });
     }
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
@@ -85,17 +94,40 @@ pub(super) async fn tend(
 ) -> Result<PodsRound, EdgeError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
     // Looked at only now: evictions follow from what is seen.
-    let Look { seen, views, whole } = look(context, key, edge, rendered.injection.as_ref(), rendered.binding_created).await?;
+    let Look { seen, views, whole } =
+        look(context, key, edge, rendered.injection.as_ref(), Some(&rendered.target), rendered.binding_created).await?;
     let census = Census::of(&views);
-    let now = Timestamp::now();
+    let now = context.keeper.clock.now();
     let decision = decide(&views, rendered.binding_created, context.evictions.memory(key), now);
-    let decided = Decided { decision, now, pods: &whole, counted: views.len() };
+    let decision = held(edge, decision);
     let mut failures = Vec::new();
-    let decision = context.evictions.carry_out(&api, key, decided, &context.metrics).await;
-    let decision = decision.unwrap_or_else(|(decision, error)| {
-        failures.push(error);
+    let replacing = matches!(decision, Decision::Evict(_));
+    // Where the rollout evicts, what it remembers of that is its own.
+    let decision = if decision == Decision::Nothing && edge.spec.rollout.strategy == Strategy::Evict {
         decision
-    });
+    } else {
+        let decided = Decided { decision, now, pods: &whole, counted: views.len() };
+        let decision = context.evictions.carry_out(&api, key, decided, &context.metrics).await;
+        decision.unwrap_or_else(|(decision, error)| {
+            failures.push(error);
+            decision
+        })
+    };
+    let handled = edge.status.as_ref().and_then(|status| status.handled.as_ref());
+    let scene = rollout::Scene {
+        key,
+        edge,
+        settings: &context.settings.rollout,
+        target: &rendered.target,
+        structure: rendered.injection.as_ref().map_or("", |injection| injection.revision.as_str()),
+        pods: &whole,
+        views: &views,
+        retry: report::handled(edge).as_ref().is_some_and(|asked| Some(asked) != handled),
+        replacing,
+        now,
+    };
+    let rollout = rollout::tend(&context.rollouts, &context.client, &context.evictions, &context.metrics, scene).await;
+    let rollout = rollout.map_err(|error| failures.push(EdgeError::Rollout(error))).ok();
     let mut touched = touch::Outcome::default();
     // What could not be looked at is not known to be new.
     if rendered.all_seen {
@@ -106,7 +138,30 @@ pub(super) async fn tend(
         touched = context.touches.touch_all(&api, key, &injected, &mounted, works_by).await;
     }
     failures.extend(touched.error.map(EdgeError::Touch));
-    Ok(PodsRound { seen, views, census, decision, failures, wrote: touched.touched > 0, look: touched.look })
+    Ok(PodsRound {
+        seen,
+        views,
+        census,
+        decision,
+        failures,
+        wrote: touched.touched > 0 || rollout.as_ref().is_some_and(|rollout| rollout.wrote),
+        look: touched.look,
+        rollout,
+    })
+}
+
+/// Pods without sidecars are replaced by the rules of a rollout: not where others create them anew, and none while one is changed.
+fn held(edge: &TapirEdge, decision: Decision) -> Decision {
+    let rollout = &edge.spec.rollout;
+    let changing = edge.status.as_ref().and_then(|status| status.rollout.as_ref()).is_some_and(|rollout| rollout.pod.is_some());
+    match decision {
+        Decision::Evict(pod) if rollout.paused => Decision::Held { pod, by: "spec.rollout.paused is set" },
+        Decision::Evict(pod) if rollout.strategy == Strategy::OnRestart => {
+            Decision::Held { pod, by: "spec.rollout.strategy is OnRestart" }
+        }
+        Decision::Evict(_) if changing => Decision::Later,
+        other => other,
+    }
 }
 
 fn works_by(context: &Context, key: &EdgeKey, pod: &Seen, hope: &Hope) -> WorksBy {
@@ -151,6 +206,10 @@ pub(super) fn injected(
         }
     };
     let finding = pods.census.finding(&pods.views, &key.name, &edge.spec.resolver.container, &pods.decision);
+    let said = pods.rollout.as_ref().and_then(|rollout| rollout.condition.clone());
+    if let Some((well, reason, message)) = said.filter(|(well, ..)| !well || (finding.injected && trouble.is_none())) {
+        return draft(if well { Truth::True } else { Truth::False }, reason.into(), message);
+    }
     match trouble {
         // Names that are taken and lists that are missing weigh less than Pods without sidecars, and more than nothing.
         Some((reason, message)) if finding.injected => draft(Truth::False, reason, message),
@@ -159,7 +218,10 @@ pub(super) fn injected(
 }
 
 /// Counts for the status.
-pub(super) fn counts(census: &Census, seen: &[Seen], injection: Option<&Injection>) -> PodsStatus {
+pub(super) fn counts(census: &Census, seen: &[Seen], injection: Option<&Injection>, target: Option<&Images>) -> PodsStatus {
+    // What they are to run, and not what new ones get meanwhile.
+    let images = target.and_then(|target| images_revision(target).ok());
+    let images = images.as_ref().or_else(|| injection.and_then(|injection| injection.images_revision.as_ref()));
     let carry = |found: fn(&Seen) -> Option<u64>, revision: Option<&String>| {
         let wanted = revision.map(|revision| digest_of(revision));
         number(seen.iter().filter(|pod| !pod.terminating && wanted.is_some() && found(pod) == wanted).count())
@@ -168,7 +230,7 @@ pub(super) fn counts(census: &Census, seen: &[Seen], injection: Option<&Injectio
         matched: number(census.matched),
         injected: number(census.injected),
         current: carry(|pod| pod.structure, injection.map(|injection| &injection.revision)),
-        updated: carry(|pod| pod.images, injection.and_then(|injection| injection.images_revision.as_ref())),
+        updated: carry(|pod| pod.images, images),
     }
 }
 

@@ -35,6 +35,7 @@ use crate::identity::leaving::Left;
 use crate::identity::secrets::namespace_terminating;
 use crate::pods::Decision;
 use crate::policy::Counts;
+use crate::rollout::Rollouts;
 use crate::settings::Settings;
 use crate::sidecars::{Board, EdgeKey, Hope};
 use crate::telemetry::metrics::Metrics;
@@ -64,6 +65,7 @@ pub struct Context {
     pub counts: Counts,
     pub applied: Memory,
     pub touches: Touches,
+    pub rollouts: Rollouts,
     /// Of the edge controller.
     pub settled: Settled,
     /// Of the identity controller.
@@ -81,6 +83,7 @@ impl Context {
         self.identities.forget(key);
         self.applied.forget(key);
         self.touches.forget(key);
+        self.rollouts.forget(key);
     }
 }
 
@@ -109,7 +112,9 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
     let key = lean.key();
     let now = context.keeper.clock.now();
     // Taken before anything is looked at, so that what changes meanwhile shows.
-    let print = context.cache.fingerprint(lean, &[context.identities.epoch(&key), context.board.epoch(&key)]);
+    let print = context
+        .cache
+        .fingerprint(lean, &[context.identities.epoch(&key), context.board.epoch(&key), context.rollouts.ledger().epoch(&key)]);
     if let Some(left) = context.settled.holds(&key, print, now) {
         return Ok(Action::requeue(left));
     }
@@ -193,8 +198,10 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
         return depart(context, key, edge).await;
     }
     if edge.spec.suspend {
+        // It takes no turn from others.
+        context.rollouts.forget(key);
         let injection = edge.status.as_ref().and_then(|status| status.injection.as_ref());
-        let look = pods_round::look(context, key, edge, injection, None).await;
+        let look = pods_round::look(context, key, edge, injection, None, None).await;
         let wrote = report_suspended(context, key, edge, look).await?;
         return Ok(if wrote { Round::Again(Some(FORMALITY)) } else { Round::Settled(None) });
     }
@@ -216,6 +223,9 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
     let mut pods = pods_round::tend(context, key, edge, &rendered, identity, &hope).await;
     let mut failures = std::mem::take(&mut rendered.failures);
     if let Ok(pods) = &mut pods {
+        if let Some(rollout) = &pods.rollout {
+            rendered.give_new_pods(edge, key, &rollout.injection);
+        }
         failures.append(&mut pods.failures);
     }
     let findings = Findings { rendered: &rendered, identity, pods: &pods, failures: &failures, hope };
@@ -230,19 +240,25 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
 /// When to look again.
 fn next(context: &Context, key: &EdgeKey, pods: &PodsRound, reported: &Reported, applied: bool) -> Round {
     let replacing = match &pods.decision {
-        Decision::Nothing | Decision::Person { .. } | Decision::Useless { .. } => None,
+        Decision::Nothing | Decision::Person { .. } | Decision::Held { .. } | Decision::Useless { .. } => None,
         Decision::Blocked { retry_in, .. } => Some(*retry_in),
         Decision::Evict(_) | Decision::Later => Some(WATCHFUL),
     };
     let expectant = reported.expectant.then_some(EXPECTANT);
     // What was written comes back as an event; should that be missed, a look costs little.
     let wrote = (applied || pods.wrote || reported.wrote).then_some(FORMALITY);
-    let busy = [replacing, expectant, pods.look, wrote].into_iter().flatten().min();
+    // What a rollout waits for longer than that is told by an event, or by the ledger.
+    let (rolling, waiting): (Option<Duration>, Option<Duration>) = pods
+        .rollout
+        .as_ref()
+        .and_then(|rollout| rollout.again)
+        .map_or((None, None), |again| if again < FORMALITY { (Some(again), None) } else { (None, Some(again)) });
+    let busy = [replacing, expectant, pods.look, wrote, rolling].into_iter().flatten().min();
     match busy {
         Some(pause) => Round::Again(Some(pause)),
         // The identity controller has not looked yet: it tells when it has.
         None if context.identities.view(key).is_none() => Round::Again(None),
-        None => Round::Settled(None),
+        None => Round::Settled(waiting),
     }
 }
 

@@ -11,12 +11,14 @@ use super::error::{EdgeError, Said};
 use super::keys;
 use super::sources::Lack;
 use crate::api::status::PolicyStatus;
-use crate::api::{Injection, Reason, TapirEdge};
+use crate::api::{Images, Injection, Reason, TapirEdge};
 use crate::apply::{Applier, ApplyError};
 use crate::build::{self, ConfigBuildError, PopFiles};
 use crate::conditions::{Draft, Truth};
 use crate::policy::acceptable;
+use crate::rollout;
 use crate::settings::Settings;
+use crate::sidecars::EdgeKey;
 use crate::{digest, names};
 
 const POP_MAP: &str = "POP's ConfigMap";
@@ -32,6 +34,8 @@ pub(super) struct Rendered {
     /// Whether configurations and keys are known as they are in the cluster, there or not.
     pub all_seen: bool,
     pub injection: Option<Injection>,
+    /// Images that the Pods are to run in the end.
+    pub target: Images,
     pub binding_created: Option<Timestamp>,
     /// Condition `PolicyAccepted` as far as rendering and applying go.
     pub policy: Draft,
@@ -90,7 +94,8 @@ pub(super) async fn render(
     .await;
 
     let defaults = build::Defaults { edm: &settings.edm_image, pop: &settings.pop_image };
-    let (invalid, injection) = match build::injection(&input, &build::target_images(&edge.spec, defaults)) {
+    let target = build::target_images(&edge.spec, defaults);
+    let (invalid, injection) = match build::injection(&input, &rollout::held(edge, &target)) {
         Ok(injection) => (None, Some(injection)),
         Err(error) => {
             let before = edge.status.as_ref().and_then(|status| status.injection.clone());
@@ -107,6 +112,7 @@ pub(super) async fn render(
             .and_then(|keys| keys.data)
             .map(|data| digest::members(data.iter().map(|(name, key)| (name, key.0.as_slice())))),
         injection,
+        target,
         binding_created: binding.object.and_then(|binding| binding.creation_timestamp()).map(|time| time.0),
         policy,
         policy_status,
@@ -115,6 +121,20 @@ pub(super) async fn render(
             .flatten()
             .next(),
         failures: [edm.failure, pop.failure, keys.failure, binding.failure, peers.failure].into_iter().flatten().collect(),
+    }
+}
+
+impl Rendered {
+    /// New Pods get these images from now on.
+    pub(super) fn give_new_pods(&mut self, edge: &TapirEdge, key: &EdgeKey, images: &Images) {
+        if self.injection.as_ref().is_none_or(|injection| injection.images == *images) {
+            return;
+        }
+        let input = build::Edge { namespace: &key.namespace, name: &key.name, spec: &edge.spec };
+        match build::injection(&input, images) {
+            Ok(injection) => self.injection = Some(injection),
+            Err(error) => self.trouble = Some(("InjectionInvalid", chain(&error))),
+        }
     }
 }
 

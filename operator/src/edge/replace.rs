@@ -95,7 +95,7 @@ impl Evictions {
                     namespace = edge.namespace,
                     edge = edge.name,
                     pod = name,
-                    "evicted a Pod that was created before its edge was rendered"
+                    "evicted a Pod, so that it is created anew with its sidecars"
                 );
                 Ok(decision)
             }

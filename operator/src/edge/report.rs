@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt as _;
 use kube::api::Api;
+use kube::{Resource as _, ResourceExt as _};
 
 use super::enrolled;
 use super::error::{EdgeError, Said};
@@ -92,22 +92,28 @@ pub(super) async fn report(
     ];
     let drafts = std::iter::once(ready(&parts, failures).steady(&before.conditions)).chain(parts).collect();
     let (conditions, transitions) = merge(&before.conditions, drafts, edge.metadata.generation, now);
+    let rollout = pods.as_ref().ok().and_then(|pods| pods.rollout.as_ref());
     let appeared = before.injection.is_none() && rendered.injection.is_some();
     let wanted = TapirEdgeStatus {
         observed_generation: edge.metadata.generation,
         conditions,
         node: identity.and_then(node).or(before.node),
         policy: rendered.policy_status.clone(),
-        pods: pods.as_ref().map_or(before.pods, |pods| Some(counts(&pods.census, &pods.seen, rendered.injection.as_ref()))),
+        pods: pods.as_ref().map_or(before.pods, |pods| {
+            Some(counts(&pods.census, &pods.seen, rendered.injection.as_ref(), Some(&rendered.target)))
+        }),
         injection: rendered.injection.clone(),
         injection_since: if appeared { Timestamp::from_second(now.as_second()).ok() } else { before.injection_since },
-        rollout: before.rollout,
+        rollout: rollout.map(|rollout| rollout.status.clone()).or(before.rollout),
         handled: handled(edge).or(before.handled),
     };
     let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
     let wrote = status::update(&api, edge, &wanted).await?;
     if wrote {
         status::publish(&context.recorder, edge, &transitions).await;
+    }
+    for news in rollout.iter().flat_map(|rollout| &rollout.news) {
+        status::publish_event(&context.recorder, &edge.object_ref(&()), news.reason, news.kind, news.note.clone()).await;
     }
     let expectant = heard.iter().any(|(_, heard)| heard.is_none()) || reports.contains(&Report::Starting);
     Ok(Reported { wrote, expectant })
@@ -142,7 +148,7 @@ pub(super) async fn report_suspended(
         let targets = seen::targets(&look.seen);
         context.board.expect(key, targets.clone(), Hope::default());
         drafts.push(core_link::core_connected(&core_link::heard(&context.board, key, &targets), &before.conditions));
-        pods = Some(counts(&look.census(), &look.seen, before.injection.as_ref()));
+        pods = Some(counts(&look.census(), &look.seen, before.injection.as_ref(), None));
     }
     // No Event: that would be another write.
     let (mut conditions, _) = merge(&before.conditions, drafts, edge.metadata.generation, Timestamp::now());

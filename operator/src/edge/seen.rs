@@ -93,7 +93,8 @@ pub(super) fn well(rows: &[PodRow], slices: &[SliceRow], wanted: Option<&Injecti
     let pods = rows.iter().map(|row| {
         let wanted = wanted?;
         let address = slices.iter().find(|slice| slice.uid == row.uid && slice.serving && !slice.terminating);
-        let fine = row.deleting || (row.structure == Some(digest_of(&wanted.revision)) && address.is_some());
+        let images = wanted.images_revision.as_ref().is_none_or(|revision| row.images == Some(digest_of(revision)));
+        let fine = row.deleting || (row.structure == Some(digest_of(&wanted.revision)) && images && address.is_some());
         fine.then(|| Seen::row(row, address.map(|slice| slice.address), &wanted.images))
     });
     pods.collect()

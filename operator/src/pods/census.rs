@@ -87,6 +87,12 @@ impl Census {
                 "RestartNeeded",
                 format!("Pod {pod} was created before this edge was rendered and has no controller: create it anew"),
             ),
+            Decision::Held { pod, by } => (
+                "RestartNeeded",
+                format!(
+                    "Pod {pod} was created before this edge was rendered and is not replaced, because {by}: restart it when that suits"
+                ),
+            ),
             Decision::Blocked { pod, why, .. } => (
                 "EvictionBlocked",
                 format!(

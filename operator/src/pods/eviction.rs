@@ -25,6 +25,8 @@ pub enum Decision {
     Blocked { pod: String, why: String, retry_in: Duration },
     /// This one has to be replaced by a person: nobody would bring it back, or no other Pod would answer meanwhile.
     Person { pod: String, lone: bool },
+    /// This one is to be replaced, and that is left to a person, because the spec says so.
+    Held { pod: String, by: &'static str },
     /// Replacing does not help: this Pod is new and was not injected either.
     Useless { pod: String },
 }

@@ -6,18 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tapir_plan::fleet::{EdgeRollout, Fleet, permissions};
 use tapir_plan::rollout::{Permission, Phase, Reason};
-use tokio::sync::broadcast;
 
+use crate::cache::Queue;
 use crate::sidecars::EdgeKey;
 
-/// Edges whose turn has come that nobody has looked at yet; who misses one looks by itself within a minute.
-const NEWS: usize = 1024;
-
 /// All edges. One mutex: two that ask at the same time do not both get the last place.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ledger {
     rows: Mutex<Rows>,
-    news: broadcast::Sender<EdgeKey>,
+    /// Edges whose turn has come.
+    news: Queue<EdgeKey>,
 }
 
 #[derive(Debug, Default)]
@@ -29,17 +27,11 @@ struct Rows {
     epochs: BTreeMap<EdgeKey, u64>,
 }
 
-impl Default for Ledger {
-    fn default() -> Self {
-        Self { rows: Mutex::default(), news: broadcast::channel(NEWS).0 }
-    }
-}
-
 impl Ledger {
-    /// Edges whose turn has come.
+    /// Knows nobody yet.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<EdgeKey> {
-        self.news.subscribe()
+    pub fn new(news: Queue<EdgeKey>) -> Self {
+        Self { news, ..Self::default() }
     }
 
     /// Changes when the turn of an edge has come.
@@ -127,8 +119,7 @@ impl Ledger {
         rows.waiting = waiting.into_iter().collect();
         for (key, _) in told {
             *rows.epochs.entry(key.clone()).or_default() += 1;
-            // Nobody listens while the controllers start: they look by themselves then.
-            let _ = self.news.send(key);
+            self.news.push(key);
         }
     }
 
@@ -181,15 +172,14 @@ mod tests {
         let ledger = Ledger::default();
         ledger.learn([(key("b"), row(Phase::Rolling))]);
         ledger.all_known();
-        let mut news = ledger.subscribe();
         assert_eq!(ask(&ledger, "a"), Permission::Withheld(Reason::OtherEdgesFirst), "one has begun before the restart");
         assert_eq!(ask(&ledger, "c"), Permission::Withheld(Reason::OtherEdgesFirst));
         ledger.note(&key("b"), row(Phase::Current), FLEET, Timestamp::UNIX_EPOCH);
-        assert_eq!((news.try_recv().unwrap(), news.try_recv().is_err(), ledger.epoch(&key("a"))), (key("a"), true, 1));
+        assert_eq!((ledger.news.take(), ledger.epoch(&key("a"))), (vec![key("a")], 1));
         assert_eq!(ask(&ledger, "a"), Permission::Granted);
         assert_eq!(ask(&ledger, "c"), Permission::Withheld(Reason::OtherEdgesFirst), "nothing is written of a's yet");
         ledger.forget(&key("a"), FLEET, Timestamp::UNIX_EPOCH);
-        assert_eq!(news.try_recv().unwrap(), key("c"));
+        assert_eq!(ledger.news.take(), [key("c")]);
     }
 
     #[test]

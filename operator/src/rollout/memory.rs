@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use super::ask::Answers;
 use super::ledger::Ledger;
 use super::pull::Pulls;
+use crate::cache::Queue;
 use crate::settings::Settings;
 use crate::sidecars::EdgeKey;
 
@@ -37,10 +38,10 @@ pub(super) struct Memory {
 }
 
 impl Rollouts {
-    /// Nothing is known yet.
+    /// Nothing is known yet. Edges whose turn has come are named to `news`.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, answers: Answers) -> Self {
-        let (ledger, learnt, memories) = (Ledger::default(), OnceCell::new(), Mutex::default());
+    pub fn new(settings: Arc<Settings>, answers: Answers, news: Queue<EdgeKey>) -> Self {
+        let (ledger, learnt, memories) = (Ledger::new(news), OnceCell::new(), Mutex::default());
         Self(Arc::new(Inner { ledger, learnt, answers, settings, memories }))
     }
 

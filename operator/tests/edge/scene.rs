@@ -52,10 +52,16 @@ impl Scene {
             core_requests_per_second: 10,
         };
         let clock = Arc::new(Fixed::at(jiff::Timestamp::now()));
+        let cache = Cache::default();
         let context = Context {
             keeper: Keeper::new(client.clone(), Leadership::for_tests(), metrics.clone())
                 .with_clock(Arc::clone(&clock) as Arc<dyn Clock>),
             recorder: Recorder::new(client.clone(), "test".into()),
+            rollouts: Rollouts::new(
+                Arc::new(settings.clone()),
+                Answers::from_fn(|_| Box::pin(std::future::ready(true))),
+                cache.changed_edges().clone(),
+            ),
             settings: Arc::new(settings),
             board: Board::default(),
             evictions: Evictions::default(),
@@ -66,7 +72,7 @@ impl Scene {
             touches: Touches::default(),
             settled: Settled::default(),
             settled_identities: Settled::default(),
-            cache: Cache::default(),
+            cache,
             metrics,
             client,
         };

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tapir_operator::api::{Images, TapirEdge};
+use tapir_operator::cache::Queue;
 use tapir_operator::edge::Evictions;
 use tapir_operator::pods::{View, classify};
 use tapir_operator::rollout::{Answers, Outcome, RolloutError, Rollouts, Scene as Looked, tend};
@@ -84,7 +85,7 @@ impl Scene {
         });
         Self {
             server,
-            rollouts: Rollouts::new(Arc::clone(&settings), answers),
+            rollouts: Rollouts::new(Arc::clone(&settings), answers, Queue::default()),
             evictions: Evictions::default(),
             settings,
             now: Timestamp::from_second(1_800_000_000).unwrap(),
