@@ -99,7 +99,7 @@ pub async fn drive<K, E, R, F>(
             let reconcile = reconcile(object, context);
             async move {
                 let result = reconcile.await;
-                metrics.reconciled(name, started.elapsed());
+                metrics.reconciled(name, result.is_ok(), started.elapsed());
                 if result.is_ok() {
                     failures.forget(&key);
                 }

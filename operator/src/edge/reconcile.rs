@@ -133,7 +133,7 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
     } else {
         tend(&context, &key, &edge).await
     };
-    match round {
+    let action = match round {
         Ok(Round::Settled(within)) => Ok(Action::requeue(context.settled.remember(&key, print, within, now))),
         Ok(Round::Again(Some(pause))) => Ok(Action::requeue(pause)),
         Ok(Round::Again(None)) => Ok(Action::await_change()),
@@ -142,7 +142,9 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
             report_failure(&context, &key, &edge, &error).await;
             Err(error)
         }
-    }
+    };
+    context.metrics.settled(context.settled.count());
+    action
 }
 
 /// An edge that its own type cannot read is told of, and stands in nobody's way.

@@ -1,4 +1,4 @@
-//! Metrics of the operator, `tapir_operator_*`.
+//! Metrics of the operator, `tapir_operator_*`, and under controller-runtime's names what is the same there.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +12,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-/// From a reconcile out of caches to one that waits for Core until its time limit.
-const DURATION_BUCKETS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
+/// From a reconcile that finds nothing to do, in memory, to one that waits for Core until its time limit.
+const DURATION_BUCKETS: [f64; 15] =
+    [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
 /// The API server waits two seconds.
 const REVIEW_BUCKETS: [f64; 8] = [0.001, 0.002, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0];
@@ -21,6 +22,12 @@ const REVIEW_BUCKETS: [f64; 8] = [0.001, 0.002, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ControllerLabels {
     controller: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    controller: String,
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,7 +67,7 @@ impl MetricConstructor<Histogram> for Buckets {
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
-    reconciles: Family<ControllerLabels, Counter>,
+    reconciles: Family<ResultLabels, Counter>,
     durations: Family<ControllerLabels, Histogram, Buckets>,
     errors: Family<ReasonLabels, Counter>,
     malformed: Family<ControllerLabels, Counter>,
@@ -72,12 +79,13 @@ pub struct Metrics {
     evictions: Counter,
     leader: Gauge,
     clock_skew: Gauge,
+    settled: Gauge,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
-            registry: Arc::new(Mutex::new(Registry::with_prefix("tapir_operator"))),
+            registry: Arc::new(Mutex::new(Registry::default())),
             reconciles: Family::default(),
             durations: Family::new_with_constructor(Buckets),
             errors: Family::default(),
@@ -90,6 +98,7 @@ impl Default for Metrics {
             evictions: Counter::default(),
             leader: Gauge::default(),
             clock_skew: Gauge::default(),
+            settled: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -98,9 +107,10 @@ impl Default for Metrics {
 
 impl Metrics {
     /// A reconcile ended, well or not.
-    pub fn reconciled(&self, controller: &str, took: Duration) {
+    pub fn reconciled(&self, controller: &str, well: bool, took: Duration) {
         let labels = ControllerLabels { controller: controller.to_owned() };
-        self.reconciles.get_or_create(&labels).inc();
+        let result = if well { "success" } else { "error" };
+        self.reconciles.get_or_create(&ResultLabels { controller: controller.to_owned(), result }).inc();
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
@@ -127,6 +137,11 @@ impl Metrics {
     /// Core's clock is so many seconds ahead of this cluster's, by its last answer.
     pub fn clock_skew(&self, seconds: i64) {
         self.clock_skew.set(seconds);
+    }
+
+    /// So many edges need nothing now.
+    pub fn settled(&self, edges: usize) {
+        self.settled.set(i64::try_from(edges).unwrap_or(i64::MAX));
     }
 
     /// A sidecar was asked for its status.
@@ -162,8 +177,11 @@ impl Metrics {
 
     fn register(&self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register("reconciles", "Reconciles that ended", self.reconciles.clone());
-        registry.register_with_unit("reconcile_duration", "Time that reconciles took", Unit::Seconds, self.durations.clone());
+        // Named as everybody's dashboards know them.
+        let common = registry.sub_registry_with_prefix("controller_runtime");
+        common.register("reconcile", "Reconciles that ended, by result", self.reconciles.clone());
+        common.register_with_unit("reconcile_time", "Time that reconciles took", Unit::Seconds, self.durations.clone());
+        let registry = registry.sub_registry_with_prefix("tapir_operator");
         registry.register("reconcile_errors", "Reconciles that ended with an error, by reason", self.errors.clone());
         registry.register("malformed_objects", "Objects met that their own type cannot read", self.malformed.clone());
         registry.register(
@@ -190,6 +208,7 @@ impl Metrics {
             self.evictions.clone(),
         );
         registry.register("leader", "1 while this replica leads", self.leader.clone());
+        registry.register("settled_edges", "Edges that need nothing until something changes", self.settled.clone());
         registry.register_with_unit(
             "core_clock_skew",
             "How far Core's clock is ahead of this cluster's, by its last answer",
@@ -214,13 +233,13 @@ mod tests {
     #[test]
     fn names_carry_the_prefix() {
         let metrics = Metrics::default();
-        metrics.reconciled("edge", Duration::from_millis(3));
+        metrics.reconciled("edge", true, Duration::from_millis(3));
         metrics.wrote("patch", "configmaps");
         metrics.leads(true);
         let text = metrics.render();
-        assert!(text.contains("tapir_operator_reconciles_total{controller=\"edge\"} 1"), "{text}");
+        assert!(text.contains("controller_runtime_reconcile_total{controller=\"edge\",result=\"success\"} 1"), "{text}");
         assert!(text.contains("tapir_operator_api_writes_total{verb=\"patch\",resource=\"configmaps\"} 1"), "{text}");
         assert!(text.contains("tapir_operator_leader 1"), "{text}");
-        assert!(text.contains("tapir_operator_reconcile_duration_seconds_bucket"), "{text}");
+        assert!(text.contains("controller_runtime_reconcile_time_seconds_bucket"), "{text}");
     }
 }

@@ -62,7 +62,7 @@ async fn what_concerns_nobody_costs_nothing() {
         scene.server.get(EDGE).unwrap()["status"]["pods"],
         json!({"matched": 1, "injected": 1, "current": 1, "updated": 1})
     );
-    assert_eq!(scene.context.settled.count(), 1);
+    assert!(scene.context.metrics.render().contains("tapir_operator_settled_edges 1"));
     let foreign: [(&str, Change); 5] = [
         (EDGE, |edge| edge["metadata"]["labels"]["theirs"] = "1".into()),
         (EDGE, |edge| edge["metadata"]["annotations"]["their.example/note"] = "1".into()),

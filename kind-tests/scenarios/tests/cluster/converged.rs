@@ -30,7 +30,7 @@ fn a_second_reconcile_of_a_converged_edge_issues_no_write() -> Result<()> {
     // A label of the user's on the edge makes the operator look again.
     scene.kubectl(&["label", "tapiredge", EDGE, "scenario=look-again"])?;
     let reconciles = |text: &str| {
-        text.lines().filter(|line| line.starts_with("tapir_operator_reconciles_total")).map(str::to_owned).collect::<Vec<_>>()
+        text.lines().filter(|line| line.starts_with("controller_runtime_reconcile_total")).map(str::to_owned).collect::<Vec<_>>()
     };
     let metrics =
         || cluster().kubectl(&["get", "--raw", "/api/v1/namespaces/tapir-system/services/tapir-operator:http/proxy/metrics"]);
