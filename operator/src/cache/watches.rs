@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
 use futures::stream::StreamExt as _;
@@ -13,6 +14,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ObjectMeta};
 use kube::core::PartialObjectMeta;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Resource};
@@ -29,6 +31,8 @@ use crate::sidecars::EdgeKey;
 
 /// A page of a list: decoding a large one at once would be the peak of memory.
 const PAGE: u32 = 100;
+/// Pause of each watch after an error.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Pods that have ended carry no sidecars and answer nothing.
 const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
@@ -94,6 +98,23 @@ impl Feed {
 
 fn config() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)
+}
+
+/// An even pause of a watch after an error, give or take half of it: one that grows would leave the operator deaf for half a minute after
+/// the API server is back.
+#[derive(Debug)]
+struct Pause;
+
+impl Iterator for Pause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(PAUSE.mul_f64(0.5 + rand::random::<f64>()))
+    }
+}
+
+impl Backoff for Pause {
+    fn reset(&mut self) {}
 }
 
 /// One namespace, or all.
@@ -225,7 +246,7 @@ impl Scope {
         let run = async move {
             let mut listing = None;
             let mut failing = false;
-            let events = watcher(api, config).default_backoff();
+            let events = watcher(api, config).backoff(Pause);
             pin_mut!(events);
             while let Some(event) = events.next().await {
                 let event = match event {
