@@ -18,6 +18,8 @@ mod limits;
 mod malformed;
 #[path = "rig/secrets.rs"]
 mod secrets;
+#[path = "rig/suspend.rs"]
+mod suspend;
 #[path = "rig/validation.rs"]
 mod validation;
 #[path = "rig/versions.rs"]
