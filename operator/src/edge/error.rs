@@ -57,11 +57,9 @@ impl EdgeError {
                 ApplyError::Api(error) => told("ApplyFailed", &format!("applying {what}"), error),
                 error => Some(("ApplyFailed", format!("applying {what}: {error}"))),
             },
-            Self::Evict(error) => told(
-                "EvictionFailed",
-                "evicting a Pod that was created before this edge was rendered, to have it injected",
-                error,
-            ),
+            Self::Evict(error) => {
+                told("EvictionFailed", "evicting a Pod that was created without its sidecars, to have it injected", error)
+            }
             Self::Rollout(RolloutError::Evict(error)) => told("EvictionFailed", "evicting a Pod, to have it created anew", error),
             Self::Rollout(error) => told("UpdatePending", "rolling out images", error.cause()),
             Self::Touch(error) => {

@@ -13,15 +13,16 @@ use super::replace::Decided;
 use super::report;
 use super::seen::{self, Seen};
 use super::touch::{self, WorksBy};
+use crate::api::reasons::Reason;
 use crate::api::status::PodsStatus;
 use crate::api::{Images, Injection, LABEL_EDGE, Strategy, TapirEdge};
 use crate::build::images_revision;
 use crate::cache::digest_of;
 use crate::conditions::{Draft, Truth};
 use crate::identity::board::IdentityView;
-use crate::pods::{self, Census, Decision, View, classify, decide};
-use crate::rollout;
+use crate::pods::{self, Census, Decision, Rules, View, classify, decide};
 use crate::sidecars::{EdgeKey, Hope};
+use crate::{rollout, settings};
 
 /// Pods as they were found, and what was decided.
 pub(super) struct PodsRound {
@@ -63,7 +64,7 @@ pub(super) async fn look(
     edge: &TapirEdge,
     injection: Option<&Injection>,
     target: Option<&Images>,
-    binding_created: Option<Timestamp>,
+    in_force: Option<Timestamp>,
 ) -> Result<Look, EdgeError> {
     let slices = context.cache.indexes().slices(key);
     // Metadata tell whether all Pods run what they should, and nothing of one that is on its way there.
@@ -76,7 +77,7 @@ pub(super) async fn look(
     let labelled = ListParams::default().labels(&format!("{LABEL_EDGE}={}", key.name));
     let whole = api.list(&labelled).await.map_err(EdgeError::ListPods)?.items;
     let resolver = &edge.spec.resolver.container;
-    let views = whole.iter().filter_map(|pod| classify(pod, resolver, binding_created)).collect();
+    let views = whole.iter().filter_map(|pod| classify(pod, resolver, in_force)).collect();
     Ok(Look { seen: whole.iter().map(Seen::whole).collect(), views, whole })
 }
 
@@ -95,10 +96,21 @@ pub(super) async fn tend(
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
     // Looked at only now: evictions follow from what is seen.
     let Look { seen, views, whole } =
-        look(context, key, edge, rendered.injection.as_ref(), Some(&rendered.target), rendered.binding_created).await?;
+        look(context, key, edge, rendered.injection.as_ref(), Some(&rendered.target), rendered.in_force).await?;
     let census = Census::of(&views);
     let now = context.keeper.clock.now();
-    let decision = decide(&views, rendered.binding_created, context.evictions.memory(key), now);
+    let handled = edge.status.as_ref().and_then(|status| status.handled.as_ref());
+    let retry = report::handled(edge).as_ref().is_some_and(|asked| Some(asked) != handled);
+    if retry {
+        // Whoever asks has changed something.
+        context.evictions.forget(key);
+    }
+    let rules = Rules {
+        in_force: rendered.in_force,
+        may_miss: matches!(context.settings.injection, settings::Injection::Webhook(_)),
+        found_useless: !retry && was_useless(edge),
+    };
+    let decision = decide(&views, rules, context.evictions.memory(key), now);
     let decision = held(edge, decision);
     let mut failures = Vec::new();
     let replacing = matches!(decision, Decision::Evict(_));
@@ -113,7 +125,6 @@ pub(super) async fn tend(
             decision
         })
     };
-    let handled = edge.status.as_ref().and_then(|status| status.handled.as_ref());
     let scene = rollout::Scene {
         key,
         edge,
@@ -122,7 +133,7 @@ pub(super) async fn tend(
         structure: rendered.injection.as_ref().map_or("", |injection| injection.revision.as_str()),
         pods: &whole,
         views: &views,
-        retry: report::handled(edge).as_ref().is_some_and(|asked| Some(asked) != handled),
+        retry,
         replacing,
         now,
     };
@@ -148,6 +159,14 @@ pub(super) async fn tend(
         look: touched.look,
         rollout,
     })
+}
+
+/// Whether the round before found that replacing Pods does not have them injected. An operator that has just begun has no other memory.
+fn was_useless(edge: &TapirEdge) -> bool {
+    let conditions = edge.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Injected" && condition.reason == <&str>::from(Reason::AdmissionSkipped))
 }
 
 /// Pods without sidecars are replaced by the rules of a rollout: not where others create them anew, and none while one is changed.

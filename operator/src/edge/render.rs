@@ -36,7 +36,8 @@ pub(super) struct Rendered {
     pub injection: Option<Injection>,
     /// Images that the Pods are to run in the end.
     pub target: Images,
-    pub binding_created: Option<Timestamp>,
+    /// Since when new Pods are injected; none while they are not.
+    pub in_force: Option<Timestamp>,
     /// Condition `PolicyAccepted` as far as rendering and applying go.
     pub policy: Draft,
     pub policy_status: Option<PolicyStatus>,
@@ -113,7 +114,7 @@ pub(super) async fn render(
             .map(|data| digest::members(data.iter().map(|(name, key)| (name, key.0.as_slice())))),
         injection,
         target,
-        binding_created: binding.object.and_then(|binding| binding.creation_timestamp()).map(|time| time.0),
+        in_force: in_force(settings, edge, binding.object.as_ref()),
         policy,
         policy_status,
         trouble: [binding.trouble, invalid, pop.trouble, keys.trouble, edm.trouble, list, peers.trouble]
@@ -284,6 +285,16 @@ async fn bind(
     };
     let wanted = build::binding(namespace, &edge.name_any(), policy);
     applied(applier, &Api::all(client.clone()), "the admission binding", &wanted).await
+}
+
+/// Since when the API server has all that it takes: something to copy, and the edge's binding where it needs one. A status that was lost and
+/// rendered anew is younger than its binding.
+fn in_force(settings: &Settings, edge: &TapirEdge, binding: Option<&MutatingAdmissionPolicyBinding>) -> Option<Timestamp> {
+    let since = edge.status.as_ref()?.injection_since?;
+    if settings.injection.binds().is_none() {
+        return Some(since);
+    }
+    Some(binding?.creation_timestamp()?.0.max(since))
 }
 
 async fn applied<K>(applier: &Applier<'_>, api: &Api<K>, what: &'static str, wanted: &K) -> Placed<K>

@@ -88,7 +88,8 @@ impl Evictions {
         }
         match api.create_subresource::<_, Status>("eviction", name, &PostParams::default(), &eviction(pod)).await {
             Ok(_) => {
-                let memory = Memory { pods_before: counted, evicted: Some(now) };
+                let youngest = pods.iter().filter_map(|pod| pod.creation_timestamp()).map(|time| time.0).max();
+                let memory = Memory { pods_before: counted, evicted: Some(now), youngest };
                 self.remember(edge, Remembered { memory, refused: None });
                 metrics.evicted();
                 tracing::info!(

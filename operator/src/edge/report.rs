@@ -93,7 +93,8 @@ pub(super) async fn report(
     let drafts = std::iter::once(ready(&parts, failures).steady(&before.conditions)).chain(parts).collect();
     let (conditions, transitions) = merge(&before.conditions, drafts, edge.metadata.generation, now);
     let rollout = pods.as_ref().ok().and_then(|pods| pods.rollout.as_ref());
-    let appeared = before.injection.is_none() && rendered.injection.is_some();
+    // One that was lost, as by a restored backup, appears anew.
+    let stands = before.injection.is_some() && before.injection_since.is_some();
     let wanted = TapirEdgeStatus {
         observed_generation: edge.metadata.generation,
         conditions,
@@ -103,7 +104,10 @@ pub(super) async fn report(
             Some(counts(&pods.census, &pods.seen, rendered.injection.as_ref(), Some(&rendered.target)))
         }),
         injection: rendered.injection.clone(),
-        injection_since: if appeared { Timestamp::from_second(now.as_second()).ok() } else { before.injection_since },
+        injection_since: match &rendered.injection {
+            Some(_) if !stands => Timestamp::from_second(context.keeper.clock.now().as_second()).ok(),
+            _ => before.injection_since,
+        },
         rollout: rollout.map(|rollout| rollout.status.clone()).or(before.rollout),
         handled: handled(edge).or(before.handled),
     };

@@ -80,29 +80,28 @@ impl Census {
             Decision::Person { pod, lone: true } => (
                 "RestartNeeded",
                 format!(
-                    "Pod {pod} was created before this edge was rendered and no other Ready Pod of its workload would answer meanwhile: restart it when that suits, or add a replica"
+                    "Pod {pod} was created without its sidecars and no other Ready Pod of its workload would answer meanwhile: restart it when that suits, or add a replica"
                 ),
             ),
-            Decision::Person { pod, lone: false } => (
-                "RestartNeeded",
-                format!("Pod {pod} was created before this edge was rendered and has no controller: create it anew"),
-            ),
+            Decision::Person { pod, lone: false } => {
+                ("RestartNeeded", format!("Pod {pod} was created without its sidecars and has no controller: create it anew"))
+            }
             Decision::Held { pod, by } => (
                 "RestartNeeded",
                 format!(
-                    "Pod {pod} was created before this edge was rendered and is not replaced, because {by}: restart it when that suits"
+                    "Pod {pod} was created without its sidecars and is not replaced, because {by}: restart it when that suits"
                 ),
             ),
             Decision::Blocked { pod, why, .. } => (
                 "EvictionBlocked",
                 format!(
-                    "Pod {pod} was created before this edge was rendered and may not be evicted now: {why}; tried again by itself, or restart it when that suits"
+                    "Pod {pod} was created without its sidecars and may not be evicted now: {why}; tried again by itself, or restart it when that suits"
                 ),
             ),
             Decision::Useless { pod } => (
                 "AdmissionSkipped",
                 format!(
-                    "Pod {pod} was created with the binding in force and still not injected: is the admission policy installed, and does this API server serve MutatingAdmissionPolicy (Kubernetes 1.36)?"
+                    "Pod {pod} came for one that was evicted and was not injected either: does the chart's admission policy fit this API server (Kubernetes 1.36), or does the API server reach the operator's webhook? Once it does, restart one of the Pods, and the others follow"
                 ),
             ),
             Decision::Evict(_) | Decision::Later => (
@@ -112,7 +111,7 @@ impl Census {
             Decision::Nothing => (
                 "AdmissionSkipped",
                 format!(
-                    "{} created with the binding in force and still not injected: is the admission policy installed, and does this API server serve MutatingAdmissionPolicy (Kubernetes 1.36)?",
+                    "{} created when it should have been injected, and was not: does the chart's admission policy fit this API server (Kubernetes 1.36)? Restart what was not injected",
                     skipped?
                 ),
             ),

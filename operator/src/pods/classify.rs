@@ -25,7 +25,7 @@ pub enum Cause {
     ResolverContainerMissing,
     /// Something in the Pod has a name or path of ours; the policy leaves such Pods alone.
     Collision,
-    /// It was created before the edge's binding was in force.
+    /// It was created before injection was in force.
     CreatedTooEarly,
     /// It was created when it should have been injected.
     Skipped,
@@ -62,9 +62,9 @@ pub struct View {
     pub without_resolver: bool,
 }
 
-/// Looks at one Pod; none for a Pod that has ended.
+/// Looks at one Pod; none for a Pod that has ended. `in_force` is since when new Pods are injected.
 #[must_use]
-pub fn classify(pod: &Pod, resolver: &str, binding_created: Option<Timestamp>) -> Option<View> {
+pub fn classify(pod: &Pod, resolver: &str, in_force: Option<Timestamp>) -> Option<View> {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     if matches!(phase, Some("Succeeded" | "Failed")) {
         return None;
@@ -72,7 +72,7 @@ pub fn classify(pod: &Pod, resolver: &str, binding_created: Option<Timestamp>) -
     let created = pod.creation_timestamp().map(|time| time.0);
     Some(View {
         name: pod.name_any(),
-        injection: injection(pod, resolver, created, binding_created),
+        injection: injection(pod, resolver, created, in_force),
         without_resolver: !has_container(pod, resolver),
         ready: is_ready(pod),
         terminating: pod.metadata.deletion_timestamp.is_some(),
@@ -82,7 +82,7 @@ pub fn classify(pod: &Pod, resolver: &str, binding_created: Option<Timestamp>) -
     })
 }
 
-fn injection(pod: &Pod, resolver: &str, created: Option<Timestamp>, binding_created: Option<Timestamp>) -> Injection {
+fn injection(pod: &Pod, resolver: &str, created: Option<Timestamp>, in_force: Option<Timestamp>) -> Injection {
     let Some(spec) = &pod.spec else { return Injection::Not(Cause::ResolverContainerMissing) };
     let has_volume = spec.volumes.iter().flatten().any(|volume| volume.name == OUR_VOLUME);
     let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
@@ -96,8 +96,8 @@ fn injection(pod: &Pod, resolver: &str, created: Option<Timestamp>, binding_crea
         return Injection::Not(Cause::Collision);
     }
     // A second counts as before: creation times have no fractions.
-    let too_early = match (created, binding_created) {
-        (Some(created), Some(binding)) => created.as_second() <= binding.as_second() + PROPAGATION_SECONDS,
+    let too_early = match (created, in_force) {
+        (Some(created), Some(since)) => created.as_second() <= since.as_second() + PROPAGATION_SECONDS,
         _ => true,
     };
     Injection::Not(if too_early { Cause::CreatedTooEarly } else { Cause::Skipped })

@@ -1,7 +1,7 @@
 //! Which Pod may be evicted so that its controller creates it anew, injected. Pure.
 //!
-//! One at a time, beside another Ready Pod of the same controller (that of another workload may answer for another Service), only what a controller brings back, and never in a loop: when a Pod
-//! that was created with the binding in force is not injected either, something else is wrong and replacing more helps nobody.
+//! One at a time, beside another Ready Pod of the same controller (that of another workload may answer for another Service), only what a controller brings back, and never in a loop: when what
+//! came for an evicted Pod is not injected either, something else is wrong and replacing more helps nobody.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub enum Decision {
     Person { pod: String, lone: bool },
     /// This one is to be replaced, and that is left to a person, because the spec says so.
     Held { pod: String, by: &'static str },
-    /// Replacing does not help: this Pod is new and was not injected either.
+    /// Replacing does not help: this Pod came for one that was evicted, and was not injected either.
     Useless { pod: String },
 }
 
@@ -38,6 +38,19 @@ pub struct Memory {
     pub pods_before: usize,
     /// When that was.
     pub evicted: Option<Timestamp>,
+    /// When its youngest Pod had been created by then: what is younger came after. By the API server's clock, as what it is compared with.
+    pub youngest: Option<Timestamp>,
+}
+
+/// What holds for all Pods of an edge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Since when new Pods are injected.
+    pub in_force: Option<Timestamp>,
+    /// Pods may be missed now and then: a webhook that does not answer keeps no Pod from being created.
+    pub may_miss: bool,
+    /// It was found before that replacing Pods does not help.
+    pub found_useless: bool,
 }
 
 impl Memory {
@@ -51,14 +64,18 @@ impl Memory {
 
 /// Decides from all Pods of an edge.
 #[must_use]
-pub fn decide(pods: &[View], binding_created: Option<Timestamp>, memory: Memory, now: Timestamp) -> Decision {
-    let mut waiting: Vec<&View> =
-        pods.iter().filter(|pod| !pod.terminating && pod.injection == Injection::Not(Cause::CreatedTooEarly)).collect();
+pub fn decide(pods: &[View], rules: Rules, memory: Memory, now: Timestamp) -> Decision {
+    let wanted = |pod: &&View| match pod.injection {
+        Injection::Not(Cause::CreatedTooEarly) => true,
+        Injection::Not(Cause::Skipped) => rules.may_miss,
+        _ => false,
+    };
+    let mut waiting: Vec<&View> = pods.iter().filter(|pod| !pod.terminating).filter(wanted).collect();
     if waiting.is_empty() {
         return Decision::Nothing;
     }
-    let Some(binding) = binding_created else { return Decision::Later };
-    if now.as_second() <= binding.as_second() + PROPAGATION_SECONDS {
+    let Some(in_force) = rules.in_force else { return Decision::Later };
+    if now.as_second() <= in_force.as_second() + PROPAGATION_SECONDS {
         return Decision::Later;
     }
     waiting.sort_by(|a, b| (a.ready, a.created, &a.name).cmp(&(b.ready, b.created, &b.name)));
@@ -66,11 +83,8 @@ pub fn decide(pods: &[View], binding_created: Option<Timestamp>, memory: Memory,
     let Some(first) = replaceable.first() else {
         return Decision::Person { pod: waiting[0].name.clone(), lone: false };
     };
-    let skipped = |pod: &&View| pod.injection == Injection::Not(Cause::Skipped);
-    if let Some(fresh) =
-        pods.iter().filter(skipped).find(|fresh| replaceable.iter().any(|old| old.controller == fresh.controller))
-    {
-        return Decision::Useless { pod: fresh.name.clone() };
+    if let Some(successor) = useless(pods, rules, memory) {
+        return Decision::Useless { pod: successor.name.clone() };
     }
     let answering = |going: &View| {
         let beside = |pod: &View| !pod.terminating && pod.ready && pod.controller == going.controller && pod.name != going.name;
@@ -84,6 +98,18 @@ pub fn decide(pods: &[View], binding_created: Option<Timestamp>, memory: Memory,
         Some(pod) => Decision::Evict(pod.name.clone()),
         None => Decision::Person { pod: first.name.clone(), lone: true },
     }
+}
+
+/// The Pod that came for an evicted one without sidecars, unless another one that young has them.
+fn useless(pods: &[View], rules: Rules, memory: Memory) -> Option<&View> {
+    let skipped = pods.iter().filter(|pod| pod.injection == Injection::Not(Cause::Skipped) && pod.controller.is_some());
+    let youngest = skipped.max_by_key(|pod| (pod.created, &pod.name))?;
+    let (successor, since) = match memory.youngest {
+        Some(before) => (youngest.created > Some(before), before),
+        None => (rules.found_useless, youngest.created?),
+    };
+    let works = |pod: &View| pod.injection == Injection::Injected && pod.created > Some(since);
+    (successor && !pods.iter().any(works)).then_some(youngest)
 }
 
 #[cfg(test)]
@@ -113,12 +139,20 @@ mod tests {
         pod(name, Injection::Injected, ready)
     }
 
+    fn skipped(name: &str, created: i64) -> View {
+        View { created: later(created).into(), ..pod(name, Injection::Not(Cause::Skipped), true) }
+    }
+
     fn later(seconds: i64) -> Timestamp {
         Timestamp::from_second(BINDING + seconds).unwrap()
     }
 
+    fn rules() -> Rules {
+        Rules { in_force: Some(later(0)), ..Rules::default() }
+    }
+
     fn ask(pods: &[View]) -> Decision {
-        decide(pods, Some(later(0)), Memory::default(), later(60))
+        decide(pods, rules(), Memory::default(), later(60))
     }
 
     #[test]
@@ -132,16 +166,16 @@ mod tests {
         let terminating = View { terminating: true, ..old("a") };
         assert_eq!(ask(&[terminating, old("b"), old("c")]), Decision::Later);
         assert_eq!(ask(&[new("a", false), old("b"), old("c")]), Decision::Later);
-        let memory = Memory { pods_before: 3, evicted: Some(later(50)) };
-        assert_eq!(decide(&[old("b"), old("c")], Some(later(0)), memory, later(60)), Decision::Later);
+        let memory = Memory { pods_before: 3, evicted: Some(later(50)), ..Memory::default() };
+        assert_eq!(decide(&[old("b"), old("c")], rules(), memory, later(60)), Decision::Later);
     }
 
     #[test]
     fn a_replacement_that_never_comes_is_not_waited_for_for_ever() {
-        let memory = Memory { pods_before: 4, evicted: Some(later(50)) };
+        let memory = Memory { pods_before: 4, evicted: Some(later(50)), ..Memory::default() };
         let after = |passed: Duration| {
             let now = later(50).checked_add(jiff::SignedDuration::try_from(passed).unwrap()).unwrap();
-            decide(&[old("b"), old("c")], Some(later(0)), memory, now)
+            decide(&[old("b"), old("c")], rules(), memory, now)
         };
         assert_eq!(after(REPLACEMENT_LIMIT - Duration::from_secs(1)), Decision::Later);
         assert_eq!(after(REPLACEMENT_LIMIT), Decision::Evict("b".into()));
@@ -173,15 +207,44 @@ mod tests {
 
     #[test]
     fn replacing_stops_when_the_replacement_is_not_injected_either() {
-        let skipped = pod("z", Injection::Not(Cause::Skipped), true);
-        assert_eq!(ask(&[old("a"), skipped]), Decision::Useless { pod: "z".into() });
+        let memory = Memory { pods_before: 2, evicted: Some(later(50)), youngest: old("a").created };
+        let ask = |pods: &[View], rules| decide(pods, rules, memory, later(60));
+        let webhook = Rules { may_miss: true, ..rules() };
+        for rules in [rules(), webhook] {
+            assert_eq!(ask(&[old("a"), skipped("z", 55)], rules), Decision::Useless { pod: "z".into() });
+            let injected = View { created: later(56).into(), ..new("y", true) };
+            assert_eq!(ask(&[old("a"), skipped("z", 55), injected], rules), Decision::Evict("a".into()), "it works for others");
+        }
+        let nobody_s = View { controller: None, ..skipped("z", 55) };
+        assert_eq!(ask(&[old("a"), old("b"), nobody_s], webhook), Decision::Evict("a".into()), "no Pod comes for another so");
+    }
+
+    /// What was missed while nobody answered is replaced; a policy misses nothing, so there it is for a person to find out.
+    #[test]
+    fn a_pod_that_the_webhook_missed_is_replaced() {
+        let webhook = Rules { may_miss: true, ..rules() };
+        let pods = [skipped("a", 20), skipped("b", 21)];
+        assert_eq!(decide(&pods, webhook, Memory::default(), later(60)), Decision::Evict("a".into()));
+        assert_eq!(ask(&pods), Decision::Nothing);
+        assert_eq!(ask(&[old("a"), skipped("z", 20)]), Decision::Evict("a".into()), "nothing was tried yet");
+        let alone = decide(&[skipped("a", 20)], webhook, Memory::default(), later(60));
+        assert_eq!(alone, Decision::Person { pod: "a".into(), lone: true });
+    }
+
+    #[test]
+    fn an_operator_that_begins_does_not_try_again_what_was_useless() {
+        let begins = Rules { may_miss: true, found_useless: true, ..rules() };
+        let ask = |pods: &[View]| decide(pods, begins, Memory::default(), later(60));
+        assert_eq!(ask(&[skipped("a", 20), skipped("b", 21)]), Decision::Useless { pod: "b".into() });
+        let injected = View { created: later(30).into(), ..new("c", true) };
+        assert_eq!(ask(&[skipped("a", 20), skipped("b", 21), injected]), Decision::Evict("a".into()));
     }
 
     #[test]
     fn nothing_is_evicted_before_the_binding_is_known_everywhere() {
         let pods = [old("a"), old("b")];
-        assert_eq!(decide(&pods, Some(later(0)), Memory::default(), later(PROPAGATION_SECONDS)), Decision::Later);
-        assert_eq!(decide(&pods, None, Memory::default(), later(60)), Decision::Later);
+        assert_eq!(decide(&pods, rules(), Memory::default(), later(PROPAGATION_SECONDS)), Decision::Later);
+        assert_eq!(decide(&pods, Rules::default(), Memory::default(), later(60)), Decision::Later);
     }
 
     #[test]

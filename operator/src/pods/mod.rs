@@ -7,4 +7,4 @@ mod eviction;
 pub use census::{Census, Finding};
 pub use classify::{Cause, Injection, PROPAGATION_SECONDS, Trouble, View, classify};
 pub(crate) use classify::{is_about_image, is_passing, words};
-pub use eviction::{Decision, Memory, REPLACEMENT_LIMIT, decide};
+pub use eviction::{Decision, Memory, REPLACEMENT_LIMIT, Rules, decide};

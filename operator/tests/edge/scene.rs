@@ -326,6 +326,7 @@ pub async fn with_old_pods<const N: usize>(controllers: [&str; N]) -> (Scene, [S
     let mut binding = scene.server.get(BINDING).unwrap();
     binding["metadata"]["creationTimestamp"] = "2025-06-01T00:00:00Z".into();
     scene.server.put(BINDING, binding);
+    scene.change(EDGE, |edge| edge["status"]["injectionSince"] = "2025-06-01T00:00:00Z".into());
     let mut number = 0;
     let paths = controllers.map(|controller| {
         number += 1;
