@@ -46,7 +46,7 @@ const FORMALITY: Duration = Duration::from_mins(1);
 const EXPECTANT: Duration = Duration::from_secs(30);
 /// While Pods are being replaced.
 const WATCHFUL: Duration = Duration::from_secs(5);
-/// While the identity of an edge that goes is still worked on.
+/// While the identity of an edge that goes is still worked on, or after somebody else wrote at the same time.
 const SOON: Duration = Duration::from_secs(1);
 
 /// All that reconcilers share.
@@ -138,6 +138,8 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
         Ok(Round::Again(Some(pause))) => Ok(Action::requeue(pause)),
         Ok(Round::Again(None)) => Ok(Action::await_change()),
         Ok(Round::Failed(error)) => Err(error),
+        // Somebody wrote in between, as the identity controller does: looked at anew, and nothing is wrong.
+        Err(EdgeError::Finalizer(kube::Error::Api(status))) if status.code == 409 => Ok(Action::requeue(SOON)),
         Err(error) => {
             report_failure(&context, &key, &edge, &error).await;
             Err(error)

@@ -162,3 +162,22 @@ async fn in_a_namespace_that_is_being_deleted_an_edge_is_let_go_before_it_is_del
     }
     assert!(scene.server.get(BINDING).is_none());
 }
+
+/// The other controller, or a person, writes between a look and what follows from it. That is nobody's trouble.
+#[tokio::test]
+async fn a_write_in_between_makes_the_finalizer_wait_for_another_look() {
+    let scene = Scene::new().await;
+    for going in [false, true] {
+        if going {
+            scene.settle(EDGE).await;
+            scene.server.delete(EDGE);
+        }
+        let before = scene.server.get(EDGE).unwrap()["metadata"]["finalizers"].clone();
+        scene.server.refuse(Some((&format!("PATCH {EDGE}"), 409)));
+        scene.once(EDGE).await.unwrap();
+        assert_eq!(scene.server.get(EDGE).unwrap()["metadata"]["finalizers"], before);
+        scene.server.refuse(None);
+        scene.once(EDGE).await.unwrap();
+        assert_ne!(scene.server.get(EDGE).map(|edge| edge["metadata"]["finalizers"].clone()), Some(before));
+    }
+}
