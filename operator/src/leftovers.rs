@@ -1,4 +1,5 @@
-//! What outlives an edge: its disabled configuration until no Pod mounts it, and a retained identity that somebody deletes.
+//! What outlives an edge: its disabled configuration until no Pod mounts it, and a retained identity that somebody deletes. And what outlives
+//! an operator: Pods that pulled an image.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, Preconditions};
-use kube::core::PartialObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use crate::identity::material::facts;
 use crate::identity::secrets::Secrets;
 use crate::names::{FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_OFFBOARDED};
 use crate::pods::{Injection, classify};
+use crate::rollout::{self, LABEL_PULL_FOR};
 use crate::runner::{Watched, drive};
 
 /// How often Pods of a gone edge are counted.
@@ -34,22 +36,35 @@ pub enum LeftoverError {
     ListPods(#[source] kube::Error),
     #[error("removing the disabled configuration: {0}")]
     RemoveConfiguration(#[source] kube::Error),
+    #[error("removing a Pod that pulled an image: {0}")]
+    RemovePull(#[source] kube::Error),
     #[error("releasing a retained identity: {0}")]
     ReleaseIdentity(#[source] kube::Error),
 }
 
-/// Runs both controllers of one scope until `stop`.
+/// Runs the controllers of one scope until `stop`.
 pub async fn run(watched: Watched, context: Arc<Context>, stop: CancellationToken) {
     let labelled = |labels: String| watcher::Config::default().labels(&labels);
     let maps = watched.api::<PartialObjectMeta<ConfigMap>>(&context.client);
     let maps = Controller::new(maps, labelled(format!("{LABEL_OFFBOARDED}=true")));
     let secrets = watched.api::<PartialObjectMeta<Secret>>(&context.client);
     let secrets = Controller::new(secrets, labelled(format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}")));
+    // Without them the operator may not remove Pods, and has made none.
+    let pulls = context.settings.rollout.pre_pull.then(|| {
+        let pods = watched.api::<PartialObjectMeta<Pod>>(&context.client);
+        Controller::new(pods, labelled(format!("{LABEL_PULL_FOR},{LABEL_MANAGED_BY}={FIELD_MANAGER}")))
+    });
     let metrics = context.metrics.clone();
     let reason = |error: &LeftoverError| -> &'static str { error.into() };
+    let pulls = async {
+        if let Some(pulls) = pulls {
+            drive("pull", pulls, pull, Arc::clone(&context), metrics.clone(), stop.clone(), reason).await;
+        }
+    };
     futures::join!(
+        pulls,
         drive("configuration", maps, configuration, Arc::clone(&context), metrics.clone(), stop.clone(), reason),
-        drive("identity", secrets, identity, context, metrics, stop, reason),
+        drive("identity", secrets, identity, Arc::clone(&context), metrics.clone(), stop.clone(), reason),
     );
 }
 
@@ -74,6 +89,37 @@ async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<Cont
         other => drop(other.map_err(LeftoverError::RemoveConfiguration)?),
     }
     tracing::info!(namespace, edge, object = map.name_any(), "removed the configuration of an edge that is gone");
+    Ok(Action::await_change())
+}
+
+/// A rollout removes the Pods that it pulled with, unless the operator that made them ended first.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn pull(pod: Arc<PartialObjectMeta<Pod>>, context: Arc<Context>) -> Result<Action, LeftoverError> {
+    let edge = pod.labels().get(LABEL_PULL_FOR);
+    let (Some(namespace), Some(edge), None) = (pod.namespace(), edge, pod.metadata.deletion_timestamp.as_ref()) else {
+        return Ok(Action::await_change());
+    };
+    let created = pod.creation_timestamp().map(|time| time.0).unwrap_or_default();
+    let age = Duration::try_from(context.keeper.clock.now().duration_since(created)).unwrap_or_default();
+    // The rollout that it was made for may not be written down yet.
+    if age < RECOUNT || !pod.name_any().starts_with("tapir-pull-") {
+        return Ok(Action::requeue(RECOUNT));
+    }
+    let edges: Api<DeserializeGuard<TapirEdge>> = Api::namespaced(context.client.clone(), &namespace);
+    let found = edges.get_opt(edge).await.map_err(LeftoverError::FindEdge)?.and_then(|edge| edge.0.ok());
+    let rolling = |edge: &TapirEdge| edge.metadata.deletion_timestamp.is_none() && rollout::is_under_way(edge);
+    if found.as_ref().is_some_and(rolling) {
+        return Ok(Action::requeue(RECOUNT));
+    }
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
+    let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
+    match pods.delete(&pod.name_any(), &DeleteParams::default().preconditions(preconditions)).await {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+        other => drop(other.map_err(LeftoverError::RemovePull)?),
+    }
+    tracing::info!(namespace, edge, pod = pod.name_any(), "removed a Pod that had pulled an image for a rollout that is over");
     Ok(Action::await_change())
 }
 

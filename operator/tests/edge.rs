@@ -6,6 +6,8 @@
 mod bad_input;
 #[path = "edge/going.rs"]
 mod going;
+#[path = "edge/leftovers.rs"]
+mod leftover;
 #[path = "edge/missed.rs"]
 mod missed;
 #[path = "edge/over_time.rs"]
