@@ -11,7 +11,7 @@ const RBAC: &str = include_str!("../../charts/tapir-operator/templates/rbac.yaml
 const DEPLOYMENT: &str = include_str!("../../charts/tapir-operator/templates/deployment.yaml");
 
 /// Each verb with where it is used.
-const USED: [(&str, &[&str]); 10] = [
+const USED: &[(&str, &[&str])] = &[
     // Controllers and rivals read; the finalizer and the node's annotation are patched.
     ("dnstapir.se/tapiredges", &["get", "list", "patch", "watch"]),
     ("dnstapir.se/tapirpolicies", &["get", "list", "watch"]),
@@ -21,15 +21,18 @@ const USED: [(&str, &[&str]); 10] = [
     ("/secrets", &["create", "delete", "get", "list", "update", "watch"]),
     // Server-side apply, which creates too; leftovers deletes.
     ("/configmaps", &["create", "delete", "get", "list", "patch", "watch"]),
-    // Server-side apply; offboarding deletes.
-    ("/services", &["create", "delete", "get", "list", "patch", "watch"]),
+    // Server-side apply, which looks first; offboarding deletes. Nobody watches them.
+    ("/services", &["create", "delete", "get", "patch"]),
     ("discovery.k8s.io/endpointslices", &["list", "watch"]),
-    // Create and delete are for the Pods that pull images, where the chart grants them.
-    ("/pods", &["create", "delete", "get", "list", "patch", "watch"]),
+    // One Pod is never looked at alone: they are watched and listed by their label.
+    ("/pods", &["list", "patch", "watch"]),
     ("/pods/eviction", &["create"]),
     // A series of the same Event is patched.
     ("events.k8s.io/events", &["create", "patch"]),
 ];
+
+/// With `rollout.prePull`: rollout::pull asks for one by its name, begins and clears.
+const USED_FOR_PULLS: &[(&str, &[&str])] = &[("/pods", &["create", "delete", "get"])];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,16 +55,30 @@ fn granted(yaml: &str) -> BTreeMap<String, Vec<String>> {
     granted
 }
 
+fn used(used: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
+    let rows = used.iter().flat_map(|(resources, verbs)| {
+        resources.split(' ').map(|resource| (resource.to_owned(), verbs.iter().map(|verb| (*verb).to_owned()).collect()))
+    });
+    rows.collect()
+}
+
 #[test]
 fn the_rights_in_a_namespace_are_those_that_are_used() {
-    let yaml: String = RULES.lines().filter(|line| !line.starts_with("{{")).map(|line| format!("{line}\n")).collect();
-    let used: BTreeMap<String, Vec<String>> = USED
-        .iter()
-        .flat_map(|(resources, verbs)| {
-            resources.split(' ').map(|resource| (resource.to_owned(), verbs.iter().map(|verb| (*verb).to_owned()).collect()))
-        })
-        .collect();
-    assert_eq!(granted(&yaml), used);
+    let rules = |name: &str| {
+        let (_, rules) = RULES.split_once(&format!("{{{{- define \"tapir-operator.{name}\" -}}}}")).expect(name);
+        let lines = rules.lines().take_while(|line| !line.starts_with("{{- end"));
+        granted(&lines.map(|line| format!("{line}\n")).collect::<String>())
+    };
+    assert_eq!(rules("namespaceRules"), used(USED));
+    assert_eq!(rules("pullRules"), used(USED_FOR_PULLS));
+}
+
+/// A certificate of cert-manager is watched only; the operator's own is read, and replaced by its version.
+#[test]
+fn of_the_webhook_s_secret_only_the_issuer_has_more_than_a_watch() {
+    assert_eq!(RBAC.matches("resources: [secrets]").count(), 1);
+    let (_, rule) = RBAC.split_once("resources: [secrets]\n").unwrap();
+    assert_eq!(rule.lines().nth(1).unwrap().trim(), "verbs: [list, watch{{ if $own }}, get, update{{ end }}]");
 }
 
 #[test]

@@ -23,7 +23,7 @@
 # The headless Service <edge>-peers of each edge, by which its sidecars find each other.
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch, delete]
 # Where the sidecars' status is served, and which Pods answer for their Services: read from here, so that Pods need not be.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
@@ -32,7 +32,7 @@
 # annotations, so that the kubelet refreshes volumes at once, and for images of the sidecars; limits.yaml allows nothing else.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 # Pods that were created before their edge was rendered are replaced one by one, within their disruption budgets.
 - apiGroups: [""]
   resources: [pods/eviction]
@@ -46,8 +46,9 @@
 
 {{/* Only with rollout.prePull. */}}
 {{- define "tapir-operator.pullRules" -}}
-# A Pod that pulls the new image onto a node before the sidecar there is restarted with it. limits.yaml allows no other Pod.
+# A Pod that pulls the new image onto a node before the sidecar there is restarted with it, made, looked after and removed. limits.yaml allows
+# no other Pod.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [create, delete]
+  verbs: [get, create, delete]
 {{- end -}}
