@@ -10,12 +10,18 @@ mod crash_points;
 mod crashes;
 #[path = "rig/equality.rs"]
 mod equality;
+#[path = "rig/fleet.rs"]
+mod fleet;
 #[path = "rig/high_availability.rs"]
 mod high_availability;
+#[path = "rig/kubelet.rs"]
+mod kubelet;
 #[path = "rig/limits.rs"]
 mod limits;
 #[path = "rig/malformed.rs"]
 mod malformed;
+#[path = "rig/rollout.rs"]
+mod rollout;
 #[path = "rig/secrets.rs"]
 mod secrets;
 #[path = "rig/suspend.rs"]

@@ -371,7 +371,11 @@ async fn carry_out(
             }
         }
     }
-    if plan.state.phase != plan::Phase::Rolling && rollouts.memory(key, |memory| memory.pulls.begun) {
+    // What another process began is told by what it wrote.
+    let ends =
+        before.is_some_and(|before| before.phase == plan::Phase::Rolling || (before.pod.is_some() && plan.state.pod.is_none()));
+    let began = rollouts.memory(key, |memory| memory.pulls.begun) || (ends && scene.settings.pre_pull);
+    if plan.state.phase != plan::Phase::Rolling && began {
         pull::clear(&api, &key.name).await.map_err(RolloutError::Pull)?;
         rollouts.memory(key, |memory| memory.pulls.forget());
     }
