@@ -116,6 +116,7 @@ async fn lead(
 ) -> anyhow::Result<()> {
     let reporter = Reporter { controller: "dnstapir.se/tapir-operator".to_owned(), instance: Some(settings.pod_name.clone()) };
     let (board, cache) = (Board::default(), Cache::default());
+    metrics.tell_of_edges(&cache);
     let scopes = Watched::of(&settings.scope);
     let settings = Arc::new(settings);
     let question = Question::new().context("preparing the client for sidecars")?;

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::runtime::watcher::Event;
@@ -189,6 +190,12 @@ impl Cache {
         };
         self.0.edges.write(&Event::Apply(edge));
         concerned
+    }
+
+    /// An edge is gone.
+    pub fn remove_edge(&self, metadata: &ObjectMeta) -> Concerned {
+        self.0.edges.write(&Event::Delete(watches::vanished(metadata.clone())));
+        self.indexes().edge_gone(&key_of(metadata))
     }
 
     /// All that is of a kind is known in a namespace, or in all of them.

@@ -163,14 +163,13 @@ impl Scope {
         self.source("edges", Table::Edges, self.watched.api::<Edge>(client), config(), move |cache, change| match change {
             Change::Is(edge) => cache.apply_edge(edge),
             Change::Gone(metadata) => {
-                let key = super::key_of(&metadata);
-                cache.0.edges.write(&Event::Delete(vanished(*metadata)));
-                gone(&key);
+                let concerned = cache.remove_edge(&metadata);
+                gone(&super::key_of(&metadata));
                 // When one of two edges with the same credentials goes, the other may come.
                 for edge in cache.edges().state().iter().filter_map(|edge| edge.0.as_ref().ok()).filter(|edge| is_shared(edge)) {
                     cache.0.changed_identities.push(edge.key());
                 }
-                cache.indexes().edge_gone(&key)
+                concerned
             }
         })
     }
@@ -334,7 +333,7 @@ async fn all(synced: Vec<watch::Receiver<bool>>) {
 }
 
 /// What stands for an object that is gone: only its place counts.
-fn vanished<K: Resource>(metadata: ObjectMeta) -> kube::core::DeserializeGuard<K> {
+pub(super) fn vanished<K: Resource>(metadata: ObjectMeta) -> kube::core::DeserializeGuard<K> {
     kube::core::DeserializeGuard(Err(kube::core::error_boundary::InvalidObject { error: String::new(), metadata }))
 }
 

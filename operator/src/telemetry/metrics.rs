@@ -12,6 +12,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::edges::Edges;
+use crate::cache::Cache;
+
+const PREFIX: &str = "tapir_operator";
+
 /// From a reconcile that finds nothing to do, in memory, to one that waits for Core until its time limit.
 const DURATION_BUCKETS: [f64; 15] =
     [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
@@ -165,6 +170,13 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
+    /// From now on tells of each edge that is in the cache when asked, while this replica leads.
+    pub fn tell_of_edges(&self, cache: &Cache) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let edges = Edges { cache: cache.clone(), leader: self.leader.clone() };
+        registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(edges));
+    }
+
     /// All metrics as OpenMetrics text.
     #[must_use]
     pub fn render(&self) -> String {
@@ -181,7 +193,7 @@ impl Metrics {
         let common = registry.sub_registry_with_prefix("controller_runtime");
         common.register("reconcile", "Reconciles that ended, by result", self.reconciles.clone());
         common.register_with_unit("reconcile_time", "Time that reconciles took", Unit::Seconds, self.durations.clone());
-        let registry = registry.sub_registry_with_prefix("tapir_operator");
+        let registry = registry.sub_registry_with_prefix(PREFIX);
         registry.register("reconcile_errors", "Reconciles that ended with an error, by reason", self.errors.clone());
         registry.register("malformed_objects", "Objects met that their own type cannot read", self.malformed.clone());
         registry.register(

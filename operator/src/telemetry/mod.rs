@@ -1,5 +1,6 @@
 //! What the operator says of itself: logs and metrics.
 
+mod edges;
 pub mod logging;
 pub mod metrics;
 pub mod writes;
