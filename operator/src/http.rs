@@ -122,6 +122,6 @@ mod tests {
     async fn metrics_are_served() {
         let (status, body) = get(router(Readiness::default(), Metrics::default()), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
-        assert!(body.contains("tapir_operator_leader"), "{body}");
+        assert!(body.contains("tapir_operator_settled_edges"), "{body}");
     }
 }

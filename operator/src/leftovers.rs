@@ -19,7 +19,10 @@ use crate::identity::secrets::Secrets;
 use crate::names::{FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_OFFBOARDED};
 use crate::pods::{Injection, classify};
 use crate::rollout::{self, LABEL_PULL_FOR};
-use crate::runner::{Watched, drive};
+use crate::runner::{Watched, Work};
+
+/// Objects looked at at the same time.
+const CONCURRENCY: u16 = 2;
 
 /// How often Pods of a gone edge are counted.
 const RECOUNT: Duration = Duration::from_mins(1);
@@ -49,22 +52,24 @@ pub async fn run(watched: Watched, context: Arc<Context>, stop: CancellationToke
     let maps = Controller::new(maps, labelled(format!("{LABEL_OFFBOARDED}=true")));
     let secrets = watched.api::<PartialObjectMeta<Secret>>(&context.client);
     let secrets = Controller::new(secrets, labelled(format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}")));
+    let maps = Work::of("configuration", maps, CONCURRENCY, &context.metrics);
+    let secrets = Work::of("retained", secrets, CONCURRENCY, &context.metrics);
     // Without them the operator may not remove Pods, and has made none.
     let pulls = context.settings.rollout.pre_pull.then(|| {
         let pods = watched.api::<PartialObjectMeta<Pod>>(&context.client);
-        Controller::new(pods, labelled(format!("{LABEL_PULL_FOR},{LABEL_MANAGED_BY}={FIELD_MANAGER}")))
+        let pods = Controller::new(pods, labelled(format!("{LABEL_PULL_FOR},{LABEL_MANAGED_BY}={FIELD_MANAGER}")));
+        Work::of("pull", pods, CONCURRENCY, &context.metrics)
     });
-    let metrics = context.metrics.clone();
     let reason = |error: &LeftoverError| -> &'static str { error.into() };
     let pulls = async {
         if let Some(pulls) = pulls {
-            drive("pull", pulls, pull, Arc::clone(&context), metrics.clone(), stop.clone(), reason).await;
+            pulls.drive(pull, Arc::clone(&context), stop.clone(), reason).await;
         }
     };
     futures::join!(
         pulls,
-        drive("configuration", maps, configuration, Arc::clone(&context), metrics.clone(), stop.clone(), reason),
-        drive("identity", secrets, identity, Arc::clone(&context), metrics.clone(), stop.clone(), reason),
+        maps.drive(configuration, Arc::clone(&context), stop.clone(), reason),
+        secrets.drive(identity, Arc::clone(&context), stop.clone(), reason),
     );
 }
 

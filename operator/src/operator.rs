@@ -79,12 +79,14 @@ async fn take_part(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<End> {
+    let lease = settings.lease_name.clone();
+    metrics.leads(&lease, false);
     let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.pod_namespace);
     let held = tokio::select! {
-        held = leader::campaign(leases, &settings.lease_name, &settings.pod_name, || readiness.reached(LEASE_SEEN)) => held,
+        held = leader::campaign(leases, &lease, &settings.pod_name, || readiness.reached(LEASE_SEEN)) => held,
         () = stop.cancelled() => return Ok(End::Stopped),
     };
-    metrics.leads(true);
+    metrics.leads(&lease, true);
     let leadership = held.leadership();
     let work_done = CancellationToken::new();
     let mut keeping = tokio::spawn(held.keep(work_done.clone()));
@@ -93,7 +95,7 @@ async fn take_part(
         // Only the loss of the lease can come first: nobody gives it up before the work is done.
         _ = &mut keeping => {
             tracing::error!("the leader's lease is lost: ending, so that nothing of this process acts beside a new leader");
-            metrics.leads(false);
+            metrics.leads(&lease, false);
             Ok(End::LeaseLost)
         }
         result = work => {

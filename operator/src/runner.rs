@@ -1,16 +1,16 @@
 //! What all controllers share: one namespace or all, back-off after errors, metrics, orderly end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::stream::StreamExt as _;
+use futures::stream::{Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::Api;
-use kube::runtime::controller::{Action, Controller};
+use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher;
@@ -75,52 +75,126 @@ impl fmt::Display for Watched {
     }
 }
 
-/// Runs a controller until `stop`; reconciles under way may end.
-pub async fn drive<K, E, R, F>(
+/// A controller, and what it is told to look at.
+pub struct Work<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static,
+{
     name: &'static str,
     controller: Controller<K>,
-    reconcile: R,
-    context: Arc<crate::edge::Context>,
-    metrics: Metrics,
-    stop: CancellationToken,
-    reason: fn(&E) -> &'static str,
-) where
+    waiting: Waiting<K>,
+}
+
+impl<K> Work<K>
+where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static,
-    E: std::error::Error + Send + 'static,
-    R: Fn(Arc<K>, Arc<crate::edge::Context>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Action, E>> + Send + 'static,
 {
-    let failures = Failures::default();
-    let counted = {
-        let (metrics, failures) = (metrics.clone(), failures.clone());
-        move |object: Arc<K>, context| {
-            let (metrics, failures) = (metrics.clone(), failures.clone());
-            let (key, started) = (ObjectRef::from_obj(&*object), Instant::now());
-            let reconcile = reconcile(object, context);
-            async move {
-                let result = reconcile.await;
-                metrics.reconciled(name, result.is_ok(), started.elapsed());
-                if result.is_ok() {
-                    failures.forget(&key);
+    /// Of a controller that works on at most so many objects at a time.
+    #[must_use]
+    pub fn of(name: &'static str, controller: Controller<K>, most: u16, metrics: &Metrics) -> Self {
+        metrics.controller(name, most);
+        let waiting = Waiting { name, keys: Arc::default(), metrics: metrics.clone() };
+        Self { name, controller: controller.with_config(Config::default().concurrency(most)), waiting }
+    }
+
+    /// Looks at these as they are named.
+    #[must_use]
+    pub fn told_by(self, changed: impl Stream<Item = ObjectRef<K>> + Send + 'static) -> Self {
+        let waiting = self.waiting.clone();
+        let changed = changed.inspect(move |key| waiting.named(key));
+        Self { controller: self.controller.reconcile_on(changed), ..self }
+    }
+
+    /// Runs until `stop`; reconciles under way may end.
+    pub async fn drive<E, R, F>(
+        self,
+        reconcile: R,
+        context: Arc<crate::edge::Context>,
+        stop: CancellationToken,
+        reason: fn(&E) -> &'static str,
+    ) where
+        E: std::error::Error + Send + 'static,
+        R: Fn(Arc<K>, Arc<crate::edge::Context>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Action, E>> + Send + 'static,
+    {
+        let Self { name, controller, waiting } = self;
+        let failures = Failures::default();
+        let metrics = context.metrics.clone();
+        let counted = {
+            let (metrics, failures, waiting) = (metrics.clone(), failures.clone(), waiting.clone());
+            move |object: Arc<K>, context| {
+                let (metrics, failures) = (metrics.clone(), failures.clone());
+                let (key, started) = (ObjectRef::from_obj(&*object), Instant::now());
+                waiting.taken(&key);
+                let reconcile = reconcile(object, context);
+                async move {
+                    let _working = metrics.working(name);
+                    let result = reconcile.await;
+                    metrics.reconciled(name, result.is_ok(), started.elapsed());
+                    if result.is_ok() {
+                        failures.forget(&key);
+                    }
+                    result
                 }
-                result
             }
-        }
-    };
-    let on_error = move |object: Arc<K>, error: &E, _| {
-        let key = ObjectRef::from_obj(&*object);
-        let (reason, pause) = (reason(error), failures.failed(&key));
-        metrics.failed(name, reason);
-        tracing::warn!(controller = name, object = %key, reason, error = %error, retry_in_ms = pause.as_millis(), "reconcile failed");
-        Action::requeue(pause)
-    };
-    controller
-        .trigger_backoff(WatchPause)
-        .graceful_shutdown_on(stop.cancelled_owned())
-        .run(counted, on_error, context)
-        // Errors of reconciles were handled above; those of the queue mean an object that is gone meanwhile.
-        .for_each(async |_| {})
-        .await;
+        };
+        let on_error = move |object: Arc<K>, error: &E, _| {
+            let key = ObjectRef::from_obj(&*object);
+            let (reason, pause) = (reason(error), failures.failed(&key));
+            metrics.failed(name, reason);
+            tracing::warn!(controller = name, object = %key, reason, error = %error, retry_in_ms = pause.as_millis(), "reconcile failed");
+            Action::requeue(pause)
+        };
+        controller
+            .trigger_backoff(WatchPause)
+            .graceful_shutdown_on(stop.cancelled_owned())
+            .run(counted, on_error, context)
+            // Errors of reconciles were handled above; those of the queue mean an object that is gone meanwhile.
+            .for_each(async |ended| {
+                if let Err(Error::ObjectNotFound(gone)) = ended {
+                    waiting.taken(&ObjectRef::new(&gone.name).within(gone.namespace.as_deref().unwrap_or_default()));
+                }
+            })
+            .await;
+    }
+}
+
+impl<K> fmt::Debug for Work<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static,
+{
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Work").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What was named and not taken by a worker yet, for the metric: the queue itself is kube's.
+struct Waiting<K: Resource<DynamicType = ()>> {
+    name: &'static str,
+    keys: Arc<Mutex<HashSet<ObjectRef<K>>>>,
+    metrics: Metrics,
+}
+
+impl<K: Resource<DynamicType = ()>> Waiting<K> {
+    fn named(&self, key: &ObjectRef<K>) {
+        self.change(|keys| keys.insert(key.clone()));
+    }
+
+    fn taken(&self, key: &ObjectRef<K>) {
+        self.change(|keys| keys.remove(key));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut HashSet<ObjectRef<K>>) -> bool) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut keys);
+        self.metrics.waiting(self.name, keys.len());
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Clone for Waiting<K> {
+    fn clone(&self) -> Self {
+        Self { name: self.name, keys: Arc::clone(&self.keys), metrics: self.metrics.clone() }
+    }
 }
 
 /// kube pauses all watches of a controller together, and by default lets the pause grow up to half a minute with each error. When the API

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
-use kube::runtime::controller::{Config, Controller};
+use kube::runtime::controller::Controller;
 use kube::runtime::reflector::ObjectRef;
 use tokio_util::sync::CancellationToken;
 
 use super::reconcile::{Context, reconcile};
 use crate::cache::Edge;
-use crate::runner::drive;
+use crate::runner::Work;
 use crate::sidecars::EdgeKey;
 
 /// Reconciles at the same time: they wait for the API server, not for the processor.
@@ -18,11 +18,10 @@ const CONCURRENCY: u16 = 8;
 
 /// Runs until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let controller = Controller::for_stream(stream::pending(), context.cache.edges())
-        .with_config(Config::default().concurrency(CONCURRENCY))
-        .reconcile_on(context.cache.changed_edges().stream().map(|key| reference(&key)));
-    let metrics = context.metrics.clone();
-    drive("edge", controller, reconcile, context, metrics, stop, super::EdgeError::reason).await;
+    let controller = Controller::for_stream(stream::pending(), context.cache.edges());
+    let changed = context.cache.changed_edges().stream().map(|key| reference(&key));
+    let work = Work::of("edge", controller, CONCURRENCY, &context.metrics).told_by(changed);
+    work.drive(reconcile, context, stop, super::EdgeError::reason).await;
 }
 
 /// An edge by its key.

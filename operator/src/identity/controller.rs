@@ -3,21 +3,20 @@
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
-use kube::runtime::controller::{Config, Controller};
+use kube::runtime::controller::Controller;
 use tokio_util::sync::CancellationToken;
 
 use super::round::{IdentityError, reconcile};
 use crate::edge::{Context, reference};
-use crate::runner::drive;
+use crate::runner::Work;
 
 /// Looks at the same time: they wait for Core.
 const CONCURRENCY: u16 = 8;
 
 /// Runs until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let controller = Controller::for_stream(stream::pending(), context.cache.edges())
-        .with_config(Config::default().concurrency(CONCURRENCY))
-        .reconcile_on(context.cache.changed_identities().stream().map(|key| reference(&key)));
-    let metrics = context.metrics.clone();
-    drive("identity", controller, reconcile, context, metrics, stop, IdentityError::reason).await;
+    let controller = Controller::for_stream(stream::pending(), context.cache.edges());
+    let changed = context.cache.changed_identities().stream().map(|key| reference(&key));
+    let work = Work::of("identity", controller, CONCURRENCY, &context.metrics).told_by(changed);
+    work.drive(reconcile, context, stop, IdentityError::reason).await;
 }

@@ -186,7 +186,7 @@ impl Exchange<'_> {
             Err(NodemanError::Refused { refusal, .. }) => (*refusal).into(),
             Err(error) => error.into(),
         };
-        self.metrics.called_nodeman(action, outcome);
+        self.metrics.called_core(action, outcome);
         Ok(result?)
     }
 }

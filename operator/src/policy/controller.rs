@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
-use kube::runtime::controller::{Config, Controller};
+use kube::runtime::controller::Controller;
 use kube::runtime::reflector::ObjectRef;
 use tokio_util::sync::CancellationToken;
 
 use super::reconcile::{PolicyError, reconcile};
 use crate::edge::Context;
-use crate::runner::drive;
+use crate::runner::Work;
 
 /// Reconciles at the same time.
 const CONCURRENCY: u16 = 4;
@@ -17,9 +17,8 @@ const CONCURRENCY: u16 = 4;
 /// Runs until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let changed = context.cache.changed_policies().stream();
-    let controller = Controller::for_stream(stream::pending(), context.cache.policies())
-        .with_config(Config::default().concurrency(CONCURRENCY))
-        .reconcile_on(changed.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace)));
-    let metrics = context.metrics.clone();
-    drive("policy", controller, reconcile, context, metrics, stop, |error: &PolicyError| error.into()).await;
+    let changed = changed.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
+    let controller = Controller::for_stream(stream::pending(), context.cache.policies());
+    let work = Work::of("policy", controller, CONCURRENCY, &context.metrics).told_by(changed);
+    work.drive(reconcile, context, stop, |error: &PolicyError| error.into()).await;
 }

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use crate::api::status::{CertificateStatus, PodsStatus};
@@ -17,7 +18,7 @@ use crate::cache::{Cache, Edge, LeanEdge, LeanStatus};
 pub(super) struct Edges {
     pub cache: Cache,
     /// Only the leader knows them.
-    pub leader: Gauge,
+    pub leads: Arc<AtomicBool>,
 }
 
 /// One metric: its name, without the prefix, and what it means.
@@ -32,7 +33,7 @@ type Line<'a> = (Vec<(&'static str, &'a str)>, i64);
 
 impl Collector for Edges {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        if self.leader.get() != 1 {
+        if !self.leads.load(Ordering::Relaxed) {
             return Ok(());
         }
         let mut edges = self.cache.edges().state();
@@ -132,7 +133,7 @@ mod tests {
         cache.apply_edge(edge("a", &whole));
         cache.apply_edge(edge("b", &json!({"conditions": 7})));
         assert_eq!(told(&metrics), Vec::<String>::new(), "who does not lead knows nothing for certain");
-        metrics.leads(true);
+        metrics.leads("tapir-operator", true);
         let place = "{namespace=\"dns\",edge=\"a\"";
         let expected = [
             format!("condition{place},type=\"Ready\",status=\"False\"}} 1"),

@@ -1,6 +1,7 @@
 //! Metrics of the operator, `tapir_operator_*`, and under controller-runtime's names what is the same there.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,15 +49,71 @@ struct WriteLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    action: String,
+struct CoreLabels {
+    endpoint: String,
     outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PollLabels {
+    component: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClientLabels {
+    code: String,
+    method: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NameLabels {
+    name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    webhook: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookCodeLabels {
+    webhook: &'static str,
+    code: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReviewLabels {
     verdict: String,
     reason: String,
+}
+
+const WEBHOOK: WebhookLabels = WebhookLabels { webhook: "/mutate" };
+
+#[derive(Clone)]
+struct ReviewBuckets;
+
+impl MetricConstructor<Histogram> for ReviewBuckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(REVIEW_BUCKETS)
+    }
+}
+
+/// A gauge that is one higher as long as this lives.
+#[derive(Debug)]
+pub struct UnderWay(Gauge);
+
+impl UnderWay {
+    fn begun(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 #[derive(Clone)]
@@ -74,15 +131,23 @@ pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     reconciles: Family<ResultLabels, Counter>,
     durations: Family<ControllerLabels, Histogram, Buckets>,
+    all_errors: Family<ControllerLabels, Counter>,
+    active: Family<ControllerLabels, Gauge>,
+    most: Family<ControllerLabels, Gauge>,
+    depths: Family<NameLabels, Gauge>,
+    requests: Family<ClientLabels, Counter>,
     errors: Family<ReasonLabels, Counter>,
     malformed: Family<ControllerLabels, Counter>,
     writes: Family<WriteLabels, Counter>,
-    nodeman: Family<CallLabels, Counter>,
-    polls: Family<CallLabels, Counter>,
+    core: Family<CoreLabels, Counter>,
+    polls: Family<PollLabels, Counter>,
     reviews: Family<ReviewLabels, Counter>,
-    review_durations: Histogram,
+    review_codes: Family<WebhookCodeLabels, Counter>,
+    reviewing: Family<WebhookLabels, Gauge>,
+    review_durations: Family<WebhookLabels, Histogram, ReviewBuckets>,
     evictions: Counter,
-    leader: Gauge,
+    leader: Family<NameLabels, Gauge>,
+    leads: Arc<AtomicBool>,
     clock_skew: Gauge,
     settled: Gauge,
 }
@@ -93,15 +158,23 @@ impl Default for Metrics {
             registry: Arc::new(Mutex::new(Registry::default())),
             reconciles: Family::default(),
             durations: Family::new_with_constructor(Buckets),
+            all_errors: Family::default(),
+            active: Family::default(),
+            most: Family::default(),
+            depths: Family::default(),
+            requests: Family::default(),
             errors: Family::default(),
             malformed: Family::default(),
             writes: Family::default(),
-            nodeman: Family::default(),
+            core: Family::default(),
             polls: Family::default(),
             reviews: Family::default(),
-            review_durations: Histogram::new(REVIEW_BUCKETS),
+            review_codes: Family::default(),
+            reviewing: Family::default(),
+            review_durations: Family::new_with_constructor(ReviewBuckets),
             evictions: Counter::default(),
-            leader: Gauge::default(),
+            leader: Family::default(),
+            leads: Arc::default(),
             clock_skew: Gauge::default(),
             settled: Gauge::default(),
         };
@@ -117,6 +190,31 @@ impl Metrics {
         let result = if well { "success" } else { "error" };
         self.reconciles.get_or_create(&ResultLabels { controller: controller.to_owned(), result }).inc();
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        // Also without any, so that there is something to compare the first one with.
+        self.all_errors.get_or_create(&labels).inc_by(u64::from(!well));
+    }
+
+    /// A controller works on at most so many objects at a time.
+    pub fn controller(&self, controller: &str, most: u16) {
+        self.most.get_or_create(&ControllerLabels { controller: controller.to_owned() }).set(most.into());
+    }
+
+    /// A controller works on an object, until the answer is dropped.
+    #[must_use]
+    pub fn working(&self, controller: &str) -> UnderWay {
+        UnderWay::begun(self.active.get_or_create(&ControllerLabels { controller: controller.to_owned() }).clone())
+    }
+
+    /// So many objects that something changed for wait for a controller.
+    pub fn waiting(&self, controller: &str, depth: usize) {
+        let depth = i64::try_from(depth).unwrap_or(i64::MAX);
+        self.depths.get_or_create(&NameLabels { name: controller.to_owned() }).set(depth);
+    }
+
+    /// The API server answered a request, or did not.
+    pub fn requested(&self, method: &str, code: Option<u16>) {
+        let code = code.map_or_else(|| "<error>".to_owned(), |code| code.to_string());
+        self.requests.get_or_create(&ClientLabels { code, method: method.to_owned() }).inc();
     }
 
     /// A reconcile ended with an error of this reason.
@@ -134,9 +232,9 @@ impl Metrics {
         self.writes.get_or_create(&WriteLabels { verb: verb.to_owned(), resource: resource.to_owned() }).inc();
     }
 
-    /// A call to nodeman ended.
-    pub fn called_nodeman(&self, action: &str, outcome: &str) {
-        self.nodeman.get_or_create(&CallLabels { action: action.to_owned(), outcome: outcome.to_owned() }).inc();
+    /// A call to an endpoint of Core ended.
+    pub fn called_core(&self, endpoint: &str, outcome: &str) {
+        self.core.get_or_create(&CoreLabels { endpoint: endpoint.to_owned(), outcome: outcome.to_owned() }).inc();
     }
 
     /// Core's clock is so many seconds ahead of this cluster's, by its last answer.
@@ -151,13 +249,20 @@ impl Metrics {
 
     /// A sidecar was asked for its status.
     pub fn polled(&self, component: &str, outcome: &str) {
-        self.polls.get_or_create(&CallLabels { action: component.to_owned(), outcome: outcome.to_owned() }).inc();
+        self.polls.get_or_create(&PollLabels { component: component.to_owned(), outcome: outcome.to_owned() }).inc();
     }
 
-    /// The webhook was asked about a new Pod.
-    pub fn reviewed(&self, verdict: &str, reason: &str, took: Duration) {
+    /// The webhook is being asked about a new Pod, until the answer is dropped.
+    #[must_use]
+    pub fn reviewing(&self) -> UnderWay {
+        UnderWay::begun(self.reviewing.get_or_create(&WEBHOOK).clone())
+    }
+
+    /// The webhook was asked about a new Pod, and answered with this code of HTTP.
+    pub fn reviewed(&self, verdict: &str, reason: &str, code: u16, took: Duration) {
         self.reviews.get_or_create(&ReviewLabels { verdict: verdict.to_owned(), reason: reason.to_owned() }).inc();
-        self.review_durations.observe(took.as_secs_f64());
+        self.review_codes.get_or_create(&WebhookCodeLabels { webhook: WEBHOOK.webhook, code }).inc();
+        self.review_durations.get_or_create(&WEBHOOK).observe(took.as_secs_f64());
     }
 
     /// A Pod that was never injected was evicted.
@@ -165,15 +270,16 @@ impl Metrics {
         self.evictions.inc();
     }
 
-    /// Whether this replica leads.
-    pub fn leads(&self, leads: bool) {
-        self.leader.set(i64::from(leads));
+    /// Whether this replica leads by this Lease.
+    pub fn leads(&self, lease: &str, leads: bool) {
+        self.leads.store(leads, Ordering::Relaxed);
+        self.leader.get_or_create(&NameLabels { name: lease.to_owned() }).set(i64::from(leads));
     }
 
     /// From now on tells of each edge that is in the cache when asked, while this replica leads.
     pub fn tell_of_edges(&self, cache: &Cache) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        let edges = Edges { cache: cache.clone(), leader: self.leader.clone() };
+        let edges = Edges { cache: cache.clone(), leads: Arc::clone(&self.leads) };
         registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(edges));
     }
 
@@ -193,6 +299,24 @@ impl Metrics {
         let common = registry.sub_registry_with_prefix("controller_runtime");
         common.register("reconcile", "Reconciles that ended, by result", self.reconciles.clone());
         common.register_with_unit("reconcile_time", "Time that reconciles took", Unit::Seconds, self.durations.clone());
+        common.register("reconcile_errors", "Reconciles that ended with an error", self.all_errors.clone());
+        common.register("active_workers", "Objects that a controller works on now", self.active.clone());
+        common.register("max_concurrent_reconciles", "Objects that it works on at most", self.most.clone());
+        common.register("webhook_requests", "Requests to the webhook, by HTTP status code", self.review_codes.clone());
+        common.register("webhook_requests_in_flight", "Requests that the webhook works on now", self.reviewing.clone());
+        common.register_with_unit(
+            "webhook_latency",
+            "Time that an answer of the webhook took",
+            Unit::Seconds,
+            self.review_durations.clone(),
+        );
+        registry.register(
+            "workqueue_depth",
+            "Objects that something changed for and that wait for a controller",
+            self.depths.clone(),
+        );
+        registry.register("rest_client_requests", "Requests to the API server, by status code and method", self.requests.clone());
+        registry.register("leader_election_master_status", "1 while this replica leads by this Lease", self.leader.clone());
         let registry = registry.sub_registry_with_prefix(PREFIX);
         registry.register("reconcile_errors", "Reconciles that ended with an error, by reason", self.errors.clone());
         registry.register("malformed_objects", "Objects met that their own type cannot read", self.malformed.clone());
@@ -201,25 +325,18 @@ impl Metrics {
             "Requests to the API server that are no reads, leases and Events included",
             self.writes.clone(),
         );
-        registry.register("nodeman_requests", "Calls to Core's nodeman, by action and outcome", self.nodeman.clone());
+        registry.register("core_requests", "Calls to Core's nodeman, by endpoint and outcome", self.core.clone());
         registry.register("sidecar_polls", "Requests for a sidecar's status, by component and outcome", self.polls.clone());
         registry.register(
             "webhook_reviews",
             "Pods that the webhook was asked about: patched, skipped by a condition, or failed, which admits them too",
             self.reviews.clone(),
         );
-        registry.register_with_unit(
-            "webhook_review_duration",
-            "Time that an answer of the webhook took",
-            Unit::Seconds,
-            self.review_durations.clone(),
-        );
         registry.register(
             "evictions",
             "Pods evicted because they were created before their edge was rendered",
             self.evictions.clone(),
         );
-        registry.register("leader", "1 while this replica leads", self.leader.clone());
         registry.register("settled_edges", "Edges that need nothing until something changes", self.settled.clone());
         registry.register_with_unit(
             "core_clock_skew",
@@ -243,15 +360,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_carry_the_prefix() {
+    fn names_are_those_of_the_reference() {
         let metrics = Metrics::default();
         metrics.reconciled("edge", true, Duration::from_millis(3));
+        metrics.controller("edge", 8);
+        metrics.waiting("edge", 5);
         metrics.wrote("patch", "configmaps");
-        metrics.leads(true);
+        metrics.requested("PATCH", Some(200));
+        metrics.requested("GET", None);
+        metrics.called_core("renew", "Success");
+        metrics.polled("pop", "unreachable");
+        metrics.reviewed("patched", "", 200, Duration::from_millis(3));
+        metrics.leads("tapir-operator", true);
+        let working = metrics.working("edge");
+        let reviewing = metrics.reviewing();
         let text = metrics.render();
-        assert!(text.contains("controller_runtime_reconcile_total{controller=\"edge\",result=\"success\"} 1"), "{text}");
-        assert!(text.contains("tapir_operator_api_writes_total{verb=\"patch\",resource=\"configmaps\"} 1"), "{text}");
-        assert!(text.contains("tapir_operator_leader 1"), "{text}");
-        assert!(text.contains("controller_runtime_reconcile_time_seconds_bucket"), "{text}");
+        for line in [
+            "controller_runtime_reconcile_total{controller=\"edge\",result=\"success\"} 1",
+            "controller_runtime_reconcile_errors_total{controller=\"edge\"} 0",
+            "controller_runtime_reconcile_time_seconds_count{controller=\"edge\"} 1",
+            "controller_runtime_active_workers{controller=\"edge\"} 1",
+            "controller_runtime_max_concurrent_reconciles{controller=\"edge\"} 8",
+            "controller_runtime_webhook_requests_total{webhook=\"/mutate\",code=\"200\"} 1",
+            "controller_runtime_webhook_requests_in_flight{webhook=\"/mutate\"} 1",
+            "controller_runtime_webhook_latency_seconds_count{webhook=\"/mutate\"} 1",
+            "workqueue_depth{name=\"edge\"} 5",
+            "rest_client_requests_total{code=\"200\",method=\"PATCH\"} 1",
+            "rest_client_requests_total{code=\"<error>\",method=\"GET\"} 1",
+            "leader_election_master_status{name=\"tapir-operator\"} 1",
+            "tapir_operator_api_writes_total{verb=\"patch\",resource=\"configmaps\"} 1",
+            "tapir_operator_core_requests_total{endpoint=\"renew\",outcome=\"Success\"} 1",
+            "tapir_operator_sidecar_polls_total{component=\"pop\",outcome=\"unreachable\"} 1",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+        }
+        drop((working, reviewing));
+        metrics.leads("tapir-operator", false);
+        let text = metrics.render();
+        for line in [
+            "active_workers{controller=\"edge\"} 0",
+            "in_flight{webhook=\"/mutate\"} 0",
+            "master_status{name=\"tapir-operator\"} 0",
+        ] {
+            assert!(text.lines().any(|told| told.ends_with(line)), "{line} is not in\n{text}");
+        }
     }
 }

@@ -1,8 +1,10 @@
-//! Counts every request to the API server that is not a read, below all code that could forget to count.
+//! Counts every request to the API server, and apart those that are no reads, below all code that could forget to count.
 
 use std::task::{Context, Poll};
 
-use http::{Method, Request};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response};
 use tower::{Layer, Service};
 
 use super::metrics::Metrics;
@@ -26,20 +28,30 @@ impl<S> Layer<S> for CountWrites {
     }
 }
 
-impl<S: Service<Request<B>>, B> Service<Request<B>> for Counted<S> {
+impl<S, B, A> Service<Request<B>> for Counted<S>
+where
+    S: Service<Request<B>, Response = Response<A>>,
+    S::Error: 'static,
+    S::Future: Send + 'static,
+    A: 'static,
+{
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> S::Future {
-        if request.method() != Method::GET {
-            self.metrics.wrote(&request.method().as_str().to_ascii_lowercase(), &resource(request.uri().path()));
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (method, metrics) = (request.method().clone(), self.metrics.clone());
+        if method != Method::GET {
+            metrics.wrote(&method.as_str().to_ascii_lowercase(), &resource(request.uri().path()));
         }
-        self.inner.call(request)
+        let count = move |answer: &Result<S::Response, S::Error>| {
+            metrics.requested(method.as_str(), answer.as_ref().ok().map(|answer| answer.status().as_u16()));
+        };
+        self.inner.call(request).inspect(count).boxed()
     }
 }
 
@@ -62,7 +74,29 @@ fn resource(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tower::ServiceExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn every_answer_is_counted_and_a_read_is_no_write() {
+        let metrics = Metrics::default();
+        let service = tower::service_fn(async |request: Request<()>| match request.method() {
+            &Method::GET => Err("nobody there"),
+            _ => Ok(Response::builder().status(409).body(()).unwrap()),
+        });
+        for method in [Method::GET, Method::PATCH] {
+            let request = Request::builder().method(method).uri("/api/v1/namespaces/dns/pods/a").body(()).unwrap();
+            let _ = CountWrites(metrics.clone()).layer(service).oneshot(request).await;
+        }
+        let text = metrics.render();
+        assert!(text.contains("rest_client_requests_total{code=\"<error>\",method=\"GET\"} 1"), "{text}");
+        assert!(text.contains("rest_client_requests_total{code=\"409\",method=\"PATCH\"} 1"), "{text}");
+        assert!(
+            text.contains("api_writes_total{verb=\"patch\",resource=\"pods\"} 1") && !text.contains("verb=\"get\""),
+            "{text}"
+        );
+    }
 
     #[rstest::rstest]
     #[case("/api/v1/namespaces/dns/pods/a/eviction", "pods/eviction")]

@@ -156,6 +156,7 @@ fn router(reviewer: Reviewer) -> Router {
 async fn limited(State(reviewer): State<Reviewer>, request: axum::extract::Request) -> Response {
     let begin = Instant::now();
     let (metrics, stop) = (reviewer.metrics.clone(), reviewer.stop.clone());
+    let _under_way = metrics.reviewing();
     let (mut response, outcome) = match timeout(REQUEST_LIMIT, review(&reviewer, request)).await {
         Ok(answered) => answered,
         Err(_) => (StatusCode::REQUEST_TIMEOUT.into_response(), Outcome::Failed("too_slow")),
@@ -165,7 +166,7 @@ async fn limited(State(reviewer): State<Reviewer>, request: axum::extract::Reque
         Outcome::Skipped(condition) => ("skipped", condition),
         Outcome::Failed(reason) => ("failed", reason),
     };
-    metrics.reviewed(verdict, reason, begin.elapsed());
+    metrics.reviewed(verdict, reason, response.status().as_u16(), begin.elapsed());
     if stop.is_cancelled() {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }

@@ -105,7 +105,7 @@ async fn nothing_private_is_shown_in_the_whole_life_of_an_identity() {
     assert_eq!(scene.server.get(EDGE).unwrap()["status"]["node"]["name"], "b.edge.test");
     check(&scene, &log, "", "replacement");
     let everything = shown(&scene, &log, "");
-    for expected in ["identity step done", "CertificateRenewed", "IdentityRestored", "IdentityReplaced", "nodeman_requests"] {
+    for expected in ["identity step done", "CertificateRenewed", "IdentityRestored", "IdentityReplaced", "core_requests"] {
         assert!(everything.contains(expected), "{expected} was to be looked through");
     }
 }

@@ -216,3 +216,22 @@ async fn what_is_as_it_was_left_is_not_even_asked_for() {
     assert_eq!(maps(&scene), 2, "everything is looked at when somebody asks: {:?}", scene.server.asked());
     assert_eq!(scene.server.get(EDGE).unwrap()["status"]["handled"]["reconcileNow"], "please");
 }
+
+/// What waits for a worker is counted until one has it; what is gone meanwhile waits for none.
+#[tokio::test]
+async fn nothing_waits_for_ever_in_the_queue_that_metrics_tell_of() {
+    let scene = settled().await;
+    for name in ["stockholm", "gone"] {
+        scene.context.cache.changed_edges().push(EdgeKey { namespace: "dns".into(), name: name.into() });
+    }
+    let stop = tokio_util::sync::CancellationToken::new();
+    let emptied = async {
+        while !scene.context.metrics.render().contains("workqueue_depth{name=\"edge\"} 0") {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    futures::join!(tapir_operator::edge::run(Arc::clone(&scene.context), stop.clone()), emptied);
+    let told = scene.context.metrics.render();
+    assert!(told.contains("controller_runtime_active_workers{controller=\"edge\"} 0"), "{told}");
+}
