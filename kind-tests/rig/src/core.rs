@@ -85,6 +85,13 @@ impl Core {
         Ok(answer.text)
     }
 
+    /// A call of a node's own, as its client makes it.
+    pub fn call(&self, node: &str, action: &str, body: String) -> Result<Answer> {
+        let url = format!("{}api/v1/node/{node}/{action}", self.url);
+        let request = self.nodeman.post(url).header("content-type", "application/json").body(body);
+        http::send(request).context("asking nodeman as a node")
+    }
+
     /// As the administrator sees it; `None` when Core has no such node.
     pub fn node(&self, name: &str) -> Result<Option<Value>> {
         let answer = self.administer(Method::GET, &format!("node/{name}"), None)?;

@@ -20,6 +20,8 @@ mod kubelet;
 mod limits;
 #[path = "rig/malformed.rs"]
 mod malformed;
+#[path = "rig/moves.rs"]
+mod moves;
 #[path = "rig/rollout.rs"]
 mod rollout;
 #[path = "rig/secrets.rs"]

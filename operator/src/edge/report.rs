@@ -109,7 +109,8 @@ pub(super) async fn report(
             _ => before.injection_since,
         },
         rollout: rollout.map(|rollout| rollout.status.clone()).or(before.rollout),
-        handled: handled(edge).or(before.handled),
+        // Core has been looked at by then, too: a process that starts looks at it first where that was asked for.
+        handled: identity.and(handled(edge)).or(before.handled),
     };
     let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
     let wrote = status::update(&api, edge, &wanted).await?;
@@ -124,7 +125,7 @@ pub(super) async fn report(
 }
 
 /// The value of the annotation that asked for this round, once acted on.
-pub(super) fn handled(edge: &TapirEdge) -> Option<Handled> {
+pub(crate) fn handled(edge: &TapirEdge) -> Option<Handled> {
     let asked = edge.annotations().get(ANNOTATION_RECONCILE_NOW)?;
     Some(Handled { reconcile_now: Some(asked.chars().take(LONGEST_HANDLED).collect()) })
 }

@@ -23,7 +23,7 @@ use super::validate;
 use super::verdict::{self, Verdict};
 use crate::api::{ANNOTATION_RECONCILE_NOW, ANNOTATION_RENEW_NOW, FINALIZER_OFFBOARD, TapirEdge};
 use crate::cache::Edge;
-use crate::edge::Context;
+use crate::edge::{Context, handled};
 use crate::names;
 use crate::sidecars::EdgeKey;
 
@@ -134,7 +134,7 @@ async fn keep(context: &Context, key: &EdgeKey, edge: &TapirEdge, found: Identit
             let held = context.attempts.held(key, &inputs, now);
             let other_node = recorded.as_ref().is_some_and(|recorded| credentials.are_for_another_than(recorded));
             // Whether Core still knows the node decides what is said of it, and whether it may become another one.
-            let urgent = other_node || said(edge, "NodeRemoved") || said(edge, "IdentityRefused");
+            let urgent = other_node || said(edge, "NodeRemoved") || said(edge, "IdentityRefused") || is_asked(edge);
             let allowed = context.keeper.calls.allowed(key, inputs.named(), urgent, now);
             // Keys for another node wait: only a fresh word of Core lets them be used.
             let prepared = other_node && inputs.pending.is_some() && held.is_none();
@@ -283,6 +283,12 @@ async fn tell(context: &Context, edge: &TapirEdge, news: &News) {
     if let Err(error) = context.recorder.publish(&event, &edge.object_ref(&())).await {
         tracing::warn!(namespace, edge = name, error = %error, "cannot publish an Event");
     }
+}
+
+/// Whether somebody asked for a look that no operator had yet.
+fn is_asked(edge: &TapirEdge) -> bool {
+    let before = edge.status.as_ref().and_then(|status| status.handled.as_ref());
+    handled(edge).is_some_and(|asked| Some(&asked) != before)
 }
 
 /// Whether the status says so.
