@@ -17,7 +17,7 @@ use crate::cache::{self, Cache};
 use crate::sidecars::EdgeKey;
 
 /// Annotation with the hash of what was applied last: a field that was dropped from the wanted object shows in nothing else.
-const APPLIED_ANNOTATION: &str = "dnstapir.se/applied";
+pub(crate) const APPLIED_ANNOTATION: &str = "dnstapir.se/applied";
 
 /// Why an object could not be brought to where it should be.
 #[derive(Debug, thiserror::Error)]

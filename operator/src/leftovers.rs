@@ -1,19 +1,24 @@
 //! What outlives an edge: its disabled configuration until no Pod mounts it, and a retained identity that somebody deletes. And what outlives
 //! an operator: Pods that pulled an image.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, ListParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Preconditions};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Controller};
+use kube::runtime::events::EventType;
 use kube::runtime::watcher;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{FINALIZER_IDENTITY, LABEL_EDGE, TapirEdge};
-use crate::edge::Context;
+use crate::api::reasons::EventReason;
+use crate::api::{ANNOTATION_PODS_LEFT, FINALIZER_IDENTITY, LABEL_EDGE, TapirEdge};
+use crate::apply::{APPLIED_ANNOTATION, ApplyError, apply};
+use crate::build::edm_config_name;
+use crate::edge::{Context, publish_event};
 use crate::identity::material::facts;
 use crate::identity::secrets::Secrets;
 use crate::names::{FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_OFFBOARDED};
@@ -27,6 +32,11 @@ const CONCURRENCY: u16 = 2;
 /// How often Pods of a gone edge are counted.
 const RECOUNT: Duration = Duration::from_mins(1);
 
+/// How many Pods are listed by name.
+const MOST_LISTED: usize = 10;
+/// What labels and annotations of the operator's own begin with.
+const OWN: [&str; 2] = ["dnstapir.se/", "app.kubernetes.io/"];
+
 /// While an edge is on its way out.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -37,6 +47,8 @@ pub enum LeftoverError {
     FindEdge(#[source] kube::Error),
     #[error("counting Pods: {0}")]
     ListPods(#[source] kube::Error),
+    #[error("listing the Pods that are left: {0}")]
+    ListLeft(#[source] kube::Error),
     #[error("removing the disabled configuration: {0}")]
     RemoveConfiguration(#[source] kube::Error),
     #[error("removing a Pod that pulled an image: {0}")]
@@ -73,7 +85,11 @@ pub async fn run(watched: Watched, context: Arc<Context>, stop: CancellationToke
     );
 }
 
-async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<Context>) -> Result<Action, LeftoverError> {
+/// Configuration of an edge that is gone stays until no Pod mounts it.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<Context>) -> Result<Action, LeftoverError> {
     let Some((namespace, edge)) = place(&map.metadata) else { return Ok(Action::await_change()) };
     match find_edge(&context, &namespace, &edge).await? {
         Some(edge) if edge.metadata.deletion_timestamp.is_some() => return Ok(Action::requeue(SOON)),
@@ -83,11 +99,13 @@ async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<Cont
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
     let found =
         pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={edge}"))).await.map_err(LeftoverError::ListPods)?;
-    let injected = |pod: &Pod| classify(pod, "", None).is_some_and(|view| view.injection == Injection::Injected);
-    if found.items.iter().any(injected) {
+    let injected = |pod: &&Pod| classify(pod, "", None).is_some_and(|view| view.injection == Injection::Injected);
+    let left: Vec<String> = found.items.iter().filter(injected).map(Pod::name_any).collect();
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
+    if !left.is_empty() {
+        list(&context, &api, &map, &edge, left).await?;
         return Ok(Action::requeue(RECOUNT));
     }
-    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
     let preconditions = Preconditions { resource_version: map.resource_version(), uid: map.uid() };
     match api.delete(&map.name_any(), &DeleteParams::default().preconditions(preconditions)).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
@@ -95,6 +113,66 @@ async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<Cont
     }
     tracing::info!(namespace, edge, object = map.name_any(), "removed the configuration of an edge that is gone");
     Ok(Action::await_change())
+}
+
+/// Writes down at the configuration which Pods still mount it. One that is taken over by a new edge loses the list, because that edge's own
+/// rendering has none.
+async fn list(
+    context: &Context,
+    api: &Api<ConfigMap>,
+    map: &PartialObjectMeta<ConfigMap>,
+    edge: &str,
+    mut left: Vec<String>,
+) -> Result<(), LeftoverError> {
+    let count = left.len();
+    left.sort_unstable();
+    left.truncate(MOST_LISTED);
+    let said = format!("{count}: {}{}", left.join(" "), if count > MOST_LISTED { " …" } else { "" });
+    let before = map.annotations().get(ANNOTATION_PODS_LEFT);
+    if before == Some(&said) {
+        return Ok(());
+    }
+    let name = map.name_any();
+    let Some(mut wanted) = api.get_opt(&name).await.map_err(LeftoverError::ListLeft)? else { return Ok(()) };
+    // A new edge may have taken it over by now, or may do so before it is written.
+    if !wanted.labels().contains_key(LABEL_OFFBOARDED) {
+        return Ok(());
+    }
+    // Only what is the operator's own is applied again.
+    let ours = |labels: &BTreeMap<String, String>| {
+        let own =
+            labels.iter().filter(|(name, _)| OWN.iter().any(|prefix| name.starts_with(prefix)) && *name != APPLIED_ANNOTATION);
+        own.map(|(name, value)| (name.clone(), value.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let mut annotations = ours(wanted.annotations());
+    annotations.insert(ANNOTATION_PODS_LEFT.to_owned(), said.clone());
+    wanted.metadata = ObjectMeta {
+        name: Some(name.clone()),
+        namespace: wanted.namespace(),
+        resource_version: wanted.resource_version(),
+        labels: Some(ours(wanted.labels())),
+        annotations: Some(annotations),
+        ..ObjectMeta::default()
+    };
+    match apply(api, &wanted).await {
+        Ok(_) | Err(ApplyError::Foreign { .. }) => {}
+        Err(ApplyError::Api(kube::Error::Api(status))) if status.code == 409 => return Ok(()),
+        Err(ApplyError::Api(error)) => return Err(LeftoverError::ListLeft(error)),
+        Err(ApplyError::Json(error)) => return Err(LeftoverError::ListLeft(kube::Error::SerdeError(error))),
+    }
+    if before.is_none() && name == edm_config_name(edge) {
+        let note = format!("TapirEdge {edge} is gone, and Pods still carry its sidecars, which send nothing: {said}");
+        let reference = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("ConfigMap".to_owned()),
+            name: Some(name),
+            namespace: map.namespace(),
+            uid: map.uid(),
+            ..ObjectReference::default()
+        };
+        publish_event(&context.recorder, &reference, EventReason::PodsLeft, EventType::Normal, note).await;
+    }
+    Ok(())
 }
 
 /// A rollout removes the Pods that it pulled with, unless the operator that made them ended first.

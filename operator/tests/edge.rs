@@ -87,6 +87,8 @@ async fn a_pod_from_before_the_edge_is_evicted_beside_its_replica() {
     let (scene, pods) = with_old_pods(["r", "r"]).await;
     scene.once(EDGE).await.unwrap();
     assert_eq!(pods.map(|pod| scene.server.get(&pod).is_some()), [false, true]);
+    let told = scene.events("PodEvicted");
+    assert!(told.len() == 1 && told[0].1.contains("p1"), "{told:?}");
     let (scene, pods) = with_old_pods(["r", "another"]).await;
     scene.settle(EDGE).await;
     assert_eq!(pods.map(|pod| scene.server.get(&pod).is_some()), [true, true]);

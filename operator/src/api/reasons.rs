@@ -120,8 +120,6 @@ pub enum EventReason {
     TrustedKeysChanged,
     /// Core lists no key any more: no observation is believed.
     TrustedKeysEmpty,
-    /// The policy that is in force was deleted.
-    PolicyNotFound,
     /// Running Pods get other images.
     RolloutStarted,
     /// All Pods run them.
@@ -130,14 +128,12 @@ pub enum EventReason {
     PodPutBack,
     /// No further Pod gets them.
     RolloutHalted,
-    /// A Pod was evicted to be created anew with sidecars.
+    /// A Pod was evicted to be created anew, with its sidecars or with others.
     PodEvicted,
     /// The edge is gone; Pods still run the sidecars.
     PodsLeft,
     /// The resource cannot be read.
     Malformed,
-    /// The webhook has another certificate.
-    WebhookCertificateChanged,
 }
 
 impl From<Reason> for String {

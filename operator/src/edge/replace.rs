@@ -32,6 +32,8 @@ pub struct Evictions(Arc<Mutex<HashMap<EdgeKey, Remembered>>>);
 #[derive(Clone, Debug, Default)]
 struct Remembered {
     memory: Memory,
+    /// The Pod that was evicted last, until that is told.
+    untold: Option<String>,
     refused: Option<Refused>,
 }
 
@@ -58,6 +60,12 @@ impl Evictions {
     #[must_use]
     pub fn memory(&self, edge: &EdgeKey) -> Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(edge).map(|known| known.memory).unwrap_or_default()
+    }
+
+    /// The Pod that was evicted last, if that was not told yet.
+    #[must_use]
+    pub fn take_untold(&self, edge: &EdgeKey) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(edge)?.untold.take()
     }
 
     /// Nothing is to be replaced any more, or the edge is gone.
@@ -90,7 +98,7 @@ impl Evictions {
             Ok(_) => {
                 let youngest = pods.iter().filter_map(|pod| pod.creation_timestamp()).map(|time| time.0).max();
                 let memory = Memory { pods_before: counted, evicted: Some(now), youngest };
-                self.remember(edge, Remembered { memory, refused: None });
+                self.remember(edge, Remembered { memory, untold: Some(name.clone()), refused: None });
                 metrics.evicted();
                 tracing::info!(
                     namespace = edge.namespace,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::Api;
+use kube::runtime::events::EventType;
 use kube::{Resource as _, ResourceExt as _};
 
 use super::enrolled;
@@ -13,6 +14,7 @@ use super::reconcile::Context;
 use super::render::Rendered;
 use super::seen;
 use super::{core_link, status};
+use crate::api::reasons::EventReason;
 use crate::api::status::{CertificateStatus, Handled, NodeStatus};
 use crate::api::{ANNOTATION_RECONCILE_NOW, TapirEdge, TapirEdgeStatus};
 use crate::conditions::{Draft, Truth, merge, summary};
@@ -116,6 +118,11 @@ pub(super) async fn report(
     let wrote = status::update(&api, edge, &wanted).await?;
     if wrote {
         status::publish(&context.recorder, edge, &transitions).await;
+    }
+    if let Some(pod) = context.evictions.take_untold(key) {
+        let note = format!("Pod {pod} was evicted, so that its controller creates it anew with the sidecars that it is to have");
+        let (reason, kind) = (EventReason::PodEvicted, EventType::Normal);
+        status::publish_event(&context.recorder, &edge.object_ref(&()), reason, kind, note).await;
     }
     for news in rollout.iter().flat_map(|rollout| &rollout.news) {
         status::publish_event(&context.recorder, &edge.object_ref(&()), news.reason, news.kind, news.note.clone()).await;

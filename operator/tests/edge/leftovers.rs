@@ -1,6 +1,6 @@
 //! What an operator leaves that ends in the middle.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::core::PartialObjectMeta;
 
 use super::*;
@@ -42,4 +42,65 @@ async fn a_pod_that_pulled_for_a_rollout_goes_once_nothing_is_rolled() {
     put_pull(&scene, 3600);
     look(&scene).await;
     assert!(scene.server.get(PULL).is_none(), "its edge is gone");
+}
+
+#[tokio::test]
+async fn pods_of_an_edge_that_is_gone_are_listed_until_they_are_replaced() {
+    const MAP: &str = "/api/v1/namespaces/dns/configmaps/stockholm-edm";
+    let scene = Scene::new().await;
+    let pods = ["b", "a"].map(|name| {
+        let (path, pod) = injected_pod(name);
+        scene.server.put(&path, pod);
+        path
+    });
+    scene.settle(EDGE).await;
+    scene.server.delete(EDGE);
+    scene.once(EDGE).await.unwrap();
+    scene.server.destroy(EDGE);
+    let text = scene.server.get(MAP).unwrap()["data"].clone();
+    let look = async || {
+        let map: PartialObjectMeta<ConfigMap> = serde_json::from_value(scene.server.get(MAP).unwrap()).unwrap();
+        leftovers::configuration(Arc::new(map), Arc::clone(&scene.context)).await.unwrap()
+    };
+    let listed = || scene.server.get(MAP).unwrap()["metadata"]["annotations"]["dnstapir.se/pods-left"].clone();
+    look().await;
+    assert_eq!((listed(), &scene.server.get(MAP).unwrap()["data"]), (json!("2: a b"), &text));
+    assert_eq!(scene.server.get(MAP).unwrap()["metadata"]["labels"]["dnstapir.se/offboarded"], "true");
+    scene.server.forget_writes();
+    look().await;
+    assert!(scene.server.writes().is_empty(), "nothing is new: {:?}", scene.server.writes());
+    scene.server.destroy(&pods[0]);
+    look().await;
+    assert_eq!(listed(), "1: a");
+    // A new edge is faster: what it has rendered stays.
+    let taken = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "stockholm-edm", "namespace": "dns",
+        "labels": {"app.kubernetes.io/managed-by": "tapir-operator", "dnstapir.se/offboarded": "true"}}, "data": {"edm.toml": "new"}});
+    let before = scene.server.get(MAP).unwrap();
+    scene.change(&pods[1], |pod| pod["metadata"]["name"] = "c".into());
+    scene.server.forget_writes();
+    scene.server.intrude(0, MAP, taken);
+    look().await;
+    assert_eq!(scene.server.get(MAP).unwrap()["data"]["edm.toml"], "new");
+    scene.server.put(MAP, before);
+    let told = scene.events("PodsLeft");
+    assert!(told.len() == 1 && told[0].1.contains("2: a b"), "{told:?}");
+    scene.server.destroy(&pods[1]);
+    look().await;
+    assert!(scene.server.get(MAP).is_none());
+}
+
+/// Core may have removed a node by mistake: then this is the last copy of its key.
+#[tokio::test]
+async fn the_identity_of_a_former_node_stays_even_with_the_policy_delete() {
+    const RETIRED: &str = "/api/v1/namespaces/dns/secrets/stockholm-identity-retired-00000000";
+    let scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    let mut retired = scene.server.get(IDENTITY).unwrap();
+    retired["metadata"]["name"] = "stockholm-identity-retired-00000000".into();
+    retired["metadata"]["finalizers"] = Value::Null;
+    scene.server.put(RETIRED, retired);
+    scene.change(EDGE, |edge| edge["spec"]["deletionPolicy"] = "Delete".into());
+    scene.server.delete(EDGE);
+    scene.once(EDGE).await.unwrap();
+    assert!(scene.server.get(IDENTITY).is_none() && scene.server.get(RETIRED).is_some());
 }

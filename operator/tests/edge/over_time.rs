@@ -37,7 +37,7 @@ impl Scene {
     }
 
     /// Type and note of each Event with this reason.
-    fn events(&self, reason: &str) -> Vec<(String, String)> {
+    pub fn events(&self, reason: &str) -> Vec<(String, String)> {
         let events = self.server.list("/events/");
         let events = events.iter().filter(|event| event["reason"] == reason);
         events.map(|event| (event["type"].as_str().unwrap().to_owned(), event["note"].as_str().unwrap().to_owned())).collect()
