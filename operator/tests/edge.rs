@@ -10,6 +10,8 @@ mod going;
 mod leftover;
 #[path = "edge/missed.rs"]
 mod missed;
+#[path = "edge/native.rs"]
+mod native;
 #[path = "edge/over_time.rs"]
 mod over_time;
 #[path = "edge/policy_path.rs"]

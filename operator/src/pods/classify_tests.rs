@@ -26,6 +26,9 @@ fn plain() -> Value {
 fn an_injected_pod_has_our_container_and_our_volume() {
     let spec = json!({"containers": [{"name": "unbound"}, {"name": "tapir-edm"}], "volumes": [{"name": "tapir-no-token"}]});
     assert_eq!(view(&spec, 0).injection, Injection::Injected);
+    let native = json!({"containers": [{"name": "unbound"}], "initContainers": [{"name": "prepare"}, {"name": "tapir-edm", "restartPolicy": "Always"}],
+        "volumes": [{"name": "tapir-no-token"}]});
+    assert_eq!(view(&native, 0).injection, Injection::Injected);
 }
 
 #[test]
@@ -86,6 +89,8 @@ fn a_sidecar_that_cannot_be_pulled_is_trouble_and_a_starting_one_is_not() {
     assert_eq!((found.container.as_str(), found.about_image, found.message.as_str()), ("tapir-pop", true, "nosuch image"));
     assert!(!trouble("CreateContainerError").unwrap().about_image);
     assert_eq!(trouble("ContainerCreating"), None);
+    let native = json!({"initContainerStatuses": status("ErrImagePull")["containerStatuses"]});
+    assert_eq!(classify(&pod(&plain(), &native, 0), "unbound", None).unwrap().trouble.unwrap().container, "tapir-pop");
 }
 
 #[test]
