@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::api::Reason;
+use crate::api::reasons::Care;
+
 /// Longest message: conditions are read by people, and a resource stays far below its limit.
 const LONGEST_MESSAGE: usize = 1024;
 
@@ -23,7 +26,7 @@ pub struct Draft {
     pub message: String,
 }
 
-/// A condition that is not as it was: worth an Event.
+/// A condition that is not as it was: worth an Event and a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     pub draft: Draft,
@@ -75,6 +78,28 @@ fn without_numbers(text: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| !word.contains(|character: char| character.is_ascii_digit()))
 }
 
+impl Transition {
+    /// Whether `Ready` repeats what another condition says, whose own turn is told.
+    #[must_use]
+    pub fn is_repeated(&self, conditions: &[Condition]) -> bool {
+        let Draft { kind, truth, reason, .. } = &self.draft;
+        let said_by = |condition: &Condition| condition.type_ != *kind && condition.reason == *reason;
+        *kind == "Ready" && *truth != Truth::True && conditions.iter().any(said_by)
+    }
+
+    /// Who has to care.
+    #[must_use]
+    pub fn care(&self) -> Care {
+        let care = self.draft.reason.parse::<Reason>().map_or(Care::Passes, Reason::care);
+        match (self.draft.truth, care) {
+            (Truth::False, care) | (Truth::Unknown, care @ Care::Nobody) => care,
+            // Not known yet, or a warning about something that is still well.
+            (Truth::Unknown, _) | (Truth::True, Care::Passes) => Care::Passes,
+            (Truth::True, _) => Care::Nobody,
+        }
+    }
+}
+
 /// The new list, and what changed in status or reason.
 #[must_use]
 pub fn merge(
@@ -108,11 +133,14 @@ pub fn merge(
     (merged, transitions)
 }
 
-/// False if any is false, else Unknown if any is unknown, with the reason and message of the first such one.
+/// False if any is false, else Unknown if any is unknown, with the reason and message of the most urgent such one; of those that are as urgent,
+/// the first.
 #[must_use]
 pub fn summary(kind: &'static str, parts: &[Draft], all_well: &str) -> Draft {
-    let first = |truth| parts.iter().find(|draft| draft.truth == truth);
-    match first(Truth::False).or_else(|| first(Truth::Unknown)) {
+    // What is no reason of ours comes last.
+    let urgency = |draft: &&Draft| draft.reason.parse::<Reason>().map_or((true, None), |reason| (false, Some(reason)));
+    let worst = |truth| parts.iter().filter(|draft| draft.truth == truth).min_by_key(urgency);
+    match worst(Truth::False).or_else(|| worst(Truth::Unknown)) {
         Some(worst) => Draft::new(kind, worst.truth, worst.reason.clone(), format!("{}: {}", worst.kind, worst.message)),
         None => Draft::new(kind, Truth::True, kind, all_well),
     }
@@ -164,5 +192,38 @@ mod tests {
         assert_eq!((ready.truth, ready.reason.as_str(), ready.message.as_str()), (Truth::False, "c", "Enrolled: message"));
         assert_eq!(summary("Ready", &parts[..2], "well").truth, Truth::Unknown);
         assert_eq!(summary("Ready", &parts[..1], "well").truth, Truth::True);
+    }
+
+    #[test]
+    fn the_summary_names_the_most_urgent_part_whatever_their_order() {
+        let of =
+            |drafts: [(Truth, &str); 3]| summary("Ready", &drafts.map(|(truth, reason)| draft(truth, reason)), "well").reason;
+        let (no, unknown) = (Truth::False, Truth::Unknown);
+        assert_eq!(of([(no, "NodemanUnreachable"), (no, "PolicyNotFound"), (no, "RolloutHalted")]), "RolloutHalted");
+        assert_eq!(of([(unknown, "IdentityLost"), (no, "Disconnected"), (no, "NoPods")]), "NoPods");
+        assert_eq!(of([(no, "Strange"), (unknown, "Pending"), (no, "Suspended")]), "Suspended");
+        assert_eq!(of([(unknown, "Pending"), (unknown, "ReadFailed"), (Truth::True, "Valid")]), "ReadFailed");
+    }
+
+    #[test]
+    fn who_has_to_care_is_told_by_reason_and_truth() {
+        let care = |truth, reason| Transition { draft: draft(truth, reason) }.care();
+        assert_eq!(care(Truth::False, "IdentityLost"), Care::Person);
+        assert_eq!(care(Truth::False, "NoPods"), Care::Person);
+        assert_eq!(care(Truth::Unknown, "NoPods"), Care::Passes);
+        assert_eq!(care(Truth::False, "NodemanUnreachable"), Care::Passes);
+        assert_eq!(care(Truth::True, "RenewalOverdue"), Care::Passes);
+        assert_eq!((care(Truth::False, "Suspended"), care(Truth::Unknown, "Pending")), (Care::Nobody, Care::Nobody));
+        assert_eq!((care(Truth::True, "Injected"), care(Truth::True, "UpdatePending")), (Care::Nobody, Care::Nobody));
+    }
+
+    #[test]
+    fn ready_repeats_a_part_or_speaks_for_itself() {
+        let (parts, _) = merge(&[], vec![draft(Truth::False, "NodeRemoved")], None, at(1));
+        let ready = |truth, reason: &str| Transition { draft: Draft::new("Ready", truth, reason, "message") };
+        assert!(ready(Truth::False, "NodeRemoved").is_repeated(&parts));
+        assert!(!ready(Truth::False, "TouchFailed").is_repeated(&parts));
+        assert!(!ready(Truth::True, "Ready").is_repeated(&parts));
+        assert!(!Transition { draft: draft(Truth::False, "NodeRemoved") }.is_repeated(&parts));
     }
 }

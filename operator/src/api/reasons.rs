@@ -93,6 +93,29 @@ pub enum Reason {
     Ready,
 }
 
+/// Who has to care about a condition that is not as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// A person must act, or data is at risk.
+    Person,
+    /// It passes by itself, though somebody may want to know why it came.
+    Passes,
+    /// It is under way, or as it was asked for.
+    Nobody,
+}
+
+impl Reason {
+    /// Who has to care, where it makes a condition `False`.
+    #[must_use]
+    pub fn care(self) -> Care {
+        match self {
+            reason if reason <= Self::NoPods => Care::Person,
+            reason if reason <= Self::NamespaceTerminating => Care::Passes,
+            _ => Care::Nobody,
+        }
+    }
+}
+
 /// Reason of an Event. A condition that turns makes an Event with the condition's reason; these are the Events beside them.
 #[derive(
     Clone,

@@ -117,7 +117,7 @@ pub(super) async fn report(
     let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
     let wrote = status::update(&api, edge, &wanted).await?;
     if wrote {
-        status::publish(&context.recorder, edge, &transitions).await;
+        status::publish(&context.recorder, edge, &transitions, &wanted.conditions).await;
     }
     if let Some(pod) = context.evictions.take_untold(key) {
         let note = format!("Pod {pod} was evicted, so that its controller creates it anew with the sidecars that it is to have");
@@ -163,13 +163,17 @@ pub(super) async fn report_suspended(
         pods = Some(counts(&look.census(), &look.seen, before.injection.as_ref(), None));
     }
     // No Event: that would be another write.
-    let (mut conditions, _) = merge(&before.conditions, drafts, edge.metadata.generation, Timestamp::now());
+    let (mut conditions, transitions) = merge(&before.conditions, drafts, edge.metadata.generation, Timestamp::now());
     let said = |condition: &&Condition| !conditions.iter().any(|said| said.type_ == condition.type_);
     let kept: Vec<Condition> = before.conditions.iter().filter(said).cloned().collect();
     conditions.extend(kept);
     let wanted = TapirEdgeStatus { observed_generation: edge.metadata.generation, conditions, pods, ..before };
     let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
-    status::update(&api, edge, &wanted).await
+    let wrote = status::update(&api, edge, &wanted).await?;
+    if wrote {
+        status::log(edge, &transitions, &wanted.conditions);
+    }
+    Ok(wrote)
 }
 
 /// After a round that ended early: `Ready` says why.
@@ -201,7 +205,7 @@ async fn report_only_ready(context: &Context, key: &EdgeKey, edge: &TapirEdge, (
     let wanted = TapirEdgeStatus { conditions, ..before };
     let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
     match status::update(&api, edge, &wanted).await {
-        Ok(true) => status::publish(&context.recorder, edge, &transitions).await,
+        Ok(true) => status::publish(&context.recorder, edge, &transitions, &wanted.conditions).await,
         Ok(false) => {}
         // What is reported is logged and counted where it happened.
         Err(error) => tracing::warn!(namespace = key.namespace, edge = key.name, error = %error, "cannot report"),

@@ -1,21 +1,24 @@
 //! Writes the status of an edge when it differs, and an Event for each condition that turned.
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt as _};
 use serde_json::json;
 
 use super::error::EdgeError;
-use crate::api::reasons::EventReason;
+use crate::api::reasons::{Care, EventReason};
 use crate::api::{FIELD_MANAGER, TapirEdge, TapirEdgeStatus};
-use crate::conditions::{Transition, Truth};
+use crate::conditions::{Draft, Transition, Truth};
 
 /// Longest note that an Event takes.
 const LONGEST_NOTE: usize = 1000;
 
 /// All is still well, and will not be unless somebody acts.
 const LATE: &str = "RenewalOverdue";
+
+const SUSPENDED: &str = "Suspended";
 
 /// Writes the status unless it is there already.
 ///
@@ -37,11 +40,18 @@ pub(super) async fn update(api: &Api<TapirEdge>, edge: &TapirEdge, status: &Tapi
     Ok(true)
 }
 
-/// Publishes an Event for each transition. A failure is logged only: Events are for people and may be lost.
-pub async fn publish<K: Resource<DynamicType = ()>>(recorder: &Recorder, object: &K, transitions: &[Transition]) {
-    // `Ready` only repeats the part that is not well, so only its good news are news.
-    let news = transitions.iter().filter(|transition| transition.draft.kind != "Ready" || transition.draft.truth == Truth::True);
-    for Transition { draft } in news {
+/// Publishes an Event for each transition, and logs it. `Ready` mostly repeats the part that is not well, whose turn is news already. A failure
+/// is logged only: Events are for people and may be lost.
+pub async fn publish<K: Resource<DynamicType = ()>>(
+    recorder: &Recorder,
+    object: &K,
+    transitions: &[Transition],
+    conditions: &[Condition],
+) {
+    log(object, transitions, conditions);
+    let news = transitions.iter().filter(|transition| !transition.is_repeated(conditions));
+    // Who suspends an edge wants no writes.
+    for Transition { draft } in news.filter(|transition| transition.draft.reason != SUSPENDED) {
         let event = Event {
             type_: if draft.truth == Truth::False || draft.reason == LATE { EventType::Warning } else { EventType::Normal },
             reason: draft.reason.clone(),
@@ -53,6 +63,26 @@ pub async fn publish<K: Resource<DynamicType = ()>>(recorder: &Recorder, object:
         };
         if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
             tracing::warn!(error = %error, reason = draft.reason, "cannot publish an Event");
+        }
+    }
+}
+
+/// One line for each transition; its level says who has to care.
+pub(super) fn log<K: Resource<DynamicType = ()>>(object: &K, transitions: &[Transition], conditions: &[Condition]) {
+    let (kind, metadata) = (K::kind(&()), object.meta());
+    let (namespace, name) = (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+    for transition in transitions.iter().filter(|transition| !transition.is_repeated(conditions)) {
+        let Draft { kind: condition, truth, reason, message } = &transition.draft;
+        let status: &str = (*truth).into();
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(kind = &*kind, namespace, name, condition, status, reason, "{message}")
+            };
+        }
+        match transition.care() {
+            Care::Person => line!(error),
+            Care::Passes => line!(warn),
+            Care::Nobody => line!(info),
         }
     }
 }
