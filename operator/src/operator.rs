@@ -94,7 +94,7 @@ async fn take_part(
     tokio::select! {
         // Only the loss of the lease can come first: nobody gives it up before the work is done.
         _ = &mut keeping => {
-            tracing::error!("the leader's lease is lost: ending, so that nothing of this process acts beside a new leader");
+            tracing::warn!("the leader's lease is lost: ending, so that nothing of this process acts beside a new leader");
             metrics.leads(&lease, false);
             Ok(End::LeaseLost)
         }

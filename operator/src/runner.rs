@@ -131,8 +131,8 @@ where
                     let _working = metrics.working(name);
                     let result = reconcile.await;
                     metrics.reconciled(name, result.is_ok(), started.elapsed());
-                    if result.is_ok() {
-                        failures.forget(&key);
+                    if result.is_ok() && failures.forget(&key) {
+                        tracing::info!(controller = name, object = %key, "reconciled again");
                     }
                     result
                 }
@@ -140,9 +140,16 @@ where
         };
         let on_error = move |object: Arc<K>, error: &E, _| {
             let key = ObjectRef::from_obj(&*object);
-            let (reason, pause) = (reason(error), failures.failed(&key));
+            let reason = reason(error);
+            let Failed { pause, is_news } = failures.failed(&key, reason);
             metrics.failed(name, reason);
-            tracing::warn!(controller = name, object = %key, reason, error = %error, retry_in_ms = pause.as_millis(), "reconcile failed");
+            let retry_in_ms = pause.as_millis();
+            // The same again changes nothing: the metric counts it.
+            if is_news {
+                tracing::warn!(controller = name, object = %key, reason, error = %error, retry_in_ms, "reconcile failed, trying on");
+            } else {
+                tracing::debug!(controller = name, object = %key, reason, error = %error, retry_in_ms, "reconcile failed again");
+            }
             Action::requeue(pause)
         };
         controller
@@ -215,24 +222,35 @@ impl Backoff for WatchPause {
     fn reset(&mut self) {}
 }
 
-/// How often each object failed in a row.
+/// How often each object failed in a row, and why the last time.
 #[derive(Debug)]
-struct Failures<K: Resource<DynamicType = ()>>(Arc<Mutex<HashMap<ObjectRef<K>, u32>>>);
+struct Failures<K: Resource<DynamicType = ()>>(Arc<Mutex<Failing<K>>>);
+
+type Failing<K> = HashMap<ObjectRef<K>, (u32, &'static str)>;
+
+/// What follows from a failure.
+struct Failed {
+    pause: Duration,
+    /// It was well before, or failed for another reason.
+    is_news: bool,
+}
 
 impl<K: Resource<DynamicType = ()>> Failures<K>
 where
     ObjectRef<K>: Hash + Eq,
 {
-    fn failed(&self, object: &ObjectRef<K>) -> Duration {
+    fn failed(&self, object: &ObjectRef<K>, reason: &'static str) -> Failed {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(object.clone()).or_insert(0);
+        let (count, before) = failures.entry(object.clone()).or_insert((0, ""));
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(*count)).min(LONGEST_PAUSE);
         *count = count.saturating_add(1);
-        pause.mul_f64(1.0 - rand::random::<f64>() / 4.0)
+        let is_news = std::mem::replace(before, reason) != reason;
+        Failed { pause: pause.mul_f64(1.0 - rand::random::<f64>() / 4.0), is_news }
     }
 
-    fn forget(&self, object: &ObjectRef<K>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+    /// Whether it had failed.
+    fn forget(&self, object: &ObjectRef<K>) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object).is_some()
     }
 }
 
@@ -245,5 +263,22 @@ impl<K: Resource<DynamicType = ()>> Default for Failures<K> {
 impl<K: Resource<DynamicType = ()>> Clone for Failures<K> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_news_once_for_each_reason() {
+        let (failures, pod) = (Failures::<Pod>::default(), ObjectRef::new("p"));
+        let news = ["ReadFailed", "ReadFailed", "ApplyFailed", "ReadFailed"].map(|reason| failures.failed(&pod, reason).is_news);
+        assert_eq!(news, [true, false, true, true]);
+        assert!(failures.forget(&pod) && !failures.forget(&pod), "well again is news once");
+        let Failed { pause, is_news } = failures.failed(&pod, "ReadFailed");
+        assert!(is_news && pause <= FIRST_PAUSE);
     }
 }

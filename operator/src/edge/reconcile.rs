@@ -161,7 +161,7 @@ async fn malformed(context: &Context, invalid: &InvalidObject) {
         ..ObjectReference::default()
     };
     let note = format!("this TapirEdge cannot be read and nothing is done for it: {}: correct it", invalid.error);
-    tracing::warn!(namespace = reference.namespace, edge = reference.name, error = invalid.error, "an edge is malformed");
+    tracing::error!(namespace = reference.namespace, edge = reference.name, error = invalid.error, "an edge is malformed");
     status::publish_event(&context.recorder, &reference, EventReason::Malformed, EventType::Warning, note).await;
 }
 

@@ -133,7 +133,7 @@ impl Evictions {
         let why = words(status);
         let until = now.checked_add(retry_in).unwrap_or(now);
         if times == 0 {
-            tracing::info!(namespace = edge.namespace, edge = edge.name, pod, why, "a Pod may not be evicted now");
+            tracing::debug!(namespace = edge.namespace, edge = edge.name, pod, why, "a Pod may not be evicted now");
         }
         remembered.refused = Some(Refused { why: why.clone(), times: times.saturating_add(1), until });
         Decision::Blocked { pod: pod.to_owned(), why, retry_in }

@@ -12,6 +12,7 @@ use tapir_plan::retry::{Failure, pause};
 use super::enrol::EnrolError;
 use super::keeper::KeepError;
 use super::verdict::{Verdict, verdict};
+use crate::conditions::same_but_for_numbers;
 use crate::nodeman::{NodemanError, Refusal};
 use crate::sidecars::EdgeKey;
 
@@ -165,7 +166,16 @@ impl Calls {
 }
 
 impl Trouble {
-    fn of(error: &KeepError) -> Self {
+    /// Whether it is the same trouble still.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Failed(one), Self::Failed(other)) => same_but_for_numbers(one, other),
+            (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        }
+    }
+
+    pub(super) fn of(error: &KeepError) -> Self {
         match error {
             KeepError::Enrol(EnrolError::Nodeman(refused)) if refused.refusal() == Some(Refusal::UnknownNode) => Self::Removed,
             KeepError::Enrol(EnrolError::Nodeman(refused)) if refused.refusal() == Some(Refusal::InvalidDataSignature) => {

@@ -211,6 +211,7 @@ impl Keeper {
         let mut data = identity.data.clone().unwrap_or_default();
         data.extend(change.members.clone());
         secrets.change_identity(identity, data, [].into()).await.map_err(KeepError::NotStored)?;
+        tracing::info!(namespace = wanted.namespace, edge = wanted.edge, "the identity holds Core's new configuration");
         round.news.extend(news(&change));
         Ok(())
     }

@@ -224,7 +224,15 @@ impl Keeper {
                 Err(wait) => Err(wait),
             };
             if result.is_ok() {
-                tracing::info!(namespace = wanted.namespace, edge = wanted.edge, step = <&str>::from(step), "identity step done");
+                // What came of asking for Core's configuration is told where it was not as before.
+                if step != Step::Refresh {
+                    tracing::info!(
+                        namespace = wanted.namespace,
+                        edge = wanted.edge,
+                        step = <&str>::from(step),
+                        "identity step done"
+                    );
+                }
                 if step == Step::Record {
                     facts.recorded = facts.identity.as_ref().and_then(|identity| identity.node.clone());
                 }

@@ -14,7 +14,9 @@ use tapir_plan::renewal::Percent;
 
 use super::attempts::Inputs;
 use super::board::{IdentityView, Standing};
+use super::calls::Trouble;
 use super::due::{Certificate, rested_at};
+use super::enrol::EnrolError;
 use super::from_core::{News, WantedFromCore};
 use super::inputs::{self, IdentityInputs};
 use super::keeper::{CredentialsFound, KeepError, Kept, Wanted};
@@ -228,13 +230,14 @@ async fn settled(context: &Context, key: &EdgeKey, edge: &TapirEdge, kept: Kept)
     let renew_at = Percent::parse(&edge.spec.certificate.renew_at).unwrap_or(Percent::DEFAULT);
     let certificate = Certificate::of(&secret, renew_at, wall).ok();
     let calls = &context.keeper.calls;
+    let [renewal_before, refresh_before] = calls.troubles(key);
     if let Some(result) = &from_core.renewal {
         let not_after = certificate.as_ref().map_or(wall, |certificate| certificate.info.not_after);
-        log(key, "renewal", result);
+        log(key, "renewal", renewal_before.as_ref(), result);
         calls.renewed(key, result, not_after, wall, now);
     }
     if let Some(result) = &from_core.refresh {
-        log(key, "configuration", result);
+        log(key, "configuration", refresh_before.as_ref(), result);
         calls.refreshed(key, result, now);
     }
     for news in &from_core.news {
@@ -257,14 +260,20 @@ fn words_of(error: &KeepError) -> String {
     verdict::verdict(error, true).map_or_else(|| error.to_string(), |verdict| verdict.message)
 }
 
-fn log(key: &EdgeKey, what: &str, result: &Result<(), KeepError>) {
-    match result {
-        Ok(()) | Err(KeepError::Later(_)) => {}
-        Err(error) => tracing::warn!(
-            namespace = key.namespace,
-            edge = key.name,
+/// A line when it begins to fail, or fails otherwise, and one when it is over.
+fn log(key: &EdgeKey, what: &str, before: Option<&Trouble>, result: &Result<(), KeepError>) {
+    let (namespace, edge) = (&key.namespace, &key.name);
+    match (result, before) {
+        (Err(KeepError::Later(_) | KeepError::Enrol(EnrolError::Lease(_))), _) | (Ok(()), None) => {}
+        (Ok(()), Some(_)) => tracing::info!(namespace, edge, "{what}: Core was asked with success again"),
+        (Err(error), Some(before)) if before.is_like(&Trouble::of(error)) => {
+            tracing::debug!(namespace, edge, error = %error, "{what}: Core was asked in vain again");
+        }
+        (Err(error), _) => tracing::warn!(
+            namespace,
+            edge,
             error = %error,
-            "{what}: Core was asked in vain, or its answer could not be kept; tried again"
+            "{what}: Core was asked in vain, or its answer could not be kept; tried again by itself"
         ),
     }
 }
@@ -272,7 +281,12 @@ fn log(key: &EdgeKey, what: &str, result: &Result<(), KeepError>) {
 async fn tell(context: &Context, edge: &TapirEdge, news: &News) {
     let (namespace, name) = (edge.namespace().unwrap_or_default(), edge.name_any());
     let note = news.words();
-    tracing::info!(namespace, edge = name, reason = <&str>::from(news.reason()), "{note}");
+    let reason: &str = news.reason().into();
+    if news.is_warning() {
+        tracing::error!(namespace, edge = name, reason, "{note}");
+    } else {
+        tracing::info!(namespace, edge = name, reason, "{note}");
+    }
     let event = Event {
         type_: if news.is_warning() { EventType::Warning } else { EventType::Normal },
         reason: news.reason().into(),

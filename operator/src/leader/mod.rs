@@ -65,6 +65,7 @@ pub enum End {
 /// Waits until this process leads, by the Lease of this name.
 pub async fn campaign(api: Api<Lease>, name: &str, me: &str, mut seen: impl FnMut()) -> Held {
     let mut observer = Observer::default();
+    let mut failing = false;
     loop {
         match attempt(&api, name, me, &mut observer).await {
             Ok(Some((current, until))) => {
@@ -72,9 +73,18 @@ pub async fn campaign(api: Api<Lease>, name: &str, me: &str, mut seen: impl FnMu
                 tracing::info!(lease = name, holder = me, "leading");
                 return Held { api, name: name.to_owned(), me: me.to_owned(), current, until: watch::channel(until).0 };
             }
-            Ok(None) => seen(),
+            Ok(None) => {
+                seen();
+                if std::mem::take(&mut failing) {
+                    tracing::info!(lease = name, "the leader's lease can be read again");
+                }
+            }
             Err(error) if is_conflict(&error) => {}
-            Err(error) => tracing::warn!(error = %error, "cannot read or write the leader's lease"),
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(error = %error, "cannot read or write the leader's lease, trying on");
+                }
+            }
         }
         sleep(jittered(LOOK_EVERY)).await;
     }

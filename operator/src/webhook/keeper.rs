@@ -78,15 +78,19 @@ impl Keeper {
 
     /// Until `stop`.
     pub async fn keep(mut self, stop: CancellationToken) {
+        let mut failing = false;
         loop {
             let pause = match self.round().await {
                 Ok(Some(until)) => {
+                    failing = false;
                     let left = Duration::try_from(self.clock.now().duration_until(until)).unwrap_or_default();
                     left.clamp(Duration::from_secs(1), LOOK_AGAIN)
                 }
                 Ok(None) => continue,
                 Err(error) => {
-                    tracing::warn!(error = %error, "the webhook's certificate is not as it should be, trying again");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(error = %error, "the webhook's certificate is not as it should be, trying on");
+                    }
                     AGAIN_AFTER_FAILURE.mul_f64(1.0 + rand::random::<f64>() / 2.0)
                 }
             };

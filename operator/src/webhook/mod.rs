@@ -84,7 +84,11 @@ pub async fn keep(client: &Client, settings: &Settings, leadership: Leadership, 
 pub async fn follow(secrets: Api<Secret>, name: &str, presented: &Presented, readiness: &Readiness) {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = std::pin::pin!(watcher(secrets, only).default_backoff().applied_objects());
+    let mut failing = false;
     while let Some(event) = events.next().await {
+        if event.is_ok() && std::mem::take(&mut failing) {
+            tracing::info!(secret = name, "the webhook's certificate can be watched again");
+        }
         match event.map(|secret| Material::of(&secret).served()) {
             Ok(Ok(key)) => {
                 presented.present(key);
@@ -94,7 +98,11 @@ pub async fn follow(secrets: Api<Secret>, name: &str, presented: &Presented, rea
             Ok(Err(error)) => {
                 tracing::warn!(error = %error, secret = name, "the webhook goes on with the certificate that it had")
             }
-            Err(error) => tracing::warn!(error = %error, secret = name, "cannot watch the webhook's certificate, trying again"),
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(error = %error, secret = name, "cannot watch the webhook's certificate, trying on");
+                }
+            }
         }
     }
 }
