@@ -25,6 +25,7 @@ use crate::names::{FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_OFFBOARDED};
 use crate::pods::{Injection, classify};
 use crate::rollout::{self, LABEL_PULL_FOR};
 use crate::runner::{Watched, Work};
+use crate::sidecars::EdgeKey;
 
 /// Objects looked at at the same time.
 const CONCURRENCY: u16 = 2;
@@ -101,6 +102,7 @@ pub async fn configuration(map: Arc<PartialObjectMeta<ConfigMap>>, context: Arc<
         pods.list(&ListParams::default().labels(&format!("{LABEL_EDGE}={edge}"))).await.map_err(LeftoverError::ListPods)?;
     let injected = |pod: &&Pod| classify(pod, "", None).is_some_and(|view| view.injection == Injection::Injected);
     let left: Vec<String> = found.items.iter().filter(injected).map(Pod::name_any).collect();
+    context.metrics.left(&EdgeKey { namespace: namespace.clone(), name: edge.clone() }, left.len());
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
     if !left.is_empty() {
         list(&context, &api, &map, &edge, left).await?;

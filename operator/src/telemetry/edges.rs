@@ -1,8 +1,10 @@
 //! What is told of each edge, written when somebody asks, out of the cache: no label set is kept for an edge, and one that is gone has none.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -12,6 +14,10 @@ use prometheus_client::registry::Unit;
 
 use crate::api::status::{CertificateStatus, PodsStatus};
 use crate::cache::{Cache, Edge, LeanEdge, LeanStatus};
+use crate::sidecars::EdgeKey;
+
+/// They are counted each minute.
+const COUNTED_WITHIN: Duration = Duration::from_mins(3);
 
 /// All edges of the cache.
 #[derive(Debug)]
@@ -19,6 +25,32 @@ pub(super) struct Edges {
     pub cache: Cache,
     /// Only the leader knows them.
     pub leads: Arc<AtomicBool>,
+    pub left: Left,
+}
+
+/// Pods that still carry the sidecars of an edge that is gone, and when they were counted; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Left(Arc<Mutex<BTreeMap<EdgeKey, (usize, Instant)>>>);
+
+impl Left {
+    /// So many are left; none is nothing to tell of.
+    pub(super) fn counted(&self, edge: &EdgeKey, pods: usize, now: Instant) {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        left.retain(|known, (_, at)| known != edge && is_fresh(*at, now));
+        if pods > 0 {
+            left.insert(edge.clone(), (pods, now));
+        }
+    }
+
+    fn all(&self, now: Instant) -> Vec<(EdgeKey, usize)> {
+        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        left.iter().filter(|(_, (_, at))| is_fresh(*at, now)).map(|(edge, (pods, _))| (edge.clone(), *pods)).collect()
+    }
+}
+
+/// Nobody counts any more where the configuration was deleted by hand, or taken over by a new edge.
+fn is_fresh(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < COUNTED_WITHIN
 }
 
 /// One metric: its name, without the prefix, and what it means.
@@ -36,6 +68,7 @@ impl Collector for Edges {
         if !self.leads.load(Ordering::Relaxed) {
             return Ok(());
         }
+        self.encode_left(&mut encoder)?;
         let mut edges = self.cache.edges().state();
         edges.sort_unstable_by(|one, other| place(one).cmp(&place(other)));
         let seconds = || Some(Unit::Seconds);
@@ -62,6 +95,18 @@ impl Collector for Edges {
             &edges,
             |status| status.rollout.iter().map(|rollout| (vec![("phase", rollout.phase.into())], 1)).collect(),
         )
+    }
+}
+
+impl Edges {
+    fn encode_left(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Pods that still carry the sidecars of an edge that is gone";
+        let mut encoder = encoder.encode_descriptor("offboarded_pods", help, None, MetricType::Gauge)?;
+        for (EdgeKey { namespace, name }, pods) in self.left.all(Instant::now()) {
+            let labels = [("namespace", namespace.as_str()), ("edge", name.as_str())];
+            ConstGauge::new(i64::try_from(pods).unwrap_or(i64::MAX)).encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -149,5 +194,18 @@ mod tests {
         assert_eq!(told(&metrics), expected.map(|line| format!("tapir_operator_edge_{line}")));
         cache.remove_edge(&edge("a", &whole).0.unwrap().metadata);
         assert_eq!(told(&metrics), Vec::<String>::new());
+    }
+
+    #[test]
+    fn pods_left_are_told_until_none_is_or_nobody_counts() {
+        let (left, begin, minute) = (Left::default(), Instant::now(), Duration::from_mins(1));
+        let edge = |name: &str| EdgeKey { namespace: "dns".into(), name: name.into() };
+        left.counted(&edge("a"), 3, begin);
+        left.counted(&edge("b"), 1, begin);
+        left.counted(&edge("a"), 2, begin + minute);
+        assert_eq!(left.all(begin + minute), [(edge("a"), 2), (edge("b"), 1)]);
+        assert_eq!(left.all(begin + 3 * minute), [(edge("a"), 2)]);
+        left.counted(&edge("a"), 0, begin + 2 * minute);
+        assert_eq!(left.all(begin + 2 * minute), [(edge("b"), 1)]);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -13,8 +13,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::edges::Edges;
+use super::edges::{Edges, Left};
 use crate::cache::Cache;
+use crate::sidecars::EdgeKey;
 
 const PREFIX: &str = "tapir_operator";
 
@@ -148,6 +149,7 @@ pub struct Metrics {
     evictions: Counter,
     leader: Family<NameLabels, Gauge>,
     leads: Arc<AtomicBool>,
+    left: Left,
     clock_skew: Gauge,
     settled: Gauge,
 }
@@ -175,6 +177,7 @@ impl Default for Metrics {
             evictions: Counter::default(),
             leader: Family::default(),
             leads: Arc::default(),
+            left: Left::default(),
             clock_skew: Gauge::default(),
             settled: Gauge::default(),
         };
@@ -270,6 +273,11 @@ impl Metrics {
         self.evictions.inc();
     }
 
+    /// So many Pods still carry the sidecars of an edge that is gone; to be told again within a few minutes.
+    pub fn left(&self, edge: &EdgeKey, pods: usize) {
+        self.left.counted(edge, pods, Instant::now());
+    }
+
     /// Whether this replica leads by this Lease.
     pub fn leads(&self, lease: &str, leads: bool) {
         self.leads.store(leads, Ordering::Relaxed);
@@ -279,7 +287,7 @@ impl Metrics {
     /// From now on tells of each edge that is in the cache when asked, while this replica leads.
     pub fn tell_of_edges(&self, cache: &Cache) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        let edges = Edges { cache: cache.clone(), leads: Arc::clone(&self.leads) };
+        let edges = Edges { cache: cache.clone(), leads: Arc::clone(&self.leads), left: self.left.clone() };
         registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(edges));
     }
 

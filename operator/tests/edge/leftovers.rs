@@ -69,9 +69,17 @@ async fn pods_of_an_edge_that_is_gone_are_listed_until_they_are_replaced() {
     scene.server.forget_writes();
     look().await;
     assert!(scene.server.writes().is_empty(), "nothing is new: {:?}", scene.server.writes());
+    let metric = |count: &str| {
+        let told = scene.context.metrics.render();
+        told.contains(&format!("tapir_operator_offboarded_pods{{namespace=\"dns\",edge=\"stockholm\"}}{count}"))
+    };
+    scene.context.metrics.tell_of_edges(&scene.context.cache);
+    scene.context.metrics.leads("tapir-operator", true);
+    assert!(metric(" 2"));
     scene.server.destroy(&pods[0]);
     look().await;
     assert_eq!(listed(), "1: a");
+    assert!(metric(" 1"));
     // A new edge is faster: what it has rendered stays.
     let taken = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "stockholm-edm", "namespace": "dns",
         "labels": {"app.kubernetes.io/managed-by": "tapir-operator", "dnstapir.se/offboarded": "true"}}, "data": {"edm.toml": "new"}});
@@ -87,6 +95,7 @@ async fn pods_of_an_edge_that_is_gone_are_listed_until_they_are_replaced() {
     scene.server.destroy(&pods[1]);
     look().await;
     assert!(scene.server.get(MAP).is_none());
+    assert!(!metric(""), "the last Pod is gone");
 }
 
 /// Core may have removed a node by mistake: then this is the last copy of its key.
