@@ -120,13 +120,15 @@ async fn lead(
     let (board, cache) = (Board::default(), Cache::default());
     metrics.tell_of_edges(&cache);
     let scopes = Watched::of(&settings.scope);
+    // What goes on beside the fence: Events, which say what was done, and the webhook's certificate, which looks at the lease itself.
+    let (open, client) = (client.clone(), leader::fenced(&client, leadership.clone()));
     let settings = Arc::new(settings);
     let question = Question::new().context("preparing the client for sidecars")?;
     let rollouts = Rollouts::new(Arc::clone(&settings), Answers::by(question.clone()), cache.changed_edges().clone());
-    let certificate = webhook::keep(&client, &settings, leadership.clone(), stop.clone());
+    let certificate = webhook::keep(&open, &settings, leadership.clone(), stop.clone());
     let context = Arc::new(Context {
         keeper: Keeper::new(client.clone(), leadership, metrics.clone()).with_calls_per_second(settings.core_requests_per_second),
-        recorder: Recorder::new(client.clone(), reporter),
+        recorder: Recorder::new(open.clone(), reporter),
         settings: Arc::clone(&settings),
         board: board.clone(),
         evictions: Evictions::default(),

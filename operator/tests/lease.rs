@@ -6,12 +6,17 @@ mod support;
 
 use std::time::Duration;
 
+use http::{Method, Request, Response};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::Api;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use kube::client::Body;
 use serde_json::json;
 use support::api::Server;
-use tapir_operator::leader::{End, TERM, campaign};
-use tokio::time::{Instant, advance, timeout};
+use tapir_operator::leader::{End, Leadership, MARGIN, TERM, WRITE_LIMIT, campaign, fenced};
+use tokio::sync::Notify;
+use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/tapir/leases/tapir-operator";
@@ -96,4 +101,119 @@ async fn operators_with_leases_of_their_own_do_not_wait_for_each_other() {
     timeout(A_WHILE, campaign(api(&server), "another-release", "two", || {})).await.unwrap();
     assert_eq!(server.get(LEASE).unwrap()["spec"]["holderIdentity"], "one");
     held.leadership().outlasts(Duration::ZERO).unwrap();
+}
+
+/// A leader's client, and what makes one write of it.
+fn under_the_lease(server: &Server, leadership: &Leadership) -> Api<ConfigMap> {
+    Api::namespaced(fenced(&server.client(), leadership.clone()), "dns")
+}
+
+async fn write(api: &Api<ConfigMap>, name: &str) -> Result<(), String> {
+    let map =
+        ConfigMap { metadata: kube::api::ObjectMeta { name: Some(name.into()), ..Default::default() }, ..ConfigMap::default() };
+    api.create(&PostParams::default(), &map).await.map(drop).map_err(|error| error.to_string())
+}
+
+fn written(server: &Server) -> Vec<String> {
+    server.writes().into_iter().filter(|write| !write.contains("/leases")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_when_the_lease_is_about_to_end_and_everything_is_read() {
+    let server = Server::default();
+    let held = campaign(api(&server), NAME, "one", || {}).await;
+    let (leadership, began) = (held.leadership(), Instant::now());
+    let maps = under_the_lease(&server, &leadership);
+    let keeping = tokio::spawn(held.keep(CancellationToken::new()));
+    server.refuse(Some(("/leases", 500)));
+    sleep(TERM - MARGIN - WRITE_LIMIT - Duration::from_millis(100)).await;
+    write(&maps, "early").await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    assert!(began.elapsed() < TERM - MARGIN - Duration::from_secs(4), "the lease is held still");
+    let refused = write(&maps, "late").await.unwrap_err();
+    assert!(refused.contains("lease"), "{refused}");
+    maps.get("early").await.unwrap();
+    assert_eq!(written(&server).len(), 1, "{:?}", written(&server));
+    assert_eq!(keeping.await.unwrap(), End::Lost);
+}
+
+/// Time jumps as it does for a process that is stopped and goes on: whoever comes first finds the fence closed.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_slept_writes_again_after_it_has_renewed() {
+    let server = Server::default();
+    let held = campaign(api(&server), NAME, "one", || {}).await;
+    let leadership = held.leadership();
+    let maps = under_the_lease(&server, &leadership);
+    let keeping = tokio::spawn(held.keep(CancellationToken::new()));
+    sleep(Duration::from_secs(4)).await;
+    write(&maps, "before").await.unwrap();
+    server.refuse(Some(("/leases", 500)));
+    // Far less than the term.
+    advance(Duration::from_secs(5)).await;
+    write(&maps, "at-once").await.unwrap_err();
+    sleep(Duration::from_secs(5)).await;
+    write(&maps, "without-renewal").await.unwrap_err();
+    assert!(leadership.outlasts(Duration::ZERO).is_err(), "calls to Core wait too");
+    server.refuse(None);
+    // Renewed at the next beat, not when it would have been time.
+    sleep(Duration::from_millis(1500)).await;
+    write(&maps, "after").await.unwrap();
+    assert_eq!(written(&server).len(), 2, "{:?}", written(&server));
+    assert!(!keeping.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_slept_while_another_began_writes_nothing() {
+    let server = Server::default();
+    let held = campaign(api(&server), NAME, "one", || {}).await;
+    let maps = under_the_lease(&server, &held.leadership());
+    let keeping = tokio::spawn(held.keep(CancellationToken::new()));
+    sleep(Duration::from_secs(4)).await;
+    server.put(LEASE, json!({"metadata": {"name": "tapir-operator", "namespace": "tapir"}, "spec": {"holderIdentity": "two"}}));
+    advance(Duration::from_secs(5)).await;
+    write(&maps, "at-once").await.unwrap_err();
+    assert_eq!(keeping.await.unwrap(), End::Lost);
+    write(&maps, "at-the-end").await.unwrap_err();
+    assert_eq!(written(&server), Vec::<String>::new());
+}
+
+/// A connection is being made when the process is stopped: the request must not follow when it goes on.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_waits_for_its_connection_is_not_sent_after_a_sleep() {
+    let server = Server::default();
+    let held = campaign(api(&server), NAME, "one", || {}).await;
+    let leadership = held.leadership();
+    let (connected, sent) = (std::sync::Arc::new(Notify::new()), std::sync::Arc::new(Notify::new()));
+    let service = {
+        let (connected, sent) = (connected.clone(), sent.clone());
+        tower::service_fn(move |request: Request<Body>| {
+            let (connected, sent) = (connected.clone(), sent.clone());
+            async move {
+                connected.notified().await;
+                assert_eq!(request.method(), Method::POST);
+                sent.notify_one();
+                Ok::<_, std::convert::Infallible>(Response::new(Body::from(b"{}".to_vec())))
+            }
+        })
+    };
+    let maps = Api::namespaced(fenced(&Client::new(service, "dns"), leadership), "dns");
+    let writing = tokio::spawn(async move { write(&maps, "slow").await });
+    sleep(Duration::from_secs(1)).await;
+    advance(Duration::from_secs(5)).await;
+    connected.notify_one();
+    let refused = writing.await.unwrap().unwrap_err();
+    assert!(refused.contains("lease"), "{refused}");
+    assert!(timeout(Duration::from_secs(1), sent.notified()).await.is_err(), "it was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn from_the_release_on_nothing_is_written() {
+    let server = Server::default();
+    let held = campaign(api(&server), NAME, "one", || {}).await;
+    let maps = under_the_lease(&server, &held.leadership());
+    let stop = CancellationToken::new();
+    stop.cancel();
+    assert_eq!(held.keep(stop).await, End::Released);
+    write(&maps, "late").await.unwrap_err();
+    assert_eq!(written(&server), Vec::<String>::new());
 }

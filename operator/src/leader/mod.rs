@@ -2,23 +2,49 @@
 //!
 //! Losing the lease ends the process: nothing that ran under it can then still be running.
 
+mod fence;
 mod lease;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+pub use fence::{WRITE_LIMIT, fenced};
 pub use lease::{LOOK_EVERY, MARGIN, Observer, RENEW_EVERY, Step, TERM, held_by, released};
+
+/// How often a leader looks whether it is awake.
+const BEAT: Duration = Duration::from_secs(1);
+/// A leader that did not run for so long was stopped, or starved. Much may have happened: it trusts its lease again once it has renewed it.
+const ASLEEP: Duration = Duration::from_secs(3);
 
 /// Proof that this process leads, until a moment.
 #[derive(Clone, Debug)]
 pub struct Leadership {
-    until: watch::Receiver<Instant>,
+    term: watch::Receiver<Term>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    until: Instant,
+    /// When this process was last known to run.
+    awake: Instant,
+}
+
+impl Term {
+    /// After a write that was sent then, and was accepted.
+    fn begun(sent: Instant) -> Self {
+        Self { until: sent + TERM - MARGIN, awake: sent }
+    }
+
+    fn is_awake(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.awake) < ASLEEP
+    }
 }
 
 /// The lease ends before the call could.
@@ -30,16 +56,17 @@ impl Leadership {
     /// Whether the lease lasts longer than a call that takes at most `limit`.
     ///
     /// # Errors
-    /// [`LeaseTooShort`] if not: wait for the next renewal.
+    /// [`LeaseTooShort`] if not, and after this process did not run for a while: wait for the next renewal.
     pub fn outlasts(&self, limit: Duration) -> Result<(), LeaseTooShort> {
-        let until = *self.until.borrow();
-        if until > Instant::now() + limit { Ok(()) } else { Err(LeaseTooShort) }
+        let (term, now) = (*self.term.borrow(), Instant::now());
+        if term.is_awake(now) && term.until > now + limit { Ok(()) } else { Err(LeaseTooShort) }
     }
 
     /// Leadership that lasts for a day, for tests of what runs under it.
     #[must_use]
     pub fn for_tests() -> Self {
-        Self { until: watch::channel(Instant::now() + Duration::from_hours(24)).1 }
+        let tomorrow = Instant::now() + Duration::from_hours(24);
+        Self { term: watch::channel(Term { until: tomorrow, awake: tomorrow }).1 }
     }
 }
 
@@ -50,7 +77,7 @@ pub struct Held {
     name: String,
     me: String,
     current: Lease,
-    until: watch::Sender<Instant>,
+    term: watch::Sender<Term>,
 }
 
 /// How holding the lease ended.
@@ -68,10 +95,10 @@ pub async fn campaign(api: Api<Lease>, name: &str, me: &str, mut seen: impl FnMu
     let mut failing = false;
     loop {
         match attempt(&api, name, me, &mut observer).await {
-            Ok(Some((current, until))) => {
+            Ok(Some((current, term))) => {
                 seen();
                 tracing::info!(lease = name, holder = me, "leading");
-                return Held { api, name: name.to_owned(), me: me.to_owned(), current, until: watch::channel(until).0 };
+                return Held { api, name: name.to_owned(), me: me.to_owned(), current, term: watch::channel(term).0 };
             }
             Ok(None) => {
                 seen();
@@ -90,12 +117,7 @@ pub async fn campaign(api: Api<Lease>, name: &str, me: &str, mut seen: impl FnMu
     }
 }
 
-async fn attempt(
-    api: &Api<Lease>,
-    name: &str,
-    me: &str,
-    observer: &mut Observer,
-) -> Result<Option<(Lease, Instant)>, kube::Error> {
+async fn attempt(api: &Api<Lease>, name: &str, me: &str, observer: &mut Observer) -> Result<Option<(Lease, Term)>, kube::Error> {
     let current = api.get_opt(name).await?;
     let step = observer.step(current.as_ref(), me, Instant::now());
     let sent = Instant::now();
@@ -105,24 +127,35 @@ async fn attempt(
         Step::Create => api.create(&PostParams::default(), &wanted).await?,
         Step::Renew | Step::Take => api.replace(name, &PostParams::default(), &wanted).await?,
     };
-    Ok(Some((written, sent + TERM - MARGIN)))
+    Ok(Some((written, Term::begun(sent))))
 }
 
 impl Held {
     /// What to hand to those who may only act as leader.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
-        Leadership { until: self.until.subscribe() }
+        Leadership { term: self.term.subscribe() }
     }
 
-    /// Renews until `stop` (then the lease is released) or until the term ends without a renewal.
-    pub async fn keep(mut self, stop: CancellationToken) -> End {
+    /// Renews until `stop` (then the lease is released) or until the term ends without a renewal. From its end on nobody leads by it.
+    pub async fn keep(self, stop: CancellationToken) -> End {
+        let (term, woken) = (self.term.clone(), Notify::new());
+        let end = tokio::select! {
+            end = self.hold(stop, &woken) => end,
+            never = stay_awake(&term, &woken) => match never {},
+        };
+        over(&term);
+        end
+    }
+
+    async fn hold(mut self, stop: CancellationToken, woken: &Notify) -> End {
         loop {
-            let until = *self.until.borrow();
+            let until = self.term.borrow().until;
             tokio::select! {
                 () = stop.cancelled() => return self.release().await,
                 // Also between two tries: the pause after a failed one may reach beyond the term.
                 () = sleep_until(until) => return End::Lost,
+                () = woken.notified() => {}
                 () = sleep(jittered(RENEW_EVERY)) => {}
             }
             let renewal = tokio::select! {
@@ -138,7 +171,7 @@ impl Held {
                 },
                 Err(error) => tracing::warn!(error = %error, "cannot renew the leader's lease"),
             }
-            if Instant::now() >= *self.until.borrow() {
+            if Instant::now() >= self.term.borrow().until {
                 return End::Lost;
             }
         }
@@ -148,7 +181,9 @@ impl Held {
         let sent = Instant::now();
         let wanted = held_by(&self.me, &self.name, Some(&self.current), Timestamp::now());
         self.current = self.api.replace(&self.name, &PostParams::default(), &wanted).await?;
-        self.until.send_replace(sent + TERM - MARGIN);
+        let begun = Term::begun(sent);
+        // An answer to what was sent before a long sleep proves nothing of now.
+        self.term.send_modify(|term| *term = Term { awake: begun.awake.max(term.awake), ..begun });
         Ok(())
     }
 
@@ -164,11 +199,35 @@ impl Held {
     }
 
     async fn release(self) -> End {
+        over(&self.term);
         let wanted = released(&self.current);
         if let Err(error) = self.api.replace(&self.name, &PostParams::default(), &wanted).await {
             tracing::warn!(error = %error, lease = self.name, "cannot release the leader's lease: a successor waits out its term");
         }
         End::Released
+    }
+}
+
+/// Nobody may act as leader any more.
+fn over(term: &watch::Sender<Term>) {
+    term.send_modify(|term| term.until = Instant::now());
+}
+
+/// Notices when this process did not run, and has the lease renewed then.
+async fn stay_awake(term: &watch::Sender<Term>, woken: &Notify) -> Infallible {
+    let mut awake = true;
+    loop {
+        sleep(BEAT).await;
+        let now = Instant::now();
+        let was_awake = std::mem::replace(&mut awake, term.borrow().is_awake(now));
+        if awake {
+            term.send_modify(|term| term.awake = now);
+        } else {
+            if was_awake {
+                tracing::warn!("this process did not run for a while: it does nothing as leader until the lease is renewed");
+            }
+            woken.notify_one();
+        }
     }
 }
 
