@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::header::{HeaderValue, USER_AGENT};
 use anyhow::Context as _;
 use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -61,6 +62,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<End> {
     // The client would repeat what is answered by 429 or 503, fifteen times within minutes, before anybody here heard of it. A disruption
     // budget answers evictions so, and a lease cannot wait; controllers and watches have their own back-off.
     config.default_retry = false;
+    config.headers.push((USER_AGENT, agent(&settings.pod_name)?));
     let client =
         ClientBuilder::try_from(config).context("preparing the client")?.with_layer(&CountWrites(metrics.clone())).build();
     let answering = webhook::answer(&client, &settings, &metrics, &readiness, &stop).await?;
@@ -69,6 +71,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<End> {
         answering.ended().await;
     }
     Ok(end)
+}
+
+/// Tells the API server's audit log, and whoever reads it, which replica asked.
+fn agent(pod: &str) -> anyhow::Result<HeaderValue> {
+    let name = format!("tapir-operator/{} ({pod})", tapir_version::VERSION);
+    HeaderValue::try_from(name).with_context(|| format!("POD_NAME {pod:?} is no name of a Pod"))
 }
 
 /// Waits for the lease, and works under it.

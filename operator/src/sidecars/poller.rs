@@ -53,6 +53,7 @@ impl Question {
     /// When it cannot be made.
     pub fn new() -> Result<Self, reqwest::Error> {
         let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        let builder = builder.user_agent(concat!("tapir-operator/", env!("CARGO_PKG_VERSION")));
         // No TLS is spoken to sidecars; an empty set of anchors saves reading the system's.
         let client = builder.tls_certs_only([]).timeout(LIMIT).connect_timeout(LIMIT).pool_max_idle_per_host(0).build()?;
         Ok(Self { client })

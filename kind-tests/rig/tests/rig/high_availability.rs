@@ -1,11 +1,12 @@
 //! Two replicas, one works: whatever happens to the leader, to its Lease or to the API server, edges are served and no node is enrolled twice.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 use tapir_rig::audit::{describe, writes};
-use tapir_rig::client::LEASES;
+use tapir_rig::client::{LEASES, text};
 use tapir_rig::{Core, Operator, Options, PATIENCE, Rig, Signal, Site, Version, wait};
 
 /// Exit code of an operator that lost the Lease.
@@ -87,6 +88,20 @@ fn a_leader_that_was_paused_writes_nothing_and_ends_when_it_finds_another() -> R
     assert_eq!(site.secret("demo-identity")?, identity);
     second.process().still_runs()?;
     assert_eq!(site.leader()?, "operator-1");
+    site.passed()
+}
+
+/// Administrators, and tests, tell replicas apart in the audit log.
+#[test]
+fn every_request_says_which_replica_of_which_version_sent_it() -> Result<()> {
+    let site = Site::new(Rig::shared()?, "user-agent", &[])?;
+    let core = site.core(&[])?;
+    let _replicas = two_replicas(&site)?;
+    a_new_edge_is_served(&site, &core, "demo")?;
+    for pod in ["operator-0", "operator-1"] {
+        let agents: BTreeSet<String> = site.audit_of(pod)?.iter().map(|event| text(&event["userAgent"])).collect();
+        assert_eq!(agents, BTreeSet::from([format!("tapir-operator/{} ({pod})", env!("CARGO_PKG_VERSION"))]));
+    }
     site.passed()
 }
 
