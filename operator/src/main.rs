@@ -1,6 +1,7 @@
 //! Process around the operator: arguments, signals, leadership, exit code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -9,6 +10,8 @@ use tapir_operator::{crds, operator, telemetry};
 
 /// Exit code after the lease was lost: not an error of this process, and still it must end.
 const LEASE_LOST: u8 = 3;
+/// For threads that wait for the system.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -27,7 +30,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let settings = Settings::try_from(arguments.run)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")?;
-    match runtime.block_on(operator::run(settings))? {
+    let end = runtime.block_on(operator::run(settings));
+    // A name that the resolver is asked for cannot be called back: it must not hold up the end.
+    runtime.shutdown_timeout(LAST_THREADS);
+    match end? {
         operator::End::Stopped => Ok(ExitCode::SUCCESS),
         operator::End::LeaseLost => Ok(ExitCode::from(LEASE_LOST)),
     }

@@ -1,7 +1,6 @@
 //! The operator as a whole: HTTP server, leadership, and under it controllers and poller.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::http::header::{HeaderValue, USER_AGENT};
 use anyhow::Context as _;
@@ -21,7 +20,7 @@ use crate::http::{self, Readiness};
 use crate::identity::attempts::Attempts;
 use crate::identity::board::IdentityBoard;
 use crate::identity::keeper::Keeper;
-use crate::leader::{self, Leadership};
+use crate::leader::{self, Leadership, Served};
 use crate::policy::Counts;
 use crate::rollout::{Answers, Rollouts};
 use crate::runner::Watched;
@@ -31,8 +30,6 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::writes::CountWrites;
 use crate::{identity, leftovers, policy, webhook};
 
-/// How long giving up the lease may take at the end.
-const RELEASE_LIMIT: Duration = Duration::from_secs(3);
 const LEASE_SEEN: &str = "leader's lease";
 
 /// How the operator ended.
@@ -96,22 +93,17 @@ async fn take_part(
     };
     metrics.leads(&lease, true);
     let leadership = held.leadership();
-    let work_done = CancellationToken::new();
-    let mut keeping = tokio::spawn(held.keep(work_done.clone()));
-    let work = lead(client, settings, leadership, metrics.clone(), readiness, stop);
-    tokio::select! {
-        // Only the loss of the lease can come first: nobody gives it up before the work is done.
-        _ = &mut keeping => {
+    let work = lead(client, settings, leadership, metrics.clone(), readiness, stop.clone());
+    match leader::serve(held, work, &stop).await {
+        Served::Done(result) => result.map(|()| End::Stopped),
+        Served::CutShort => {
+            tracing::warn!("what was under way did not end in time: it is left as it is, and the next leader goes on from there");
+            Ok(End::Stopped)
+        }
+        Served::LeaseLost => {
             tracing::warn!("the leader's lease is lost: ending, so that nothing of this process acts beside a new leader");
             metrics.leads(&lease, false);
             Ok(End::LeaseLost)
-        }
-        result = work => {
-            work_done.cancel();
-            if tokio::time::timeout(RELEASE_LIMIT, keeping).await.is_err() {
-                tracing::warn!("the leader's lease was not released in time");
-            }
-            result.map(|()| End::Stopped)
         }
     }
 }

@@ -14,7 +14,9 @@ use kube::api::{Api, PostParams};
 use kube::client::Body;
 use serde_json::json;
 use support::api::Server;
-use tapir_operator::leader::{End, Leadership, MARGIN, TERM, WRITE_LIMIT, campaign, fenced};
+use tapir_operator::leader::{
+    DRAIN_LIMIT, End, Leadership, MARGIN, RELEASE_LIMIT, Served, TERM, WRITE_LIMIT, campaign, fenced, serve,
+};
 use tokio::sync::Notify;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -216,4 +218,40 @@ async fn from_the_release_on_nothing_is_written() {
     assert_eq!(held.keep(stop).await, End::Released);
     write(&maps, "late").await.unwrap_err();
     assert_eq!(written(&server), Vec::<String>::new());
+}
+
+/// Work that hears of the end, and ends after a while.
+async fn work_that_ends_after(pause: Duration, stop: CancellationToken) {
+    stop.cancelled().await;
+    sleep(pause).await;
+}
+
+/// How it ended, and how long after the end was asked for.
+async fn ended(server: &Server, pause: Duration) -> (Served<()>, Duration) {
+    let held = campaign(api(server), NAME, "one", || {}).await;
+    let stop = CancellationToken::new();
+    let asking = async {
+        // Longer than a term: it is renewed meanwhile, and nothing is drained before it is asked for.
+        sleep(TERM * 2).await;
+        stop.cancel();
+        Instant::now()
+    };
+    let (served, asked) = tokio::join!(serve(held, work_that_ends_after(pause, stop.clone()), &stop), asking);
+    (served, asked.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_ends_before_the_lease_is_released() {
+    let server = Server::default();
+    let pause = DRAIN_LIMIT - Duration::from_secs(1);
+    assert_eq!(ended(&server, pause).await, (Served::Done(()), pause));
+    assert_eq!(server.get(LEASE).unwrap()["spec"]["holderIdentity"], "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_is_dropped_and_the_lease_released() {
+    let server = Server::default();
+    assert_eq!(ended(&server, TERM * 10).await, (Served::CutShort, DRAIN_LIMIT));
+    assert_eq!(server.get(LEASE).unwrap()["spec"]["holderIdentity"], "");
+    assert!(DRAIN_LIMIT + RELEASE_LIMIT < Duration::from_secs(30), "the chart's grace period");
 }

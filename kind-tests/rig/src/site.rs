@@ -215,9 +215,14 @@ impl<'rig> Site<'rig> {
     /// Node, credentials, policy and edge: all that a user does. Gives the node's name.
     pub fn new_edge(&self, core: &Core, edge: &str) -> Result<String> {
         let node = self.credentials(core, edge)?;
-        self.policy()?;
-        self.admin().create(EDGES, &self.namespace, &self.edge_manifest(edge))?;
+        self.edge_with_credentials(edge)?;
         Ok(node)
+    }
+
+    /// Policy and edge, when its credentials are there.
+    pub fn edge_with_credentials(&self, edge: &str) -> Result<()> {
+        self.policy()?;
+        self.admin().create(EDGES, &self.namespace, &self.edge_manifest(edge)).map(|_| ())
     }
 
     /// The edge.

@@ -8,6 +8,8 @@ mod clock;
 mod crash_points;
 #[path = "rig/crashes.rs"]
 mod crashes;
+#[path = "rig/ending.rs"]
+mod ending;
 #[path = "rig/equality.rs"]
 mod equality;
 #[path = "rig/fleet.rs"]

@@ -4,6 +4,7 @@
 
 mod fence;
 mod lease;
+mod serve;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use fence::{WRITE_LIMIT, fenced};
 pub use lease::{LOOK_EVERY, MARGIN, Observer, RENEW_EVERY, Step, TERM, held_by, released};
+pub use serve::{DRAIN_LIMIT, RELEASE_LIMIT, Served, serve};
 
 /// How often a leader looks whether it is awake.
 const BEAT: Duration = Duration::from_secs(1);
