@@ -24,6 +24,8 @@ mod limits;
 mod malformed;
 #[path = "rig/moves.rs"]
 mod moves;
+#[path = "rig/readiness.rs"]
+mod readiness;
 #[path = "rig/rollout.rs"]
 mod rollout;
 #[path = "rig/secrets.rs"]
