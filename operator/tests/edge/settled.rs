@@ -231,7 +231,8 @@ async fn nothing_waits_for_ever_in_the_queue_that_metrics_tell_of() {
         }
         stop.cancel();
     };
-    futures::join!(tapir_operator::edge::run(Arc::clone(&scene.context), stop.clone()), emptied);
+    let both = futures::future::join(tapir_operator::edge::run(Arc::clone(&scene.context), stop.clone()), emptied);
+    tokio::time::timeout(std::time::Duration::from_secs(20), both).await.expect("one waits still");
     let told = scene.context.metrics.render();
     assert!(told.contains("controller_runtime_active_workers{controller=\"edge\"} 0"), "{told}");
 }
