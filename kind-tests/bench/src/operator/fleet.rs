@@ -147,8 +147,29 @@ pub(crate) async fn edges(client: &Client, size: Size, nodeman: &Nodeman) -> Res
     .await
 }
 
+/// Containers that a Pod of an edge would get now. The API server follows its policies and bindings with a moment's delay.
+async fn containers(client: &Client, namespace: &str, edge: &str) -> Result<usize> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let parameters = PostParams { dry_run: true, ..PostParams::default() };
+    let made = api.create(&parameters, &object(pod("try", edge, true))?).await.context("trying to create a Pod")?;
+    Ok(made.spec.map_or(0, |spec| spec.containers.len()))
+}
+
+/// Waits until new Pods of every edge are injected.
+async fn injecting(client: &Client, size: Size) -> Result<()> {
+    for (namespace, edge) in size.names() {
+        wait(&format!("Pods of {namespace}/{edge} are injected"), Duration::from_mins(1), async || {
+            let found = containers(client, &namespace, &edge).await?;
+            Ok(if found == 3 { Ok(()) } else { Err(format!("{found} containers")) })
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// All Pods, injected by the API server and said to run.
 pub(crate) async fn pods(client: &Client, size: Size, sidecars: &Sidecars) -> Result<()> {
+    injecting(client, size).await?;
     let wanted = (0..size.edges * size.pods_per_edge).map(|number| (number, Size::edge(number / size.pods_per_edge)));
     all(wanted, async |(number, (namespace, edge))| {
         let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
