@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::api::FIELD_MANAGER;
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Kind, Mark, Named, OwnWrites};
 use crate::sidecars::EdgeKey;
 
 /// Annotation with the hash of what was applied last: a field that was dropped from the wanted object shows in nothing else.
@@ -30,6 +31,9 @@ pub enum ApplyError {
     Foreign { kind: String, name: String, owner: String },
 }
 
+/// What is not watched is looked at now and then.
+const UNWATCHED: SignedDuration = SignedDuration::from_hours(1);
+
 /// What was seen after the last apply of each object: while its version is the same there is nothing to ask. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Memory(Arc<Mutex<HashMap<EdgeKey, HashMap<Name, Memo>>>>);
@@ -39,8 +43,11 @@ type Name = (String, String);
 
 #[derive(Clone, Debug)]
 struct Memo {
+    /// Of what was wanted.
     hash: String,
-    mark: u64,
+    /// None if the watch is not expected to know of it.
+    mark: Option<Mark>,
+    at: Timestamp,
     metadata: ObjectMeta,
 }
 
@@ -67,19 +74,15 @@ impl Memory {
 /// Applies the objects of one edge in one round.
 #[derive(Debug)]
 pub struct Applier<'a> {
-    edge: &'a EdgeKey,
-    cache: &'a Cache,
-    memory: &'a Memory,
-    wrote: AtomicBool,
+    pub edge: &'a EdgeKey,
+    pub cache: &'a Cache,
+    pub memory: &'a Memory,
+    pub own: &'a OwnWrites,
+    pub now: Timestamp,
+    pub wrote: AtomicBool,
 }
 
-impl<'a> Applier<'a> {
-    /// For one round.
-    #[must_use]
-    pub fn new(edge: &'a EdgeKey, cache: &'a Cache, memory: &'a Memory) -> Self {
-        Self { edge, cache, memory, wrote: AtomicBool::new(false) }
-    }
-
+impl Applier<'_> {
     /// Whether anything was written.
     #[must_use]
     pub fn wrote(&self) -> bool {
@@ -96,23 +99,88 @@ impl<'a> Applier<'a> {
     {
         let name = (K::kind(&()).into_owned(), wanted.name_any());
         let (document, hash) = document(wanted)?;
-        let mark = self.cache.mark_of(self.edge, &name.0, &name.1);
-        if let Some(memo) = self.memory.get(self.edge, &name).filter(|memo| memo.hash == hash && Some(memo.mark) == mark) {
+        let named = self.named(&name);
+        let known = named.as_ref().and_then(|named| self.cache.mark_of(self.edge, named));
+        let memo = self.memory.get(self.edge, &name).filter(|memo| memo.mark.is_some() && memo.mark == known);
+        if let Some(memo) = memo.as_ref().filter(|memo| memo.hash == hash) {
+            return Ok(with_metadata(wanted, &memo.metadata));
+        }
+        self.memory.set(self.edge, name.clone(), None);
+        // What is as it was left is ours, and need not be read before it is written.
+        let version = memo.and_then(|memo| memo.metadata.resource_version);
+        let (object, wrote) = match version {
+            Some(version) => overwrite(api, wanted, document, &hash, &version).await?,
+            None => bring(api, wanted, document, &hash).await?,
+        };
+        self.wrote.fetch_or(wrote, Ordering::Relaxed);
+        let mark = cache::mark(object.meta());
+        if let Some(named) = named.filter(|_| wrote) {
+            self.own.object(self.edge, named, known, mark);
+        }
+        self.remember(name, hash, Some(mark), object.meta());
+        Ok(object)
+    }
+
+    /// The same for a kind that is not watched: while it `seems` well, it is looked at once an hour.
+    ///
+    /// # Errors
+    /// When the API server refuses, or when an object of that name is somebody else's.
+    pub async fn apply_unwatched<K>(&self, api: &Api<K>, wanted: &K, seems: bool) -> Result<K, ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + Debug,
+    {
+        let name = (K::kind(&()).into_owned(), wanted.name_any());
+        let (document, hash) = document(wanted)?;
+        if let Some(memo) = self.memory.get(self.edge, &name).filter(|memo| seems && memo.hash == hash && memo.is_young(self.now))
+        {
             return Ok(with_metadata(wanted, &memo.metadata));
         }
         self.memory.set(self.edge, name.clone(), None);
         let (object, wrote) = bring(api, wanted, document, &hash).await?;
         self.wrote.fetch_or(wrote, Ordering::Relaxed);
-        let metadata = object.meta();
+        self.remember(name, hash, None, object.meta());
+        Ok(object)
+    }
+
+    /// Whether a Secret is known to be not there, as it should be.
+    #[must_use]
+    pub fn is_absent(&self, secret: &str) -> bool {
+        let name = ("Secret".to_owned(), secret.to_owned());
+        let known = self.cache.mark_of(self.edge, &(Kind::Secret, secret.into()));
+        let memo = self.memory.get(self.edge, &name);
+        memo.is_some_and(|memo| memo.hash == ABSENT && memo.mark == known && memo.is_young(self.now))
+    }
+
+    /// A Secret was not there, as it should be.
+    pub fn found_absent(&self, secret: &str, known: Option<Mark>) {
+        self.remember(("Secret".to_owned(), secret.to_owned()), ABSENT.to_owned(), known, &ObjectMeta::default());
+    }
+
+    fn remember(&self, name: Name, hash: String, mark: Option<Mark>, metadata: &ObjectMeta) {
         let metadata = ObjectMeta {
             uid: metadata.uid.clone(),
             resource_version: metadata.resource_version.clone(),
             creation_timestamp: metadata.creation_timestamp.clone(),
             ..ObjectMeta::default()
         };
-        let mark = cache::mark(object.meta());
-        self.memory.set(self.edge, name, Some(Memo { hash, mark, metadata }));
-        Ok(object)
+        self.memory.set(self.edge, name, Some(Memo { hash, mark, at: self.now, metadata }));
+    }
+
+    fn named(&self, (kind, name): &Name) -> Option<Named> {
+        match kind.as_str() {
+            "ConfigMap" => Some((Kind::ConfigMap, name.as_str().into())),
+            "MutatingAdmissionPolicyBinding" => Some((Kind::Binding, self.edge.name.as_str().into())),
+            _ => None,
+        }
+    }
+}
+
+/// In place of the hash of something wanted.
+const ABSENT: &str = "absent";
+
+impl Memo {
+    fn is_young(&self, now: Timestamp) -> bool {
+        self.at <= now && now.duration_since(self.at) < UNWATCHED
     }
 }
 
@@ -134,6 +202,21 @@ fn document<K: Resource<DynamicType = ()> + Serialize>(wanted: &K) -> Result<(Va
     document["kind"] = K::kind(&()).into();
     let hash = hash(&document);
     Ok((document, hash))
+}
+
+/// Writes over what stands there in this version, and looks when it does not any more.
+async fn overwrite<K>(api: &Api<K>, wanted: &K, document: Value, hash: &str, version: &str) -> Result<(K, bool), ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + Debug,
+{
+    let mut same = document.clone();
+    same["metadata"]["resourceVersion"] = version.into();
+    same["metadata"]["annotations"][APPLIED_ANNOTATION] = hash.into();
+    match api.patch(&wanted.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&same)).await {
+        Ok(applied) => Ok((with_metadata(wanted, applied.meta()), true)),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => bring(api, wanted, document, hash).await,
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The object, and whether it was written.

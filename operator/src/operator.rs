@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::Memory;
-use crate::cache::{Cache, Feed};
+use crate::cache::{Cache, Feed, OwnWrites};
 use crate::edge::{self, Context, Evictions, Settled, Touches};
 use crate::http::{self, Readiness};
 use crate::identity::attempts::Attempts;
@@ -117,7 +117,7 @@ async fn lead(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let reporter = Reporter { controller: "dnstapir.se/tapir-operator".to_owned(), instance: Some(settings.pod_name.clone()) };
-    let (board, cache) = (Board::default(), Cache::default());
+    let (board, cache, own) = (Board::default(), Cache::default(), OwnWrites::default());
     metrics.tell_of_edges(&cache);
     let scopes = Watched::of(&settings.scope);
     // What goes on beside the fence: Events, which say what was done, and the webhook's certificate, which looks at the lease itself.
@@ -136,7 +136,8 @@ async fn lead(
         identities: IdentityBoard::new(cache.changed_edges().clone()),
         counts: Counts::default(),
         applied: Memory::default(),
-        touches: Touches::default(),
+        touches: Touches::new(own.clone()),
+        own,
         rollouts,
         settled: Settled::default(),
         settled_identities: Settled::default(),

@@ -20,6 +20,8 @@ mod policy_path;
 mod policy_status;
 #[path = "edge/refused.rs"]
 mod refused;
+#[path = "edge/requests.rs"]
+mod requests;
 #[path = "edge/rolling.rs"]
 mod rolling;
 #[path = "edge/scene.rs"]
@@ -123,6 +125,7 @@ async fn a_policy_reaches_the_pods_of_an_edge_that_is_not_enrolled_at_once() {
     assert_eq!(scene.reason(EDGE, "Enrolled").1, "CredentialsMissing");
     let first = seen();
     let mut policy = scene.server.get(POLICY).unwrap();
+    policy["metadata"]["generation"] = 2.into();
     policy["spec"]["mode"] = "Observe".into();
     scene.server.put(POLICY, policy);
     scene.settle(EDGE).await;

@@ -13,7 +13,7 @@ use crate::api::{LABEL_EDGE, LABEL_EDGE_NAMESPACE, TapirPolicy};
 use crate::sidecars::EdgeKey;
 
 /// Tells whether an object is as it was.
-type Mark = u64;
+pub type Mark = u64;
 /// Namespace and name.
 type Place = (Box<str>, Box<str>);
 
@@ -93,8 +93,7 @@ impl Indexes {
     /// A Secret, ConfigMap, binding or namespace is there, as it is now.
     pub fn object(&mut self, kind: Kind, metadata: &ObjectMeta) -> Concerned {
         let mark = match kind {
-            // Labels and the like of a namespace concern nobody.
-            Kind::Namespace => hash(&metadata.deletion_timestamp.is_some()),
+            Kind::Namespace => of_namespace(metadata),
             _ => mark(metadata),
         };
         self.marked(kind, metadata, mark)
@@ -102,6 +101,14 @@ impl Indexes {
 
     /// It is gone.
     pub fn gone(&mut self, kind: Kind, metadata: &ObjectMeta) -> Concerned {
+        if kind == Kind::Namespace {
+            let (_, name) = place(metadata);
+            let concerned = self.concerned(kind, "", &name);
+            if concerned.edges.is_empty() {
+                self.marks.remove(&(kind, "".into(), name));
+                return concerned;
+            }
+        }
         // Not none, which stands for an object that nobody named when it came.
         self.marked(kind, metadata, hash(&("gone", &metadata.uid, &metadata.resource_version)))
     }
@@ -153,19 +160,20 @@ impl Indexes {
 
     /// Marks of all that an edge names or owns besides its identity, in a fixed order.
     #[must_use]
-    pub fn marks(&self, edge: &EdgeKey) -> Vec<Option<Mark>> {
+    pub(super) fn marks(&self, edge: &EdgeKey) -> Vec<(Named, Option<Mark>)> {
         let named = self.edges.get(edge).into_iter().flatten();
         let by_policy = named
             .clone()
             .filter(|(kind, _)| *kind == Kind::Policy)
             .filter_map(|(_, policy)| self.policies.get(&(edge.namespace.as_str().into(), policy.clone())));
-        let mut marks: Vec<Option<Mark>> = named
+        let mut marks: Vec<(Named, Option<Mark>)> = named
             .chain(by_policy.flatten())
             .chain(&references::own(&edge.name))
             .chain(&[(Kind::Binding, edge.name.as_str().into())])
-            .map(|(kind, name)| self.mark(*kind, &edge.namespace, name))
+            .map(|(kind, name)| ((*kind, name.clone()), self.mark(*kind, &edge.namespace, name)))
             .collect();
-        marks.push(self.mark(Kind::Namespace, "", &edge.namespace));
+        let namespace = self.mark(Kind::Namespace, "", &edge.namespace);
+        marks.push(((Kind::Namespace, edge.namespace.as_str().into()), namespace));
         marks
     }
 
@@ -204,7 +212,8 @@ impl Indexes {
     fn marked(&mut self, kind: Kind, metadata: &ObjectMeta, mark: Mark) -> Concerned {
         let Some((namespace, name)) = place_of(kind, metadata) else { return Concerned::default() };
         let concerned = self.concerned(kind, &namespace, &name);
-        if concerned.edges.is_empty() && kind != Kind::Policy {
+        // An edge may come to a namespace at any time, and has to know whether it stays.
+        if concerned.edges.is_empty() && !matches!(kind, Kind::Policy | Kind::Namespace) {
             return concerned;
         }
         if self.marks.insert((kind, namespace, name), mark) == Some(mark) && kind != Kind::Policy {
@@ -289,6 +298,11 @@ pub fn mark(metadata: &ObjectMeta) -> u64 {
     hash(&(&metadata.uid, &metadata.resource_version))
 }
 
+/// Labels and the like of a namespace concern nobody.
+pub(super) fn of_namespace(metadata: &ObjectMeta) -> Mark {
+    hash(&metadata.deletion_timestamp.is_some())
+}
+
 /// Digest of anything.
 pub(super) fn hash(value: &impl std::hash::Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -296,9 +310,9 @@ pub(super) fn hash(value: &impl std::hash::Hash) -> u64 {
     hasher.finish()
 }
 
-/// What counts of an edge itself: a label or an annotation of somebody else is no change.
+/// What counts of an edge itself besides its status: a label or an annotation of somebody else is no change.
 #[must_use]
-pub fn of_edge_itself(edge: &LeanEdge) -> u64 {
+pub(super) fn of_edge_itself(edge: &LeanEdge) -> u64 {
     let metadata = &edge.metadata;
     hash(&(
         &metadata.uid,
@@ -306,7 +320,6 @@ pub fn of_edge_itself(edge: &LeanEdge) -> u64 {
         metadata.deletion_timestamp.is_some(),
         &metadata.finalizers,
         metadata.annotations.iter().flatten().map(|(name, value)| digest_of(&format!("{name}={value}"))).collect::<Vec<_>>(),
-        edge.status.as_ref().map(|status| status.digest),
     ))
 }
 

@@ -6,6 +6,7 @@
 mod fingerprint;
 mod index;
 mod lean;
+mod own;
 mod queue;
 mod references;
 mod rows;
@@ -20,10 +21,12 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::runtime::watcher::Event;
 
-pub use index::{Concerned, Indexes, mark, of_edge_itself};
+pub use fingerprint::{Inputs, URGENT, touched};
+pub use index::{Concerned, Indexes, Mark, mark};
 pub use lean::{InjectionMark, LeanCondition, LeanEdge, LeanStatus, digest, digest_of, key_of};
+pub use own::OwnWrites;
 pub use queue::Queue;
-pub use references::Kind;
+pub use references::{Kind, Named};
 pub use rows::{PodRow, SliceRow};
 pub use watches::Feed;
 
@@ -138,14 +141,17 @@ impl Cache {
 
     /// Mark of an object of an edge; none if nothing is known of it, or its kind is not watched.
     #[must_use]
-    pub fn mark_of(&self, edge: &EdgeKey, kind: &str, name: &str) -> Option<u64> {
+    pub fn mark_of(&self, edge: &EdgeKey, (kind, name): &(Kind, Box<str>)) -> Option<Mark> {
+        self.indexes().mark(*kind, &edge.namespace, name)
+    }
+
+    /// Whether a namespace is known to stay. One that goes, or that nothing is known of, is to be looked at.
+    #[must_use]
+    pub fn stays(&self, namespace: &str) -> bool {
+        let stays = ObjectMeta { name: Some(namespace.to_owned()), ..ObjectMeta::default() };
         let indexes = self.indexes();
-        match kind {
-            "ConfigMap" => indexes.mark(Kind::ConfigMap, &edge.namespace, name),
-            "Secret" => indexes.mark(Kind::Secret, &edge.namespace, name),
-            "MutatingAdmissionPolicyBinding" => indexes.mark(Kind::Binding, &edge.namespace, &edge.name),
-            _ => None,
-        }
+        self.is_synced("namespaces", namespace)
+            && indexes.mark(Kind::Namespace, "", namespace) == Some(index::of_namespace(&stays))
     }
 
     /// Edges that name a policy.

@@ -18,7 +18,7 @@ pub enum Kind {
 }
 
 /// An object of the namespace of whoever names it.
-pub(super) type Named = (Kind, Box<str>);
+pub type Named = (Kind, Box<str>);
 
 /// What the specification of an edge names.
 #[must_use]

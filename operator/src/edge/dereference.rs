@@ -9,6 +9,7 @@ use super::error::EdgeError;
 use super::sources::{self, Lack};
 use crate::api::{TapirEdge, TapirPolicy};
 use crate::build::Contents;
+use crate::cache::Cache;
 use crate::identity::secrets::namespace_terminating;
 use crate::sidecars::EdgeKey;
 
@@ -39,16 +40,21 @@ pub enum Referent<T> {
 ///
 /// # Errors
 /// When the API server cannot be asked.
-pub(super) async fn dereference(client: &Client, key: &EdgeKey, edge: &TapirEdge) -> Result<Dereferenced, EdgeError> {
-    fetch(client, key, edge).await.map_err(EdgeError::Dereference)
+pub(super) async fn dereference(
+    client: &Client,
+    cache: &Cache,
+    key: &EdgeKey,
+    edge: &TapirEdge,
+) -> Result<Dereferenced, EdgeError> {
+    fetch(client, cache, key, edge).await.map_err(EdgeError::Dereference)
 }
 
-async fn fetch(client: &Client, key: &EdgeKey, edge: &TapirEdge) -> Result<Dereferenced, kube::Error> {
+async fn fetch(client: &Client, cache: &Cache, key: &EdgeKey, edge: &TapirEdge) -> Result<Dereferenced, kube::Error> {
     let namespace = key.namespace.as_str();
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let spec = &edge.spec;
     Ok(Dereferenced {
-        namespace_terminating: namespace_terminating(client, namespace).await?,
+        namespace_terminating: !cache.stays(namespace) && namespace_terminating(client, namespace).await?,
         policy: match spec.pop.policy_ref.as_ref().filter(|_| spec.pop.enabled) {
             None => None,
             Some(reference) => Some(policy(client, key, &reference.name).await?),

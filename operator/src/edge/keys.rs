@@ -6,18 +6,31 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 
 use crate::api::FIELD_MANAGER;
-use crate::apply::ApplyError;
+use crate::apply::{Applier, ApplyError};
+use crate::cache::Kind;
 use crate::names::LABEL_MANAGED_BY;
 
 /// Brings the Secret to what is wanted, its absence included. Returns it as it is then.
 ///
 /// # Errors
 /// When the API server refuses, or when a Secret of that name is somebody else's.
-pub(super) async fn keep(api: &Api<Secret>, name: &str, wanted: Option<Secret>) -> Result<Option<Secret>, ApplyError> {
+pub(super) async fn keep(
+    api: &Api<Secret>,
+    applier: &Applier<'_>,
+    name: &str,
+    wanted: Option<Secret>,
+) -> Result<Option<Secret>, ApplyError> {
+    if wanted.is_none() && applier.is_absent(name) {
+        return Ok(None);
+    }
+    let known = applier.cache.mark_of(applier.edge, &(Kind::Secret, name.into()));
     let live = api.get_opt(name).await?;
     let Some(live) = live else {
         return match wanted {
-            None => Ok(None),
+            None => {
+                applier.found_absent(name, known);
+                Ok(None)
+            }
             Some(wanted) => Ok(Some(api.create(&PostParams::default(), &wanted).await?)),
         };
     };

@@ -29,6 +29,6 @@ pub(crate) use error::words;
 pub use reconcile::{Context, reconcile};
 pub use replace::{Decided, Evictions};
 pub(crate) use report::handled;
-pub use settled::Settled;
+pub use settled::{Next, Settled};
 pub use status::{publish, publish_event};
 pub use touch::Touches;

@@ -1,6 +1,7 @@
 //! One reconcile of one edge, step after step. What fails in a step is said in the status, and the steps that do not need it go on.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -20,14 +21,14 @@ use super::replace::Evictions;
 use super::report::{
     self, Findings, Reported, report, report_departure, report_failure, report_suspended, report_suspended_departure,
 };
-use super::settled::Settled;
+use super::settled::{Next, Settled};
 use super::status;
 use super::touch::Touches;
 use crate::api::reasons::EventReason;
 use crate::api::{FINALIZER_OFFBOARD, TapirEdge};
 use crate::apply::{Applier, Memory};
 use crate::build::config::revision_of;
-use crate::cache::{Cache, Edge};
+use crate::cache::{Cache, Edge, OwnWrites};
 use crate::identity::attempts::Attempts;
 use crate::identity::board::{IdentityBoard, Standing};
 use crate::identity::keeper::Keeper;
@@ -49,6 +50,8 @@ const WATCHFUL: Duration = Duration::from_secs(5);
 /// While the identity of an edge that goes is still worked on, or after somebody else wrote at the same time.
 const SOON: Duration = Duration::from_secs(1);
 
+const QUIET: Next = Next { within: None, quiet: true };
+
 /// All that reconcilers share.
 #[derive(Clone)]
 pub struct Context {
@@ -64,6 +67,7 @@ pub struct Context {
     pub identities: IdentityBoard,
     pub counts: Counts,
     pub applied: Memory,
+    pub own: OwnWrites,
     pub touches: Touches,
     pub rollouts: Rollouts,
     /// Of the edge controller.
@@ -82,6 +86,7 @@ impl Context {
         self.attempts.forget(key);
         self.identities.forget(key);
         self.applied.forget(key);
+        self.own.forget(key);
         self.touches.forget(key);
         self.rollouts.forget(key);
     }
@@ -91,8 +96,8 @@ impl Context {
 enum Round {
     /// Something was done, or goes on: look again then, or when something changes.
     Again(Option<Duration>),
-    /// Nothing is to be done before something changes, or this time.
-    Settled(Option<Duration>),
+    /// Nothing is to be done before something changes that is not of this round's making, or this time.
+    Settled(Next),
     /// Something failed, and the status says so.
     Failed(EdgeError),
 }
@@ -112,10 +117,10 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
     let key = lean.key();
     let now = context.keeper.clock.now();
     // Taken before anything is looked at, so that what changes meanwhile shows.
-    let print = context
+    let inputs = context
         .cache
-        .fingerprint(lean, &[context.identities.epoch(&key), context.board.epoch(&key), context.rollouts.ledger().epoch(&key)]);
-    if let Some(left) = context.settled.holds(&key, print, now) {
+        .inputs(lean, &[context.identities.epoch(&key), context.board.epoch(&key), context.rollouts.ledger().epoch(&key)]);
+    if let Some(left) = context.settled.holds(&key, inputs.print(&context.own), now) {
         return Ok(Action::requeue(left));
     }
     context.settled.forget(&key);
@@ -134,7 +139,7 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
         tend(&context, &key, &edge).await
     };
     let action = match round {
-        Ok(Round::Settled(within)) => Ok(Action::requeue(context.settled.remember(&key, print, within, now))),
+        Ok(Round::Settled(next)) => Ok(Action::requeue(context.settled.remember(&key, inputs.print(&context.own), next, now))),
         Ok(Round::Again(Some(pause))) => Ok(Action::requeue(pause)),
         Ok(Round::Again(None)) => Ok(Action::await_change()),
         Ok(Round::Failed(error)) => Err(error),
@@ -169,7 +174,7 @@ async fn depart(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Ro
     // In a namespace that goes it holds nothing up, suspended or not.
     if edge.spec.suspend && !namespace_terminating(&context.client, &key.namespace).await.map_err(EdgeError::Offboard)? {
         report_suspended_departure(context, key, edge).await;
-        return Ok(Round::Settled(None));
+        return Ok(Round::Settled(QUIET));
     }
     let Some(turn) = context.identities.depart(key, edge.metadata.uid.as_deref()) else {
         // A call to Core is under way, and its answer must not come after the edge.
@@ -195,7 +200,7 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
         // The write comes back as an event, with the version that later writes need.
         return Ok(Round::Again(None));
     }
-    let found = dereference(&context.client, key, edge).await?;
+    let found = dereference(&context.client, &context.cache, key, edge).await?;
     // In a namespace that is being deleted, an edge that is not deleted yet will be. The operator's own rights there, and perhaps its own
     // Pod, may go first.
     if found.namespace_terminating {
@@ -207,7 +212,7 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
         let injection = edge.status.as_ref().and_then(|status| status.injection.as_ref());
         let look = pods_round::look(context, key, edge, injection, None, None).await;
         let wrote = report_suspended(context, key, edge, look).await?;
-        return Ok(if wrote { Round::Again(Some(FORMALITY)) } else { Round::Settled(None) });
+        return Ok(if wrote { Round::Again(Some(FORMALITY)) } else { Round::Settled(QUIET) });
     }
     let identity = context.identities.view(key);
     let identity = identity.as_deref();
@@ -218,7 +223,14 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
     if report::handled(edge).is_some_and(|asked| Some(asked) != handled_before) {
         context.applied.forget(key);
     }
-    let applier = Applier::new(key, &context.cache, &context.applied);
+    let applier = Applier {
+        edge: key,
+        cache: &context.cache,
+        memory: &context.applied,
+        own: &context.own,
+        now: context.keeper.clock.now(),
+        wrote: AtomicBool::new(false),
+    };
     let mut rendered = render(&context.client, &context.settings, &applier, &key.namespace, edge, &found).await;
     let hope = Hope {
         revision: [&rendered.edm, &rendered.pop].map(|map| map.as_ref().and_then(revision_of)),
@@ -238,7 +250,12 @@ async fn tend(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Roun
         (Some(error), _) | (None, Err(error)) => return Ok(Round::Failed(error)),
         (None, Ok(pods)) => pods,
     };
-    Ok(next(context, key, &pods, &reported, applier.wrote()))
+    let round = next(context, key, &pods, &reported, applier.wrote());
+    if let Some(digest) = reported.wrote {
+        let alone = matches!(round, Round::Settled(_));
+        context.own.status(key, alone.then(|| (edge.resource_version(), digest)));
+    }
+    Ok(round)
 }
 
 /// When to look again.
@@ -249,21 +266,26 @@ fn next(context: &Context, key: &EdgeKey, pods: &PodsRound, reported: &Reported,
         Decision::Evict(_) | Decision::Later => Some(WATCHFUL),
     };
     let expectant = reported.expectant.then_some(EXPECTANT);
-    // What was written comes back as an event; should that be missed, a look costs little.
-    let wrote = (applied || pods.wrote || reported.wrote).then_some(FORMALITY);
+    let wrote = applied || pods.wrote || reported.wrote.is_some();
     // What a rollout waits for longer than that is told by an event, or by the ledger.
     let (rolling, waiting): (Option<Duration>, Option<Duration>) = pods
         .rollout
         .as_ref()
         .and_then(|rollout| rollout.again)
         .map_or((None, None), |again| if again < FORMALITY { (Some(again), None) } else { (None, Some(again)) });
-    let busy = [replacing, expectant, pods.look, wrote, rolling].into_iter().flatten().min();
-    match busy {
-        Some(pause) => Round::Again(Some(pause)),
-        // The identity controller has not looked yet: it tells when it has.
-        None if context.identities.view(key).is_none() => Round::Again(None),
-        None => Round::Settled(waiting),
+    let awaited = [expectant, pods.look].into_iter().flatten().min();
+    // The next step follows from what was written, which comes back as an event; should that be missed, a look costs little.
+    let rolled = pods.rollout.as_ref().is_some_and(|rollout| rollout.wrote);
+    if replacing.is_some() || rolling.is_some() || rolled || (wrote && !reported.words_only) {
+        let formality = wrote.then_some(FORMALITY);
+        return Round::Again([replacing, rolling, awaited, formality].into_iter().flatten().min());
     }
+    // The identity controller has not looked yet: it tells when it has.
+    if context.identities.view(key).is_none() {
+        return Round::Again(awaited);
+    }
+    let within = awaited.into_iter().chain(waiting).min();
+    Round::Settled(Next { within, quiet: awaited.is_none() })
 }
 
 async fn add_finalizer(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<(), EdgeError> {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicyBinding;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::api::Api;
 use kube::{Client, ResourceExt as _};
 
@@ -86,13 +86,7 @@ pub(super) async fn render(
         }),
         Some(Referent::Missing(_)) | None => None,
     };
-    let peers = applied(
-        applier,
-        &Api::namespaced(client.clone(), namespace),
-        "the Service of the peers",
-        &build::peers(namespace, &name),
-    )
-    .await;
+    let peers = peers(applier, &Api::namespaced(client.clone(), namespace), &build::peers(namespace, &name)).await;
 
     let defaults = build::Defaults { edm: &settings.edm_image, pop: &settings.pop_image };
     let target = build::target_images(&edge.spec, defaults);
@@ -215,7 +209,7 @@ async fn place(
             (put(applier, &maps, POP_MAP, Some(Err(error)), &map).await, standing(&secrets, POP_KEYS, &keys).await)
         }
         Some(Ok(PopFiles { config, keys: Some(wanted) })) => {
-            let kept = keep(&secrets, &keys, Some(wanted)).await;
+            let kept = keep(&secrets, applier, &keys, Some(wanted)).await;
             let ready = kept.failure.is_none() && kept.trouble.is_none();
             let map = if ready { applied(applier, &maps, POP_MAP, &config).await } else { standing(&maps, POP_MAP, &map).await };
             (map, kept)
@@ -223,14 +217,15 @@ async fn place(
         Some(Ok(PopFiles { config, keys: None })) => {
             let map = applied(applier, &maps, POP_MAP, &config).await;
             let dropped = map.failure.is_none() && map.trouble.is_none();
-            let kept = if dropped { keep(&secrets, &keys, None).await } else { standing(&secrets, POP_KEYS, &keys).await };
+            let kept =
+                if dropped { keep(&secrets, applier, &keys, None).await } else { standing(&secrets, POP_KEYS, &keys).await };
             (map, kept)
         }
     }
 }
 
-async fn keep(secrets: &Api<Secret>, name: &str, wanted: Option<Secret>) -> Placed<Secret> {
-    match keys::keep(secrets, name, wanted).await {
+async fn keep(secrets: &Api<Secret>, applier: &Applier<'_>, name: &str, wanted: Option<Secret>) -> Placed<Secret> {
+    match keys::keep(secrets, applier, name, wanted).await {
         Ok(object) => Placed { object, seen: true, trouble: None, failure: None },
         Err(error @ ApplyError::Foreign { .. }) => {
             Placed { object: None, seen: true, trouble: Some(("NameTaken", error.to_string())), failure: None }
@@ -297,11 +292,26 @@ fn in_force(settings: &Settings, edge: &TapirEdge, binding: Option<&MutatingAdmi
     Some(binding?.creation_timestamp()?.0.max(since))
 }
 
+/// Services are not watched; their EndpointSlices are, and go with them.
+async fn peers(applier: &Applier<'_>, api: &Api<Service>, wanted: &Service) -> Placed<Service> {
+    let listed = !applier.cache.indexes().slices(applier.edge).is_empty();
+    let result = applier.apply_unwatched(api, wanted, listed).await;
+    placed(api, "the Service of the peers", wanted, result).await
+}
+
 async fn applied<K>(applier: &Applier<'_>, api: &Api<K>, what: &'static str, wanted: &K) -> Placed<K>
 where
     K: kube::Resource<DynamicType = ()> + Clone + serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
 {
-    match applier.apply(api, wanted).await {
+    let result = applier.apply(api, wanted).await;
+    placed(api, what, wanted, result).await
+}
+
+async fn placed<K>(api: &Api<K>, what: &'static str, wanted: &K, result: Result<K, ApplyError>) -> Placed<K>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    match result {
         Ok(object) => Placed { object: Some(object), seen: true, trouble: None, failure: None },
         Err(error @ ApplyError::Foreign { .. }) => {
             Placed { object: None, seen: true, trouble: Some(("NameTaken", error.to_string())), failure: None }

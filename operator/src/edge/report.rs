@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::Api;
 use kube::runtime::events::EventType;
 use kube::{Resource as _, ResourceExt as _};
 
@@ -36,8 +35,10 @@ pub(super) struct Findings<'a> {
 
 /// What was said.
 pub(super) struct Reported {
-    /// It was not said before.
-    pub wrote: bool,
+    /// Digest of the status, if it was not as this before.
+    pub wrote: Option<u64>,
+    /// What the API server injects, how far other images are and what was asked for are as they were: of the rest nothing follows.
+    pub words_only: bool,
     /// Some sidecars have not been asked yet, or may still be starting: what they say comes by itself, that they say nothing does not.
     pub expectant: bool,
 }
@@ -100,23 +101,23 @@ pub(super) async fn report(
     let wanted = TapirEdgeStatus {
         observed_generation: edge.metadata.generation,
         conditions,
-        node: identity.and_then(node).or(before.node),
+        node: identity.and_then(node).or_else(|| before.node.clone()),
         policy: rendered.policy_status.clone(),
-        pods: pods.as_ref().map_or(before.pods, |pods| {
-            Some(counts(&pods.census, &pods.seen, rendered.injection.as_ref(), Some(&rendered.target)))
-        }),
+        pods: pods.as_ref().map_or_else(
+            |_| before.pods.clone(),
+            |pods| Some(counts(&pods.census, &pods.seen, rendered.injection.as_ref(), Some(&rendered.target))),
+        ),
         injection: rendered.injection.clone(),
         injection_since: match &rendered.injection {
             Some(_) if !stands => Timestamp::from_second(context.keeper.clock.now().as_second()).ok(),
             _ => before.injection_since,
         },
-        rollout: rollout.map(|rollout| rollout.status.clone()).or(before.rollout),
+        rollout: rollout.map(|rollout| rollout.status.clone()).or_else(|| before.rollout.clone()),
         // Core has been looked at by then, too: a process that starts looks at it first where that was asked for.
-        handled: identity.and(handled(edge)).or(before.handled),
+        handled: identity.and(handled(edge)).or_else(|| before.handled.clone()),
     };
-    let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
-    let wrote = status::update(&api, edge, &wanted).await?;
-    if wrote {
+    let wrote = status::update(&context.client, edge, &wanted).await?;
+    if wrote.is_some() {
         status::publish(&context.recorder, edge, &transitions, &wanted.conditions).await;
     }
     if let Some(pod) = context.evictions.take_untold(key) {
@@ -128,7 +129,10 @@ pub(super) async fn report(
         status::publish_event(&context.recorder, &edge.object_ref(&()), news.reason, news.kind, news.note.clone()).await;
     }
     let expectant = heard.iter().any(|(_, heard)| heard.is_none()) || reports.contains(&Report::Starting);
-    Ok(Reported { wrote, expectant })
+    let words_only = stands
+        && (&before.injection, &before.rollout, &before.handled, before.injection_since)
+            == (&wanted.injection, &wanted.rollout, &wanted.handled, wanted.injection_since);
+    Ok(Reported { wrote, words_only, expectant })
 }
 
 /// The value of the annotation that asked for this round, once acted on.
@@ -168,8 +172,7 @@ pub(super) async fn report_suspended(
     let kept: Vec<Condition> = before.conditions.iter().filter(said).cloned().collect();
     conditions.extend(kept);
     let wanted = TapirEdgeStatus { observed_generation: edge.metadata.generation, conditions, pods, ..before };
-    let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
-    let wrote = status::update(&api, edge, &wanted).await?;
+    let wrote = status::update(&context.client, edge, &wanted).await?.is_some();
     if wrote {
         status::log(edge, &transitions, &wanted.conditions);
     }
@@ -203,10 +206,9 @@ async fn report_only_ready(context: &Context, key: &EdgeKey, edge: &TapirEdge, (
     let (mut conditions, transitions) = merge(&before.conditions, vec![ready], edge.metadata.generation, Timestamp::now());
     conditions.extend(before.conditions.iter().filter(|condition| condition.type_ != "Ready").cloned());
     let wanted = TapirEdgeStatus { conditions, ..before };
-    let api: Api<TapirEdge> = Api::namespaced(context.client.clone(), &key.namespace);
-    match status::update(&api, edge, &wanted).await {
-        Ok(true) => status::publish(&context.recorder, edge, &transitions, &wanted.conditions).await,
-        Ok(false) => {}
+    match status::update(&context.client, edge, &wanted).await {
+        Ok(Some(_)) => status::publish(&context.recorder, edge, &transitions, &wanted.conditions).await,
+        Ok(None) => {}
         // What is reported is logged and counted where it happened.
         Err(error) => tracing::warn!(namespace = key.namespace, edge = key.name, error = %error, "cannot report"),
     }

@@ -4,12 +4,13 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
-use kube::{Resource, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
 use serde_json::json;
 
 use super::error::EdgeError;
 use crate::api::reasons::{Care, EventReason};
 use crate::api::{FIELD_MANAGER, TapirEdge, TapirEdgeStatus};
+use crate::cache::LeanEdge;
 use crate::conditions::{Draft, Transition, Truth};
 
 /// Longest note that an Event takes.
@@ -20,14 +21,16 @@ const LATE: &str = "RenewalOverdue";
 
 const SUSPENDED: &str = "Suspended";
 
-/// Writes the status unless it is there already.
+/// Writes the status unless it is there already. Gives the digest of what was written.
 ///
 /// # Errors
 /// When the API server refuses.
-pub(super) async fn update(api: &Api<TapirEdge>, edge: &TapirEdge, status: &TapirEdgeStatus) -> Result<bool, EdgeError> {
+pub(super) async fn update(client: &Client, edge: &TapirEdge, status: &TapirEdgeStatus) -> Result<Option<u64>, EdgeError> {
     if edge.status.as_ref() == Some(status) {
-        return Ok(false);
+        return Ok(None);
     }
+    // As the watch will tell of it.
+    let api: Api<LeanEdge> = Api::namespaced(client.clone(), &edge.namespace().unwrap_or_default());
     // The uid keeps this status from a new edge of the same name.
     let document = json!({
         "apiVersion": TapirEdge::api_version(&()),
@@ -36,8 +39,9 @@ pub(super) async fn update(api: &Api<TapirEdge>, edge: &TapirEdge, status: &Tapi
         "status": status,
     });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    api.patch_status(&edge.name_any(), &parameters, &Patch::Apply(document)).await.map_err(EdgeError::UpdateStatus)?;
-    Ok(true)
+    let name = edge.name_any();
+    let written = api.patch_status(&name, &parameters, &Patch::Apply(document)).await.map_err(EdgeError::UpdateStatus)?;
+    Ok(Some(written.status.map(|status| status.digest).unwrap_or_default()))
 }
 
 /// Publishes an Event for each transition, and logs it. `Ready` mostly repeats the part that is not well, whose turn is news already. A failure

@@ -12,6 +12,7 @@ use kube::api::{Api, Patch, PatchParams};
 
 use super::seen::Seen;
 use crate::api::ANNOTATION_CONFIG;
+use crate::cache::{self, OwnWrites, digest_of};
 use crate::digest;
 use crate::sidecars::EdgeKey;
 
@@ -64,7 +65,10 @@ struct Touch {
 /// Pods that were touched a moment ago, by edge and uid: the kubelet may have refreshed their volumes before it had what was new, and then
 /// would let them be for a minute. In memory only: after a restart that minute is waited out.
 #[derive(Clone, Debug, Default)]
-pub struct Touches(Arc<Mutex<HashMap<EdgeKey, HashMap<String, Touched>>>>);
+pub struct Touches {
+    edges: Arc<Mutex<HashMap<EdgeKey, HashMap<String, Touched>>>>,
+    own: OwnWrites,
+}
 
 #[derive(Clone, Debug)]
 struct Touched {
@@ -93,6 +97,12 @@ pub(super) struct Outcome {
 }
 
 impl Touches {
+    /// What they write is told there.
+    #[must_use]
+    pub fn new(own: OwnWrites) -> Self {
+        Self { edges: Arc::default(), own }
+    }
+
     /// Touches every injected Pod that mounts something older, and those again that still do not have it. `works_by` tells of a Pod.
     pub(super) async fn touch_all(
         &self,
@@ -105,9 +115,22 @@ impl Touches {
         let (touches, look) = self.plan(edge, pods, mounted, works_by, Instant::now());
         let touched = touches.len();
         let answers =
-            stream::iter(touches).map(async |touch| (self::touch(api, &touch).await, touch.uid)).buffer_unordered(CONCURRENCY);
-        let refused: Vec<(kube::Error, String)> =
-            answers.filter_map(async |(answer, uid)| answer.err().map(|error| (error, uid))).collect().await;
+            stream::iter(touches).map(async |touch| (self::touch(api, &touch).await, touch)).buffer_unordered(CONCURRENCY);
+        let (mut done, mut refused) = (Vec::new(), Vec::new());
+        answers
+            .for_each(|(answer, touch)| {
+                match answer {
+                    Ok(()) => done.push(touch),
+                    Err(error) => refused.push((error, touch.uid)),
+                }
+                std::future::ready(())
+            })
+            .await;
+        for touch in done {
+            let before = pods.iter().find(|pod| pod.uid == touch.uid).and_then(|pod| pod.touched.as_deref());
+            self.own.pod(edge, digest_of(&touch.uid), cache::touched(before), cache::touched(Some(&touch.annotation)));
+        }
+        self.own.keep_pods(edge, &pods.iter().map(|pod| digest_of(&pod.uid)).collect::<Vec<_>>());
         // Those were not touched, and the next round tries again.
         if let Some(known) = self.lock().get_mut(edge) {
             known.retain(|uid, _| !refused.iter().any(|(_, refused)| refused == uid));
@@ -166,7 +189,7 @@ impl Touches {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EdgeKey, HashMap<String, Touched>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.edges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::secrets::namespace_terminating;
 use crate::api::TapirEdge;
+use crate::cache::Cache;
 use crate::edge::{Referent, member};
 
 /// What is there of what was pointed at.
@@ -23,10 +24,15 @@ pub(super) struct IdentityInputs {
 ///
 /// # Errors
 /// When the API server cannot be asked.
-pub(super) async fn fetch(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<IdentityInputs, kube::Error> {
+pub(super) async fn fetch(
+    client: &Client,
+    cache: &Cache,
+    namespace: &str,
+    edge: &TapirEdge,
+) -> Result<IdentityInputs, kube::Error> {
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     Ok(IdentityInputs {
-        namespace_terminating: namespace_terminating(client, namespace).await?,
+        namespace_terminating: !cache.stays(namespace) && namespace_terminating(client, namespace).await?,
         credentials: credentials(client, namespace, edge).await?,
         existing: existing(client, namespace, edge).await?,
         ca_bundle: match &edge.spec.core.ca_bundle {

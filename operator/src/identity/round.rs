@@ -24,8 +24,8 @@ use super::material::NODE_ANNOTATION;
 use super::validate;
 use super::verdict::{self, Verdict};
 use crate::api::{ANNOTATION_RECONCILE_NOW, ANNOTATION_RENEW_NOW, FINALIZER_OFFBOARD, TapirEdge};
-use crate::cache::Edge;
-use crate::edge::{Context, handled};
+use crate::cache::{Edge, URGENT};
+use crate::edge::{Context, Next, handled};
 use crate::names;
 use crate::sidecars::EdgeKey;
 
@@ -83,7 +83,7 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
     let Some(_turn) = context.identities.begin(&key, edge.metadata.uid.as_deref()) else {
         return Ok(Action::requeue(SOON));
     };
-    let found = match inputs::fetch(&context.client, &key.namespace, &edge).await {
+    let found = match inputs::fetch(&context.client, &context.cache, &key.namespace, &edge).await {
         Ok(found) => found,
         Err(error) => {
             let verdict = verdict::unread(&error, recorded(&edge).is_some());
@@ -102,7 +102,7 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
     if there {
         // Until that time nothing is to be done, unless something changes.
         let until = next.map(|next| next.saturating_sub(SHORTEST));
-        let forced = context.settled_identities.remember(&key, print, until, now);
+        let forced = context.settled_identities.remember(&key, print, Next { within: until, quiet: true }, now);
         return Ok(Action::requeue(next.unwrap_or(forced)));
     }
     Ok(Action::requeue(next.map_or(CALM, |next| next.min(CALM))))
@@ -136,7 +136,7 @@ async fn keep(context: &Context, key: &EdgeKey, edge: &TapirEdge, found: Identit
             let held = context.attempts.held(key, &inputs, now);
             let other_node = recorded.as_ref().is_some_and(|recorded| credentials.are_for_another_than(recorded));
             // Whether Core still knows the node decides what is said of it, and whether it may become another one.
-            let urgent = other_node || said(edge, "NodeRemoved") || said(edge, "IdentityRefused") || is_asked(edge);
+            let urgent = other_node || URGENT.iter().any(|reason| said(edge, reason)) || is_asked(edge);
             let allowed = context.keeper.calls.allowed(key, inputs.named(), urgent, now);
             // Keys for another node wait: only a fresh word of Core lets them be used.
             let prepared = other_node && inputs.pending.is_some() && held.is_none();

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use tapir_operator::cache::{Kind, key_of};
+use tapir_operator::cache::{Kind, OwnWrites, key_of};
 
 use super::*;
 
@@ -52,7 +52,7 @@ impl Scene {
             core_requests_per_second: 10,
         };
         let clock = Arc::new(Fixed::at(jiff::Timestamp::now()));
-        let cache = Cache::default();
+        let (cache, own) = (Cache::default(), OwnWrites::default());
         let context = Context {
             keeper: Keeper::new(client.clone(), Leadership::for_tests(), metrics.clone())
                 .with_clock(Arc::clone(&clock) as Arc<dyn Clock>),
@@ -69,7 +69,8 @@ impl Scene {
             identities: IdentityBoard::default(),
             counts: Counts::default(),
             applied: Memory::default(),
-            touches: Touches::default(),
+            touches: Touches::new(own.clone()),
+            own,
             settled: Settled::default(),
             settled_identities: Settled::default(),
             cache,
@@ -110,7 +111,7 @@ impl Scene {
     pub fn watch(&self) {
         let (cache, now) = (&self.context.cache, self.server.all());
         let mut before = self.watched.lock().unwrap();
-        for what in ["Pods", "EndpointSlices"] {
+        for what in ["Pods", "EndpointSlices", "namespaces"] {
             cache.set_synced(what, None, true);
         }
         let gone = before.iter().filter(|(path, _)| !now.iter().any(|(known, _)| known == path));

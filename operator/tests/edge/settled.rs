@@ -9,7 +9,7 @@ const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/dns/endpointslices/sto
 const LIST: &str = "/api/v1/namespaces/dns/configmaps/mine";
 
 /// A settled edge with one Pod that is well.
-async fn settled() -> Scene {
+pub(super) async fn settled() -> Scene {
     let scene = Scene::new().await;
     let mut policy = scene.server.get(POLICY).unwrap();
     policy["metadata"]["generation"] = 1.into();
@@ -81,7 +81,7 @@ async fn what_concerns_nobody_costs_nothing() {
 async fn whatever_an_edge_depends_on_makes_it_look_again() {
     type Change = fn(&Scene);
     // Name, change, whether the identity controller and the edge controller have to look.
-    let changes: [(&str, Change, bool, bool); 22] = [
+    let changes: [(&str, Change, bool, bool); 24] = [
         ("generation", |scene| scene.change(EDGE, |edge| edge["metadata"]["generation"] = 2.into()), true, true),
         ("deletion", |scene| scene.server.delete(EDGE), true, true),
         (
@@ -96,10 +96,30 @@ async fn whatever_an_edge_depends_on_makes_it_look_again() {
             true,
             true,
         ),
-        ("status", |scene| scene.change(EDGE, |edge| edge["status"]["pods"]["matched"] = 7.into()), true, true),
+        ("status", |scene| scene.change(EDGE, |edge| edge["status"]["pods"]["matched"] = 7.into()), false, true),
         (
             "injection that somebody changed",
             |scene| scene.change(EDGE, |edge| edge["status"]["injection"]["container"] = "x".into()),
+            false,
+            true,
+        ),
+        (
+            "node in the status",
+            |scene| scene.change(EDGE, |edge| edge["status"]["node"]["name"] = "b.edge.test".into()),
+            true,
+            true,
+        ),
+        (
+            "word of Core in the status",
+            |scene| {
+                scene.change(EDGE, |edge| {
+                    for condition in edge["status"]["conditions"].as_array_mut().unwrap() {
+                        if condition["type"] == "Enrolled" {
+                            condition["reason"] = "NodeRemoved".into();
+                        }
+                    }
+                });
+            },
             true,
             true,
         ),
