@@ -37,8 +37,17 @@ pub enum Trouble {
 }
 
 /// Both calls of all edges; clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct Calls(Arc<Mutex<HashMap<EdgeKey, Row>>>);
+#[derive(Clone, Debug)]
+pub struct Calls {
+    rows: Arc<Mutex<HashMap<EdgeKey, Row>>>,
+    period: Duration,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self::every(PERIOD)
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Row {
@@ -65,12 +74,18 @@ pub struct Allowed {
 }
 
 impl Calls {
+    /// With a look at Core's configuration so often.
+    #[must_use]
+    pub fn every(period: Duration) -> Self {
+        Self { rows: Arc::default(), period }
+    }
+
     /// What may be done now. Other inputs than before are a reason to ask at once; so is `at_once` when nothing is known yet.
     #[must_use]
     pub fn allowed(&self, edge: &EdgeKey, inputs: &str, at_once: bool, now: Instant) -> Allowed {
         let mut rows = self.lock();
         let first = || {
-            let next = if at_once { now } else { now + spread(edge) };
+            let next = if at_once { now } else { now + self.period.mul_f64(place(edge)) };
             let refresh = Series { next: Some(next), ..Series::default() };
             Row { inputs: inputs.to_owned(), renewal: Series::default(), refresh, not_found: 0 }
         };
@@ -102,7 +117,7 @@ impl Calls {
             let refused = matches!(trouble, Trouble::Removed | Trouble::OtherKey);
             if refused { REFUSED_PAUSE } else { grown }.mul_f64(1.0 - rand::random::<f64>() / 4.0)
         };
-        let period = PERIOD.mul_f64(0.9 + 0.2 * rand::random::<f64>());
+        let period = self.period.mul_f64(0.9 + 0.2 * rand::random::<f64>());
         self.note(edge, result, |row| &mut row.refresh, period, next, now);
     }
 
@@ -161,7 +176,7 @@ impl Calls {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EdgeKey, Row>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,10 +205,10 @@ impl Trouble {
 }
 
 /// A place within the period that is always the same for the same edge.
-fn spread(edge: &EdgeKey) -> Duration {
+fn place(edge: &EdgeKey) -> f64 {
     let digest = Sha256::digest(format!("{}/{}", edge.namespace, edge.name));
     let number = digest.iter().take(4).fold(0_u32, |number, octet| (number << 8) | u32::from(*octet));
-    PERIOD.mul_f64(f64::from(number) / f64::from(u32::MAX))
+    f64::from(number) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use tapir_wire::node_name::NodeName;
 
 use super::enrol::EnrolError;
 use super::keeper::{CredentialsFound, KeepError, Keeper, Wanted};
-use super::material::{Keys, NODEMAN_ANNOTATION, Refreshed, data_key, node, refreshed};
+use super::material::{Keys, NODEMAN_ANNOTATION, Refreshed, configuration_digest, data_key, node, refreshed};
 use super::plan::Step;
 use super::secrets::Secrets;
+use super::silent::Said;
 use crate::api::reasons::EventReason;
 use crate::failpoint::Failpoint;
-use crate::nodeman::Refusal;
+use crate::nodeman::{Nodeman, Refusal};
 
 /// What may be had from Core in a round, and how.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct FromCore {
     /// What is said of it, if it is what was said of an earlier attempt.
     pub replacement_words: Option<String>,
     pub news: Vec<News>,
+    /// What Core said of the node, if that is what the identity holds now.
+    pub said: Option<Said>,
 }
 
 /// What people are told of it.
@@ -190,6 +193,7 @@ impl Keeper {
         Failpoint::RenewAfterWrite.pass();
         round.news.push(News::CertificateRenewed { why: why(wanted, identity) });
         round.news.extend(change.flatten().as_ref().and_then(news));
+        round.said = configuration.as_ref().ok().map(|configuration| said(&nodeman, configuration));
         round.refresh = Some(configuration.map(drop).map_err(KeepError::Enrol));
         Ok(())
     }
@@ -206,15 +210,26 @@ impl Keeper {
         let nodeman = self.nodeman(wanted, &address(wanted, identity, &node)?, &node)?;
         let configuration: Result<Configuration, EnrolError> = self.exchange(&nodeman, wanted).configuration().await;
         self.clocks(&nodeman);
-        let Some(change) = refreshed(identity, &configuration?, wanted.from_core.renew_at)? else { return Ok(()) };
+        let configuration = configuration?;
+        let change = refreshed(identity, &configuration, wanted.from_core.renew_at)?;
+        let said = Some(said(&nodeman, &configuration));
+        let Some(change) = change else {
+            round.said = said;
+            return Ok(());
+        };
         Failpoint::RefreshBeforeWrite.pass();
         let mut data = identity.data.clone().unwrap_or_default();
         data.extend(change.members.clone());
         secrets.change_identity(identity, data, [].into()).await.map_err(KeepError::NotStored)?;
         tracing::info!(namespace = wanted.namespace, edge = wanted.edge, "the identity holds Core's new configuration");
+        round.said = said;
         round.news.extend(news(&change));
         Ok(())
     }
+}
+
+fn said(nodeman: &Nodeman, configuration: &Configuration) -> Said {
+    Said { nodeman: nodeman.clone(), digest: configuration_digest(configuration) }
 }
 
 fn why(wanted: &Wanted, identity: &Secret) -> &'static str {

@@ -17,10 +17,11 @@ use super::due::{self, Certificate, Due};
 use super::enrol::{EnrolError, Exchange};
 use super::existing::Existing;
 use super::from_core::{FromCore, WantedFromCore};
-use super::material::{MaterialError, RENEWED_AT_ANNOTATION, RENEWED_FOR_ANNOTATION, facts};
+use super::material::{MaterialError, RENEWED_AT_ANNOTATION, RENEWED_FOR_ANNOTATION, configuration_digest, facts};
 use super::plan::{Blocked, Credentials, Facts, Plan, Step, plan};
 use super::rivals::Rivals;
 use super::secrets::{Found, Secrets, refused_as_terminating};
+use super::silent::Looks;
 use crate::leader::Leadership;
 use crate::nodeman::{Nodeman, NodemanError, Transports, TrustAnchors};
 use crate::sidecars::EdgeKey;
@@ -148,6 +149,7 @@ pub struct Keeper {
     pub clock: Arc<dyn Clock>,
     pub calls: Calls,
     pub rivals: Rivals,
+    pub looks: Looks,
     transports: Transports,
     gate: Arc<Mutex<Gate<EdgeKey>>>,
 }
@@ -170,6 +172,7 @@ impl Keeper {
             clock: Arc::new(System),
             calls: Calls::default(),
             rivals: Rivals::default(),
+            looks: Looks::default(),
             transports: Transports::default(),
             gate,
         }
@@ -286,11 +289,24 @@ impl Keeper {
             _ => return Ok(()),
         };
         let key = EdgeKey { namespace: wanted.namespace.clone(), name: wanted.edge.clone() };
-        let turn = self.gate.lock().unwrap_or_else(PoisonError::into_inner).ask(&key, urgency, step.calls(), Instant::now());
+        self.turn(&key, urgency, step.calls())
+    }
+
+    fn turn(&self, key: &EdgeKey, urgency: Timestamp, calls: u32) -> Result<(), KeepError> {
+        let turn = self.gate.lock().unwrap_or_else(PoisonError::into_inner).ask(key, urgency, calls, Instant::now());
         match turn {
             Turn::Now => Ok(()),
             Turn::At(turn) => Err(KeepError::Later(turn)),
         }
+    }
+
+    /// What Core says of a node now, as a digest.
+    pub(super) async fn ask_again(&self, key: &EdgeKey, nodeman: &Nodeman) -> Result<[u8; 32], KeepError> {
+        let urgency = self.clock.now().saturating_add(REFRESH_URGENCY).unwrap_or(Timestamp::MAX);
+        self.turn(key, urgency, Step::Refresh.calls())?;
+        let configuration = self.question(nodeman).configuration().await;
+        self.clocks(nodeman);
+        Ok(configuration_digest(&configuration?))
     }
 
     /// What an identity says of when, and for whom, its certificate was had.
@@ -303,13 +319,12 @@ impl Keeper {
     }
 
     pub(super) fn exchange<'a>(&'a self, nodeman: &'a Nodeman, wanted: &Wanted) -> Exchange<'a> {
-        Exchange {
-            nodeman,
-            leadership: &self.leadership,
-            metrics: &self.metrics,
-            clock: &*self.clock,
-            lifetime: wanted.from_core.lifetime,
-        }
+        Exchange { lifetime: wanted.from_core.lifetime, ..self.question(nodeman) }
+    }
+
+    fn question<'a>(&'a self, nodeman: &'a Nodeman) -> Exchange<'a> {
+        let (leadership, metrics) = (&self.leadership, &self.metrics);
+        Exchange { nodeman, leadership, metrics, clock: &*self.clock, lifetime: None }
     }
 
     pub(super) fn nodeman(&self, wanted: &Wanted, url: &str, node: &NodeName) -> Result<Nodeman, KeepError> {

@@ -210,6 +210,18 @@ pub fn refreshed(
     Ok(Some(Refreshed { members: configuration_members(configuration, renewal)?, withdrawn, keys_changed, none_trusted }))
 }
 
+/// Tells two answers of Core apart. A shuffle of its keys is no other answer.
+#[must_use]
+pub fn configuration_digest(configuration: &Configuration) -> [u8; 32] {
+    let mut keys = configuration.trusted_jwks.clone();
+    keys.sort_all_objects();
+    let mut hash = Sha256::new();
+    hash.update(trusted_keys(&keys));
+    hash.update([0]);
+    hash.update(serde_json::to_vec(&node_document(configuration, None)).unwrap_or_default());
+    hash.finalize().into()
+}
+
 fn certificate_members(issued: &Issued) -> Data {
     let mut data = Data::new();
     put(&mut data, TLS_CERTIFICATE, &issued.chain);
@@ -378,6 +390,19 @@ mod tests {
         let one = serde_json::json!({"keys":[{"kid":"a"},{"kid":"b"}]});
         let other = serde_json::json!({"keys":[{"kid":"b"},{"kid":"a"}]});
         assert_eq!(trusted_keys(&one), trusted_keys(&other));
+    }
+
+    #[test]
+    fn two_answers_of_core_are_told_apart_by_what_counts() {
+        let answer = |keys: serde_json::Value, broker: &str| {
+            let answer = serde_json::json!({"name": "a.edge.test", "mqtt_broker": broker, "trusted_jwks": {"keys": keys}});
+            configuration_digest(&serde_json::from_value(answer).unwrap())
+        };
+        let one = answer(serde_json::json!([{"kid": "a", "x": "1"}, {"kid": "b"}]), "mqtts://one/");
+        assert_eq!(one, answer(serde_json::json!([{"kid": "b"}, {"x": "1", "kid": "a"}]), "mqtts://one/"));
+        assert_ne!(one, answer(serde_json::json!([{"kid": "b"}]), "mqtts://one/"));
+        assert_ne!(one, answer(serde_json::json!([{"kid": "a", "x": "2"}, {"kid": "b"}]), "mqtts://one/"));
+        assert_ne!(one, answer(serde_json::json!([{"kid": "a", "x": "1"}, {"kid": "b"}]), "mqtts://two/"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod rivals;
 mod round;
 pub mod secrets;
+mod silent;
 mod steps;
 mod validate;
 pub mod verdict;

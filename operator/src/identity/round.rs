@@ -21,6 +21,7 @@ use super::from_core::{News, WantedFromCore};
 use super::inputs::{self, IdentityInputs};
 use super::keeper::{CredentialsFound, KeepError, Kept, Wanted};
 use super::material::NODE_ANNOTATION;
+use super::silent;
 use super::validate;
 use super::verdict::{self, Verdict};
 use crate::api::{ANNOTATION_RECONCILE_NOW, ANNOTATION_RENEW_NOW, FINALIZER_OFFBOARD, TapirEdge};
@@ -34,7 +35,7 @@ const CALM: Duration = Duration::from_mins(10);
 /// While somebody else works on the Secrets of the edge.
 const SOON: Duration = Duration::from_secs(1);
 /// Between two looks that nothing but time asks for.
-const SHORTEST: Duration = Duration::from_millis(200);
+pub(super) const SHORTEST: Duration = Duration::from_millis(200);
 
 /// Why a look at an identity came to nothing. What people have to know is on the board.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,9 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
         return Ok(Action::requeue(left));
     }
     context.settled_identities.forget(&key);
+    if let Some(action) = silent::look(&context, &key, lean.metadata.uid.as_deref(), print).await {
+        return Ok(action);
+    }
     let api: Api<DeserializeGuard<TapirEdge>> = Api::namespaced(context.client.clone(), &key.namespace);
     let Some(DeserializeGuard(Ok(edge))) = api.get_opt(&key.name).await.map_err(IdentityError::Read)? else {
         return Ok(Action::await_change());
@@ -93,7 +97,7 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
     };
     let Round { outcome, retry_after } = keep(&context, &key, &edge, found).await?;
     let (view, next) = match outcome {
-        Ok(kept) => settled(&context, &key, &edge, kept).await,
+        Ok(kept) => settled(&context, &key, &edge, kept, print).await,
         Err(verdict) => (IdentityView::of(Standing::Failed(verdict)), None),
     };
     let there = view.node().is_some();
@@ -220,7 +224,7 @@ async fn failed(context: &Context, key: &EdgeKey, inputs: &mut Inputs, verdict: 
 }
 
 /// What is known of an identity that is there or on its way, and when to look again.
-async fn settled(context: &Context, key: &EdgeKey, edge: &TapirEdge, kept: Kept) -> (IdentityView, Option<Duration>) {
+async fn settled(context: &Context, key: &EdgeKey, edge: &TapirEdge, kept: Kept, print: u64) -> (IdentityView, Option<Duration>) {
     let (secret, node, ignored_credentials, from_core) = match kept {
         Kept::Waiting => return (IdentityView::of(Standing::Restoring), None),
         Kept::Leaving => return (IdentityView::of(Standing::Leaving), None),
@@ -252,7 +256,11 @@ async fn settled(context: &Context, key: &EdgeKey, edge: &TapirEdge, kept: Kept)
     });
     // A moment later, so that it is past the turn by then.
     let turn = turn.and_then(|turn| Duration::try_from(turn.duration_since(wall)).ok()).map(|turn| turn + SHORTEST);
-    let view = IdentityView::enrolled(standing, &secret, certificate, &calls.troubles(key), replacement.as_deref());
+    let troubles = calls.troubles(key);
+    if let Some(said) = from_core.said.filter(|_| troubles == [None, None] && replacement.is_none()) {
+        context.keeper.looks.remember(key, print, said, turn, wall);
+    }
+    let view = IdentityView::enrolled(standing, &secret, certificate, &troubles, replacement.as_deref());
     (view, turn.into_iter().chain(calls.next(key, now)).min())
 }
 
@@ -261,7 +269,7 @@ fn words_of(error: &KeepError) -> String {
 }
 
 /// A line when it begins to fail, or fails otherwise, and one when it is over.
-fn log(key: &EdgeKey, what: &str, before: Option<&Trouble>, result: &Result<(), KeepError>) {
+pub(super) fn log(key: &EdgeKey, what: &str, before: Option<&Trouble>, result: &Result<(), KeepError>) {
     let (namespace, edge) = (&key.namespace, &key.name);
     match (result, before) {
         (Err(KeepError::Later(_) | KeepError::Enrol(EnrolError::Lease(_))), _) | (Ok(()), None) => {}

@@ -1,10 +1,14 @@
 //! What a change costs the API server, until all is silent again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
 use tapir_operator::edge::reconcile;
+use tapir_operator::identity::calls::Calls;
 
 use super::scene::*;
 use super::settled::settled;
@@ -87,6 +91,81 @@ async fn own_writes_cost_nothing_in_whatever_order_they_come_back() {
     scene.server.put(EDGE, restored);
     assert_ne!(look(&scene.server.get(EDGE).unwrap()).await, [""; 0]);
     assert_eq!(scene.server.get(EDGE).unwrap()["status"]["policy"], after["status"]["policy"]);
+}
+
+/// An edge that Core is asked for whenever it is looked at.
+async fn always_due() -> Scene {
+    let mut scene = Scene::new().await;
+    let context = Arc::get_mut(&mut scene.context).unwrap();
+    context.keeper.calls = Calls::every(Duration::ZERO);
+    scene.settle(EDGE).await;
+    // By then everything that was written has come back.
+    scene.look_at_identity(EDGE).await.unwrap();
+    scene
+}
+
+async fn look(scene: &Scene) -> (usize, usize) {
+    scene.server.forget_writes();
+    scene.nodeman.forget_answers();
+    scene.look_at_identity(EDGE).await.unwrap();
+    (scene.server.requests(), scene.nodeman.answers().len())
+}
+
+#[tokio::test]
+async fn while_nothing_changes_core_alone_is_asked() {
+    let scene = always_due().await;
+    for _ in 0..5 {
+        assert_eq!(look(&scene).await, (0, 1), "{:?}", scene.server.asked());
+        scene.nodeman.trust(&["core"]);
+    }
+    // Something here is another one: a key that Core does not list was put back from a backup.
+    scene.change(IDENTITY, |secret| secret["data"]["trusted-jwks.json"] = BASE64_STANDARD.encode("{\"keys\":[]}").into());
+    assert!(look(&scene).await.0 > 0);
+    assert!(scene.server.writes().iter().any(|write| write.contains("stockholm-identity")), "{:?}", scene.server.writes());
+    look(&scene).await;
+    assert_eq!(look(&scene).await, (0, 1));
+    // After some hours everything is compared with reality.
+    scene.clock.set(scene.context.keeper.clock.now() + Duration::from_hours(6));
+    assert!(look(&scene).await.0 > 0);
+    assert_eq!(scene.server.writes(), [""; 0]);
+    assert_eq!(look(&scene).await, (0, 1));
+}
+
+#[tokio::test]
+async fn what_core_says_anew_is_followed_at_once() {
+    let scene = always_due().await;
+    let keys = |scene: &Scene| scene.server.get(IDENTITY).unwrap()["data"]["trusted-jwks.json"].clone();
+    let before = keys(&scene);
+    scene.nodeman.trust(&["core", "another"]);
+    assert!(look(&scene).await.0 > 0);
+    assert_ne!(keys(&scene), before);
+    look(&scene).await;
+    assert_eq!(look(&scene).await, (0, 1));
+    // A word of Core about this node leads to a whole round, which has it said again; silence does not make it ask twice.
+    scene.nodeman.fault(Some((503, "busy")));
+    assert!(look(&scene).await.0 > 0);
+    assert_eq!(scene.nodeman.answers(), ["configuration 503"]);
+    scene.nodeman.fault(None);
+    let scene = always_due().await;
+    scene.nodeman.remove(NODE);
+    look(&scene).await;
+    scene.once_without_identity(EDGE).await.unwrap();
+    assert_eq!(scene.reason(EDGE, "Enrolled").1, "NodeRemoved");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_due_ends_the_silence() {
+    let mut scene = Scene::new().await;
+    let start = scene.context.keeper.clock.now();
+    Arc::get_mut(&mut scene.context).unwrap().keeper.calls = Calls::every(Duration::ZERO);
+    scene.nodeman.issue_for(start, start + Duration::from_hours(4));
+    scene.settle(EDGE).await;
+    scene.look_at_identity(EDGE).await.unwrap();
+    assert_eq!(look(&scene).await, (0, 1));
+    scene.clock.set(start + Duration::from_hours(3));
+    scene.nodeman.issue_for(start, start + Duration::from_hours(40));
+    look(&scene).await;
+    assert!(scene.nodeman.answers().contains(&"renew 200".to_owned()), "{:?}", scene.nodeman.answers());
 }
 
 #[tokio::test]
