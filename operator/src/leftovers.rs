@@ -1,8 +1,8 @@
 //! What outlives an edge: its disabled configuration until no Pod mounts it, and a retained identity that somebody deletes. And what outlives
 //! an operator: Pods that pulled an image.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
@@ -230,19 +230,45 @@ pub async fn identity(secret: Arc<PartialObjectMeta<Secret>>, context: Arc<Conte
         return Ok(Action::await_change());
     };
     if found.rescue.as_ref().is_some_and(|rescue| !same_key(&identity, rescue)) {
-        tracing::warn!(
-            namespace,
-            edge,
-            "a deleted identity is kept, because the rescued copy beside it holds another data key: delete that copy to let the identity go"
-        );
+        // It is looked at again and again, and said once.
+        if context.stuck.is_news(&identity, found.rescue.as_ref()) {
+            tracing::error!(
+                namespace,
+                edge,
+                "a deleted identity is kept, because the rescued copy beside it holds another data key: delete that copy to let the identity go"
+            );
+        }
         return Ok(Action::requeue(RECOUNT));
     }
+    context.stuck.is_over(&identity);
     match secrets.release(&identity).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(Action::requeue(Duration::from_secs(1))),
         other => other.map_err(LeftoverError::ReleaseIdentity)?,
     }
     tracing::info!(namespace, edge, "released a deleted identity that belongs to no edge");
     Ok(Action::await_change())
+}
+
+/// Deleted identities that cannot go, as they were when that was said; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Stuck(Arc<Mutex<HashMap<String, [Option<String>; 2]>>>);
+
+/// Beyond this all are said again, which is better than growing with Secrets that went otherwise.
+const MOST_STUCK: usize = 1024;
+
+impl Stuck {
+    fn is_news(&self, identity: &Secret, rescue: Option<&Secret>) -> bool {
+        let state = [identity.resource_version(), rescue.and_then(|rescue| rescue.resource_version())];
+        let mut stuck = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if stuck.len() >= MOST_STUCK {
+            stuck.clear();
+        }
+        stuck.insert(identity.uid().unwrap_or_default(), state.clone()) != Some(state)
+    }
+
+    fn is_over(&self, identity: &Secret) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&identity.uid().unwrap_or_default());
+    }
 }
 
 /// Whether two Secrets hold the same data key. Keys that cannot be read are the same only as the same content.

@@ -21,6 +21,7 @@ use crate::identity::attempts::Attempts;
 use crate::identity::board::IdentityBoard;
 use crate::identity::keeper::Keeper;
 use crate::leader::{self, Leadership, Served};
+use crate::leftovers::Stuck;
 use crate::policy::Counts;
 use crate::rollout::{Answers, Rollouts};
 use crate::runner::Watched;
@@ -136,6 +137,7 @@ async fn lead(
         identities: IdentityBoard::new(cache.changed_edges().clone()),
         counts: Counts::default(),
         applied: Memory::default(),
+        stuck: Stuck::default(),
         touches: Touches::new(own.clone()),
         own,
         rollouts,

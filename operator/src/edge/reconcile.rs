@@ -34,6 +34,7 @@ use crate::identity::board::{IdentityBoard, Standing};
 use crate::identity::keeper::Keeper;
 use crate::identity::leaving::Left;
 use crate::identity::secrets::namespace_terminating;
+use crate::leftovers::Stuck;
 use crate::pods::Decision;
 use crate::policy::Counts;
 use crate::rollout::Rollouts;
@@ -68,6 +69,7 @@ pub struct Context {
     pub counts: Counts,
     pub applied: Memory,
     pub own: OwnWrites,
+    pub stuck: Stuck,
     pub touches: Touches,
     pub rollouts: Rollouts,
     /// Of the edge controller.
@@ -85,6 +87,7 @@ impl Context {
         self.evictions.forget(key);
         self.attempts.forget(key);
         self.identities.forget(key);
+        self.keeper.looks.forget(key);
         self.applied.forget(key);
         self.own.forget(key);
         self.touches.forget(key);

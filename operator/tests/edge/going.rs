@@ -1,6 +1,7 @@
 //! Edges, identities and namespaces that go.
 
 use super::scene::*;
+use super::secrecy::Log;
 use super::*;
 
 #[tokio::test]
@@ -121,7 +122,18 @@ async fn a_deleted_identity_of_no_edge_goes_only_alone() {
     };
     assert_ne!(look().await, Action::await_change(), "nobody looks again once the edge is gone");
     scene.server.destroy(EDGE);
-    assert_ne!(look().await, Action::await_change());
+    let log = Log::default();
+    let listening = log.listen();
+    let said = || log.text().matches("ERROR").count();
+    for _ in 0..3 {
+        assert_ne!(look().await, Action::await_change());
+        assert_eq!(said(), 1, "once, however often it is looked at");
+    }
+    assert!(log.text().contains("delete that copy to let the identity go"), "{}", log.text());
+    scene.change(RESCUE, |copy| copy["metadata"]["labels"]["theirs"] = "1".into());
+    look().await;
+    assert_eq!(said(), 2, "somebody did something about it, and it is as before");
+    drop(listening);
     assert!(scene.server.get(IDENTITY).is_some(), "released beside a copy that is none");
     scene.server.destroy(RESCUE);
     assert_eq!(look().await, Action::await_change());

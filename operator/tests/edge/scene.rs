@@ -69,6 +69,7 @@ impl Scene {
             identities: IdentityBoard::default(),
             counts: Counts::default(),
             applied: Memory::default(),
+            stuck: leftovers::Stuck::default(),
             touches: Touches::new(own.clone()),
             own,
             settled: Settled::default(),
