@@ -125,15 +125,15 @@ impl TryFrom<RunArguments> for Settings {
 }
 
 impl Scope {
-    /// One API for each namespace, or one for all.
+    /// One API for each namespace, or one for all, which has an empty name.
     #[must_use]
-    pub fn apis<K>(&self, client: &Client) -> Vec<Api<K>>
+    pub fn apis<K>(&self, client: &Client) -> Vec<(&str, Api<K>)>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         match self {
-            Self::AllNamespaces => vec![Api::all(client.clone())],
-            Self::Namespaces(names) => names.iter().map(|name| Api::namespaced(client.clone(), name)).collect(),
+            Self::AllNamespaces => vec![("", Api::all(client.clone()))],
+            Self::Namespaces(names) => names.iter().map(|name| (name.as_str(), Api::namespaced(client.clone(), name))).collect(),
         }
     }
 

@@ -4,11 +4,15 @@
 //! name comes first. All watched namespaces count. All edges are looked at once, when the first one is to be enrolled; from then on each
 //! says itself what it wants before it is enrolled, so that a thousand new edges cost a thousand looks and not a million. Only a rival that
 //! would go first is looked at again.
+//!
+//! A namespace that cannot be read holds up its own edges and no others: who is a node there already is so to Core too, which takes no
+//! second data key for it, so the worst that may follow is that the younger of two edges with the same credentials is the node.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
@@ -30,13 +34,21 @@ const AT_ONCE: usize = 8;
 /// Edges in one answer of the API server.
 const PAGE: u32 = 500;
 
+/// When a namespace that could not be read is tried again, if an edge is to be enrolled then.
+const AGAIN: Duration = Duration::from_mins(1);
+
 /// What edges want to be which node; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Rivals(Arc<Mutex<Roster>>);
 
 #[derive(Debug, Default)]
 struct Roster {
-    complete: bool,
+    /// Namespaces whose edges were listed; an empty name stands for all.
+    listed: HashSet<String>,
+    /// Edges that were listed and could not be looked at.
+    waiting: BTreeSet<EdgeKey>,
+    /// Namespaces that could not be read, and when they are tried again.
+    unreadable: HashMap<String, Instant>,
     edges: HashMap<EdgeKey, Claimant>,
 }
 
@@ -96,10 +108,7 @@ impl Rivals {
         let key = key(edge);
         let pending = pending(client, &key).await?;
         let mut roster = self.0.lock().await;
-        if !roster.complete {
-            roster.edges.extend(all(client, scope).await?);
-            roster.complete = true;
-        }
+        roster.complete(client, scope, Instant::now()).await?;
         let intended = roster.edges.get(&key).and_then(|known| known.pending.clone()).filter(|intended| intended == node);
         let own = Claimant {
             created: edge.creation_timestamp().map(|time| time.0),
@@ -123,8 +132,14 @@ impl Rivals {
             if seen.as_ref() == Some(&first) {
                 return Ok(Some(format!("{}/{}", first.namespace, first.name)));
             }
-            // It may have gone, or want something else by now.
-            match look(client, &first).await? {
+            // It may have gone, or want something else by now. Where that cannot be seen, what was known stands.
+            let now = match look(client, &first).await {
+                Err(error) if is_of_the_namespace(&error) => {
+                    return Ok(Some(format!("{}/{}", first.namespace, first.name)));
+                }
+                other => other?,
+            };
+            match now {
                 Some(mut now) => {
                     // What it is about to do is known here only.
                     let intended = roster.edges.get(&first).and_then(|known| known.pending.clone());
@@ -145,22 +160,94 @@ impl Rivals {
     }
 }
 
-async fn all(client: &Client, scope: &Scope) -> Result<Vec<(EdgeKey, Claimant)>, kube::Error> {
-    let mut edges = Vec::new();
-    for api in scope.apis::<DeserializeGuard<TapirEdge>>(client) {
-        let mut page = ListParams::default().limit(PAGE);
-        loop {
-            let found = api.list(&page).await?;
-            edges.extend(found.items.into_iter().filter_map(|guard| guard.0.ok()));
-            match found.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page = page.continue_token(&token),
-                None => break,
+impl Roster {
+    /// Looks at all edges that were not looked at yet.
+    async fn complete(&mut self, client: &Client, scope: &Scope, now: Instant) -> Result<(), kube::Error> {
+        let mut looks: Vec<(EdgeKey, Option<TapirEdge>)> = Vec::new();
+        for (namespace, api) in scope.apis::<DeserializeGuard<TapirEdge>>(client) {
+            if self.listed.contains(namespace) || !self.may_try(namespace, now) {
+                continue;
+            }
+            match list(&api).await {
+                Ok(edges) => {
+                    self.listed.insert(namespace.to_owned());
+                    self.waiting.extend(edges.iter().map(key));
+                    looks.extend(edges.into_iter().map(|edge| (key(&edge), Some(edge))));
+                }
+                Err(error) if !namespace.is_empty() && is_of_the_namespace(&error) => self.unreadable(namespace, &error, now),
+                Err(error) => return Err(error),
             }
         }
+        let before = self.waiting.iter().filter(|edge| !looks.iter().any(|(new, _)| new == *edge));
+        let before: Vec<EdgeKey> = before.filter(|edge| self.may_try(&edge.namespace, now)).cloned().collect();
+        looks.extend(before.into_iter().map(|edge| (edge, None)));
+        let looks = looks.into_iter().map(async |(key, edge)| {
+            let look = match edge {
+                // An edge that is a node wants no other, as a rule: it costs no further look.
+                Some(edge) => claimant(client, &edge, recorded(&edge).is_none()).await.map(Some),
+                None => look(client, &key).await,
+            };
+            (look, key)
+        });
+        let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
+        let mut failed = None;
+        while let Some((look, edge)) = looks.next().await {
+            match look {
+                Ok(claimant) => {
+                    self.waiting.remove(&edge);
+                    self.edges.extend(claimant.map(|claimant| (edge, claimant)));
+                }
+                Err(error) if is_of_the_namespace(&error) => self.unreadable(&edge.namespace, &error, now),
+                Err(error) => failed = Some(error),
+            }
+        }
+        self.tell_of_readable();
+        failed.map_or(Ok(()), Err)
     }
-    // An edge that is a node wants no other, as a rule: it costs no further look.
-    let looks = edges.into_iter().map(async |edge| Ok((key(&edge), claimant(client, &edge, recorded(&edge).is_none()).await?)));
-    stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await
+
+    fn may_try(&self, namespace: &str, now: Instant) -> bool {
+        self.unreadable.get(namespace).is_none_or(|next| *next <= now)
+    }
+
+    fn unreadable(&mut self, namespace: &str, error: &kube::Error, now: Instant) {
+        if self.unreadable.insert(namespace.to_owned(), now + AGAIN).is_none() {
+            tracing::warn!(
+                namespace,
+                error = %error,
+                "the edges of a namespace cannot be looked at: they wait, and the others enrol without knowing whose credentials they have"
+            );
+        }
+    }
+
+    fn tell_of_readable(&mut self) {
+        let Self { listed, waiting, unreadable, .. } = self;
+        unreadable.retain(|namespace, _| {
+            let there = listed.contains(namespace) || listed.contains("");
+            let well = there && !waiting.iter().any(|edge| edge.namespace == *namespace);
+            if well {
+                tracing::info!(namespace, "the edges of a namespace can be looked at again");
+            }
+            !well
+        });
+    }
+}
+
+/// Whether the API server is there, and refuses or fails at what was asked of it.
+fn is_of_the_namespace(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if !matches!(status.code, 401 | 429))
+}
+
+async fn list(api: &Api<DeserializeGuard<TapirEdge>>) -> Result<Vec<TapirEdge>, kube::Error> {
+    let mut edges = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let found = api.list(&page).await?;
+        edges.extend(found.items.into_iter().filter_map(|guard| guard.0.ok()));
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(edges),
+        }
+    }
 }
 
 async fn look(client: &Client, key: &EdgeKey) -> Result<Option<Claimant>, kube::Error> {

@@ -20,7 +20,7 @@ const PAGE: u32 = 100;
 /// Learns of all edges, once in the life of a process.
 pub(super) async fn learn(rollouts: &Rollouts, client: &Client) -> Result<(), kube::Error> {
     let all = async || {
-        for api in rollouts.settings().scope.apis::<DeserializeGuard<TapirEdge>>(client) {
+        for (_, api) in rollouts.settings().scope.apis::<DeserializeGuard<TapirEdge>>(client) {
             let mut page = ListParams::default().limit(PAGE);
             loop {
                 let found = api.list(&page).await?;

@@ -1,37 +1,33 @@
 //! What a user may get wrong is named, and heals.
 
+use std::sync::Arc;
+
+use serde_json::Value;
+use tapir_operator::settings::Scope;
+
 use super::scene::*;
+use super::secrecy::Log;
 
+/// What is missing or malformed, and what is said of it.
+#[rstest::rstest]
+#[case::credentials_missing(CREDENTIALS, None, "Enrolled", "CredentialsMissing")]
+#[case::credentials_malformed(CREDENTIALS, Some(secret("certainly no JSON")), "Enrolled", "CredentialsInvalid")]
+#[case::policy_missing(POLICY, None, "PolicyAccepted", "PolicyNotFound")]
+#[case::bundle_missing(BUNDLE, None, "Enrolled", "CaBundleInvalid")]
 #[tokio::test]
-async fn missing_credentials_heal() {
+async fn what_an_edge_names_is_named_when_it_is_bad_and_heals(
+    #[case] path: &str,
+    #[case] bad: Option<Value>,
+    #[case] condition: &str,
+    #[case] reason: &str,
+) {
     let scene = Scene::new().await;
-    scene.server.destroy(CREDENTIALS);
-    let text = scene.nodeman.credentials(NODE);
-    scene.check_bad("Enrolled", "CredentialsMissing", |scene| scene.server.put(CREDENTIALS, secret(&text))).await;
-}
-
-#[tokio::test]
-async fn malformed_credentials_heal() {
-    let scene = Scene::new().await;
-    scene.server.put(CREDENTIALS, secret("certainly no JSON"));
-    let text = scene.nodeman.credentials(NODE);
-    scene.check_bad("Enrolled", "CredentialsInvalid", |scene| scene.server.put(CREDENTIALS, secret(&text))).await;
-}
-
-#[tokio::test]
-async fn a_missing_policy_heals() {
-    let scene = Scene::new().await;
-    let policy = scene.server.get(POLICY).unwrap();
-    scene.server.destroy(POLICY);
-    scene.check_bad("PolicyAccepted", "PolicyNotFound", |scene| scene.server.put(POLICY, policy)).await;
-}
-
-#[tokio::test]
-async fn a_missing_bundle_heals() {
-    let scene = Scene::new().await;
-    let bundle = scene.server.get(BUNDLE).unwrap();
-    scene.server.destroy(BUNDLE);
-    scene.check_bad("Enrolled", "CaBundleInvalid", |scene| scene.server.put(BUNDLE, bundle)).await;
+    let good = scene.server.get(path).unwrap();
+    scene.server.destroy(path);
+    if let Some(bad) = bad {
+        scene.server.put(path, bad);
+    }
+    scene.check_bad(condition, reason, |scene| scene.server.put(path, good)).await;
 }
 
 #[tokio::test]
@@ -54,6 +50,40 @@ async fn of_two_edges_with_the_same_credentials_the_older_one_is_the_node() {
     assert_eq!(scene.reason(SECOND, "Enrolled").1, "CredentialsShared");
     assert_eq!(scene.reason(EDGE, "Enrolled").1, "Enrolled");
     assert_eq!(scene.nodeman.answers(), ["enroll 200"]);
+}
+
+/// Of two namespaces that are served, one cannot be read: its edges wait, and the others do not.
+#[rstest::rstest]
+#[case::nothing_of_it("/namespaces/other/")]
+#[case::its_secrets("/namespaces/other/secrets")]
+#[tokio::test]
+async fn a_namespace_that_cannot_be_read_holds_up_its_own_edges_only(#[case] refused: &str) {
+    const OTHER: &str = "/apis/dnstapir.se/v1alpha1/namespaces/other/tapiredges/far";
+    let mut scene = Scene::new().await;
+    let context = Arc::get_mut(&mut scene.context).unwrap();
+    Arc::make_mut(&mut context.settings).scope = Scope::Namespaces(vec!["dns".into(), "other".into()]);
+    let mut far = edge("far", "2026-11-20T00:00:00Z");
+    far["metadata"]["namespace"] = "other".into();
+    scene.server.put(OTHER, far);
+    scene.server.refuse(Some((refused, 403)));
+    let log = Log::default();
+    let listening = log.listen();
+    scene.settle(EDGE).await;
+    assert_eq!(scene.reason(EDGE, "Enrolled").1, "Enrolled");
+    // Another one, also without a look at it.
+    const SECOND: &str = "/apis/dnstapir.se/v1alpha1/namespaces/dns/tapiredges/second";
+    scene.nodeman.add("b.edge.test");
+    scene.server.put(&CREDENTIALS.replace("enrol", "second"), secret(&scene.nodeman.credentials("b.edge.test")));
+    let mut second = edge("second", "2026-11-21T00:00:00Z");
+    second["spec"]["enrollment"]["credentialsSecretRef"]["name"] = "second".into();
+    scene.server.put(SECOND, second);
+    scene.settle(SECOND).await;
+    assert_eq!(scene.reason(SECOND, "Enrolled").1, "Enrolled");
+    drop(listening);
+    let said: Vec<String> = log.text().lines().filter(|line| line.contains("cannot be looked at")).map(str::to_owned).collect();
+    assert!(said.len() == 1 && said[0].contains("WARN") && said[0].contains("other"), "{said:?}");
+    let _ = scene.once(OTHER).await;
+    assert_eq!(scene.nodeman.answers().iter().filter(|answer| *answer == "enroll 200").count(), 2);
 }
 
 /// Whatever blocked it: no pause of an earlier round is waited out.
