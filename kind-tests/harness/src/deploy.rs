@@ -99,7 +99,8 @@ impl<'a> Environment<'a> {
         }
         let serves = match serves {
             Serves::Namespace(namespace) => format!("watchNamespaces={{{namespace}}}"),
-            Serves::All => "clusterWide=true".to_owned(),
+            // Scenarios run side by side, and none is to wait for the edge of another.
+            Serves::All => "clusterWide=true,rollout.maxConcurrentEdges=8".to_owned(),
         };
         self.helm(
             &mut step,
