@@ -180,12 +180,13 @@ impl<'a> Look<'a> {
     fn new(rollouts: &Rollouts, evictions: &Evictions, scene: &'a Scene<'a>, before: Option<&'a State>) -> Self {
         let target = planned(scene.target);
         let injection = scene.edge.status.as_ref().and_then(|status| status.injection.as_ref());
+        let structure_switched = injection.is_some_and(|injection| injection.revision == scene.structure);
         let injection = injection.map(|injection| planned(&injection.images)).filter(|images| !images.is_empty());
         let pods = observe::observe(scene.pods, scene.views);
         let living = pods.len();
         let memory = rollouts.memory(scene.key, |memory| {
             memory.observing_since.get_or_insert(scene.now);
-            if injection.as_ref() == Some(&target) {
+            if structure_switched && injection.as_ref() == Some(&target) {
                 memory.switched_since.get_or_insert(scene.now);
             } else {
                 memory.switched_since = None;

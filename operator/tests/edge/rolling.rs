@@ -7,9 +7,9 @@ use super::*;
 const A: &str = "/api/v1/namespaces/dns/pods/a";
 const B: &str = "/api/v1/namespaces/dns/pods/b";
 
-/// Two Pods that run version 1, under an operator that has version 2.
-async fn released() -> Scene {
-    let mut scene = Scene::new().await;
+/// Two Pods that run version 1.
+async fn running() -> Scene {
+    let scene = Scene::new().await;
     scene.settle(EDGE).await;
     let injection = scene.server.get(EDGE).unwrap()["status"]["injection"].clone();
     for name in ["a", "b"] {
@@ -34,6 +34,12 @@ async fn released() -> Scene {
     }
     scene.settle(EDGE).await;
     assert_eq!(scene.reason(EDGE, "Injected"), ("True".into(), "Injected".into()));
+    scene
+}
+
+/// The same under an operator that has version 2.
+async fn released() -> Scene {
+    let mut scene = running().await;
     let mut context = (*scene.context).clone();
     let settings = Settings {
         edm_image: "registry.test/edm:2".into(),
@@ -146,4 +152,24 @@ async fn pods_without_sidecars_are_left_to_people_where_the_spec_says_so() {
         assert_eq!(scene.reason(EDGE, "Injected").1, "RestartNeeded", "{rollout}");
         assert!(!scene.server.writes().iter().any(|write| write.contains("/eviction")), "{rollout}");
     }
+}
+
+/// API servers learn by watch what new Pods get: the successor of a Pod that is evicted before that comes as the old one was.
+#[tokio::test]
+async fn a_pod_is_evicted_for_another_structure_once_every_api_server_knows_it() {
+    let scene = running().await;
+    scene.server.forget_writes();
+    scene.change(EDGE, |edge| {
+        edge["spec"]["rollout"] = json!({"strategy": "Evict"});
+        edge["spec"]["edm"] = json!({"resources": {"requests": {"cpu": "20m"}}});
+    });
+    let evictions = || scene.server.writes().into_iter().filter(|write| write.contains("/eviction")).count();
+    for _ in 0..10 {
+        seconds_later(&scene, 1).await;
+        assert_eq!(evictions(), 0);
+    }
+    for _ in 0..3 {
+        seconds_later(&scene, 1).await;
+    }
+    assert_eq!(evictions(), 1);
 }
