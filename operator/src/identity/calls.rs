@@ -92,13 +92,13 @@ impl Calls {
         let row = rows.entry(edge.clone()).or_insert_with(first);
         if row.inputs != inputs {
             inputs.clone_into(&mut row.inputs);
-            for series in [&mut row.renewal, &mut row.refresh] {
-                series.failures = 0;
-                series.next = Some(now);
-            }
+            (row.renewal.failures, row.renewal.next) = (0, None);
+            (row.refresh.failures, row.refresh.next) = (0, Some(now));
         }
-        let may = |series: &Series| series.next.is_none_or(|next| next <= now);
-        Allowed { renewal: may(&row.renewal), refresh: may(&row.refresh), not_found: row.not_found }
+        // Its time is used up by this look: whether there is anything to renew is seen in it.
+        row.renewal.next = row.renewal.next.filter(|next| *next > now);
+        let refresh = row.refresh.next.is_none_or(|next| next <= now);
+        Allowed { renewal: row.renewal.next.is_none(), refresh, not_found: row.not_found }
     }
 
     /// Notes what came of a renewal.
@@ -107,7 +107,7 @@ impl Calls {
             let kind = if matches!(trouble, Trouble::Removed | Trouble::OtherKey) { Failure::Refused } else { Failure::Passing };
             pause(failures, kind, not_after, wall, rand::random())
         };
-        self.note(edge, result, |row| &mut row.renewal, Duration::ZERO, next, now);
+        self.note(edge, result, |row| &mut row.renewal, None, next, now);
     }
 
     /// Notes what came of a look at the configuration.
@@ -118,7 +118,7 @@ impl Calls {
             if refused { REFUSED_PAUSE } else { grown }.mul_f64(1.0 - rand::random::<f64>() / 4.0)
         };
         let period = self.period.mul_f64(0.9 + 0.2 * rand::random::<f64>());
-        self.note(edge, result, |row| &mut row.refresh, period, next, now);
+        self.note(edge, result, |row| &mut row.refresh, Some(period), next, now);
     }
 
     fn note(
@@ -126,7 +126,7 @@ impl Calls {
         edge: &EdgeKey,
         result: &Result<(), KeepError>,
         series: fn(&mut Row) -> &mut Series,
-        period: Duration,
+        period: Option<Duration>,
         pause: impl Fn(u32, &Trouble) -> Duration,
         now: Instant,
     ) {
@@ -141,7 +141,7 @@ impl Calls {
         }
         let series = series(row);
         match result {
-            Ok(()) => *series = Series { failures: 0, next: Some(now + period), trouble: None },
+            Ok(()) => *series = Series { failures: 0, next: period.map(|period| now + period), trouble: None },
             Err(KeepError::Later(turn)) => series.next = Some(*turn),
             // A moment later the lease is long enough.
             Err(KeepError::Enrol(EnrolError::Lease(_))) => series.next = Some(now + Duration::from_secs(1)),
@@ -171,8 +171,8 @@ impl Calls {
     pub fn next(&self, edge: &EdgeKey, now: Instant) -> Option<Duration> {
         let rows = self.lock();
         let row = rows.get(edge)?;
-        let retry = row.renewal.next.filter(|next| *next > now);
-        retry.into_iter().chain(row.refresh.next).min().map(|next| next.saturating_duration_since(now))
+        // Also one whose turn came while its round went on.
+        [row.renewal.next, row.refresh.next].into_iter().flatten().min().map(|next| next.saturating_duration_since(now))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EdgeKey, Row>> {

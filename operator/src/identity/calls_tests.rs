@@ -87,3 +87,20 @@ fn a_removed_node_is_asked_for_seldom_and_whose_turn_is_to_come_failed_nowhere()
     assert_eq!(calls.next(&edge, now), Some(Duration::from_secs(7)));
     assert_eq!(calls.troubles(&edge)[1], Some(Trouble::Removed), "nothing else was said meanwhile");
 }
+
+/// A round goes on for a while after it was told to come back.
+#[test]
+fn a_turn_to_renew_that_comes_before_the_round_ends_is_taken_next_and_once() {
+    let (calls, now, edge) = (Calls::default(), Instant::now(), edge("a"));
+    let (end, wall) = (Timestamp::from_second(3600).unwrap(), Timestamp::UNIX_EPOCH);
+    let _ = calls.allowed(&edge, "", true, now);
+    calls.refreshed(&edge, &Ok(()), now);
+    let later = now + Duration::from_millis(100);
+    calls.renewed(&edge, &Err(KeepError::Later(now + Duration::from_millis(5))), end, wall, later);
+    assert_eq!(calls.next(&edge, later), Some(Duration::ZERO));
+    assert!(calls.allowed(&edge, "", true, later).renewal);
+    // There was nothing to renew any more: that is no reason to look again.
+    assert!(calls.next(&edge, later).unwrap() > PERIOD / 2);
+    calls.renewed(&edge, &Ok(()), end, wall, later);
+    assert!(calls.next(&edge, later).unwrap() > PERIOD / 2);
+}

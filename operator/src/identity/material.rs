@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::plan::SecretFacts;
 use crate::nodeman::Issued;
 
-pub use crate::api::FINALIZER_IDENTITY as IDENTITY_FINALIZER;
+pub use crate::api::{ANNOTATION_RENEWED_FOR as RENEWED_FOR_ANNOTATION, FINALIZER_IDENTITY as IDENTITY_FINALIZER};
 /// Annotation: node name. On the identity Secrets, and on the edge as its record of having been enrolled.
 pub const NODE_ANNOTATION: &str = "dnstapir.se/node";
 /// Annotation: fingerprint of the credentials that an identity was made with.
@@ -31,8 +31,7 @@ pub const CREDENTIALS_ANNOTATION: &str = "dnstapir.se/credentials-fingerprint";
 pub const NODEMAN_ANNOTATION: &str = "dnstapir.se/nodeman-url";
 /// Annotation of an identity: when its certificate was had from Core, by this cluster's clock.
 pub const RENEWED_AT_ANNOTATION: &str = "dnstapir.se/renewed-at";
-/// Annotation of an identity: value of [`RENEW_NOW_ANNOTATION`] that its certificate was had for.
-pub const RENEWED_FOR_ANNOTATION: &str = "dnstapir.se/renewed-for";
+
 /// Member of the pending Secret: where its keys were about to be enrolled.
 pub const NODEMAN_URL: &str = "nodeman-url";
 

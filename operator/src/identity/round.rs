@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
@@ -97,7 +98,7 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
     };
     let Round { outcome, retry_after } = keep(&context, &key, &edge, found).await?;
     let (view, next) = match outcome {
-        Ok(kept) => settled(&context, &key, &edge, kept, print).await,
+        Ok(kept) => settled(&context, &key, &edge, kept, Begin { print, at: now }).await,
         Err(verdict) => (IdentityView::of(Standing::Failed(verdict)), None),
     };
     let there = view.node().is_some();
@@ -223,8 +224,21 @@ async fn failed(context: &Context, key: &EdgeKey, inputs: &mut Inputs, verdict: 
     context.attempts.failed(key, inputs, verdict, Instant::now())
 }
 
+/// How things stood when a round began.
+#[derive(Clone, Copy)]
+struct Begin {
+    print: u64,
+    at: Timestamp,
+}
+
 /// What is known of an identity that is there or on its way, and when to look again.
-async fn settled(context: &Context, key: &EdgeKey, edge: &TapirEdge, kept: Kept, print: u64) -> (IdentityView, Option<Duration>) {
+async fn settled(
+    context: &Context,
+    key: &EdgeKey,
+    edge: &TapirEdge,
+    kept: Kept,
+    begin: Begin,
+) -> (IdentityView, Option<Duration>) {
     let (secret, node, ignored_credentials, from_core) = match kept {
         Kept::Waiting => return (IdentityView::of(Standing::Restoring), None),
         Kept::Leaving => return (IdentityView::of(Standing::Leaving), None),
@@ -252,13 +266,15 @@ async fn settled(context: &Context, key: &EdgeKey, edge: &TapirEdge, kept: Kept,
     let standing = Standing::Enrolled { node, ignored_credentials };
     let turn = certificate.as_ref().and_then(|certificate| {
         let rested = rested_at(&secret, certificate, wall);
-        rested.into_iter().chain(certificate.next_turn(wall)).min()
+        // One that came while the round went on may not have been seen in it.
+        rested.into_iter().chain(certificate.next_turn(begin.at)).min()
     });
     // A moment later, so that it is past the turn by then.
-    let turn = turn.and_then(|turn| Duration::try_from(turn.duration_since(wall)).ok()).map(|turn| turn + SHORTEST);
+    let turn = turn.map(|turn| Duration::try_from(turn.duration_since(wall)).unwrap_or_default() + SHORTEST);
     let troubles = calls.troubles(key);
-    if let Some(said) = from_core.said.filter(|_| troubles == [None, None] && replacement.is_none()) {
-        context.keeper.looks.remember(key, print, said, turn, wall);
+    let waits = matches!(from_core.renewal, Some(Err(_))) || replacement.is_some() || troubles != [None, None];
+    if let Some(said) = from_core.said.filter(|_| !waits) {
+        context.keeper.looks.remember(key, begin.print, said, turn, wall);
     }
     let view = IdentityView::enrolled(standing, &secret, certificate, &troubles, replacement.as_deref());
     (view, turn.into_iter().chain(calls.next(key, now)).min())
