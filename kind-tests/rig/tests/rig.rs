@@ -30,6 +30,8 @@ mod readiness;
 mod rollout;
 #[path = "rig/secrets.rs"]
 mod secrets;
+#[path = "rig/storm.rs"]
+mod storm;
 #[path = "rig/suspend.rs"]
 mod suspend;
 #[path = "rig/validation.rs"]
