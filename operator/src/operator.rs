@@ -126,7 +126,7 @@ async fn lead(
     let settings = Arc::new(settings);
     let question = Question::new().context("preparing the client for sidecars")?;
     let rollouts = Rollouts::new(Arc::clone(&settings), Answers::by(question.clone()), cache.changed_edges().clone());
-    let certificate = webhook::keep(&open, &settings, leadership.clone(), stop.clone());
+    let certificate = webhook::keep(&open, &settings, leadership.clone(), readiness.clone(), stop.clone());
     let context = Arc::new(Context {
         keeper: Keeper::new(client.clone(), leadership, metrics.clone()).with_calls_per_second(settings.core_requests_per_second),
         recorder: Recorder::new(open.clone(), reporter),

@@ -46,6 +46,8 @@ pub struct Keeper {
     clock: Box<dyn Clock>,
     /// The bundle that the API server is known to have, and since when.
     published: Option<(String, Timestamp)>,
+    /// A certificate can be served.
+    serves: bool,
 }
 
 impl std::fmt::Debug for Keeper {
@@ -73,14 +75,19 @@ impl Keeper {
             leadership,
             clock,
             published: None,
+            serves: false,
         }
     }
 
-    /// Until `stop`.
-    pub async fn keep(mut self, stop: CancellationToken) {
+    /// Until `stop`; tells when there is a certificate.
+    pub async fn keep(mut self, made: impl Fn(), stop: CancellationToken) {
         let mut failing = false;
         loop {
-            let pause = match self.round().await {
+            let round = self.round().await;
+            if self.serves {
+                made();
+            }
+            let pause = match round {
                 Ok(Some(until)) => {
                     failing = false;
                     let left = Duration::try_from(self.clock.now().duration_until(until)).unwrap_or_default();
@@ -110,6 +117,7 @@ impl Keeper {
         let (material, now) = (Material::of(&secret), self.clock.now());
         let published = self.published_since(&material, now).await?;
         let leaf = material.leaf(&self.names, now);
+        self.serves = leaf.is_some();
         let found = Found { ca: material.authority(), older: material.has_older(), leaf, published };
         match next(&found, now) {
             CertStep::Settled(until) | CertStep::Wait(until) => return Ok(Some(until)),

@@ -29,6 +29,8 @@ use crate::settings::{Injection, Issuer, Settings, Webhook};
 use crate::telemetry::metrics::Metrics;
 
 const CERTIFICATE_SEEN: &str = "webhook certificate";
+/// Of a leader that makes it.
+const CERTIFICATE_MADE: &str = "webhook certificate of its own making";
 
 /// The server, once it runs; nothing where the API server injects by itself.
 #[derive(Debug, Default)]
@@ -64,24 +66,27 @@ pub async fn answer(
     let reviewer = Reviewer { client: client.clone(), metrics: metrics.clone(), stop: stop.clone() };
     let secrets = Api::namespaced(client.clone(), &settings.pod_namespace);
     let (name, readiness) = (webhook.name.clone(), readiness.clone());
+    let issuer = webhook.issuer;
     let tls = server::tls(Arc::clone(&presented)).context("preparing TLS for the webhook")?;
     Ok(Answering(Some(tokio::spawn(async move {
         tokio::select! {
             () = serve(listener, tls, reviewer) => {}
-            () = follow(secrets, &name, &presented, &readiness) => {}
+            () = follow(secrets, &name, issuer, &presented, &readiness) => {}
         }
     }))))
 }
 
 /// Keeps the webhook's certificate, as leader, until `stop`; nothing where it is somebody else's.
-pub async fn keep(client: &Client, settings: &Settings, leadership: Leadership, stop: CancellationToken) {
+pub async fn keep(client: &Client, settings: &Settings, leadership: Leadership, readiness: Readiness, stop: CancellationToken) {
     if let Injection::Webhook(Webhook { name, names, issuer: Issuer::Own, .. }) = &settings.injection {
-        Keeper::new(client, &settings.pod_namespace, name, names, leadership, Box::new(System)).keep(stop).await;
+        readiness.expect(CERTIFICATE_MADE);
+        let made = || readiness.reached(CERTIFICATE_MADE);
+        Keeper::new(client, &settings.pod_namespace, name, names, leadership, Box::new(System)).keep(made, stop).await;
     }
 }
 
 /// Presents what the Secret holds, for ever. What is of no use changes nothing: the certificate before it serves on.
-pub async fn follow(secrets: Api<Secret>, name: &str, presented: &Presented, readiness: &Readiness) {
+pub async fn follow(secrets: Api<Secret>, name: &str, issuer: Issuer, presented: &Presented, readiness: &Readiness) {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = std::pin::pin!(watcher(secrets, only).default_backoff().applied_objects());
     let mut failing = false;
@@ -94,7 +99,14 @@ pub async fn follow(secrets: Api<Secret>, name: &str, presented: &Presented, rea
                 presented.present(key);
                 readiness.reached(CERTIFICATE_SEEN);
             }
-            Ok(Err(CertificateError::Missing(_))) => tracing::debug!(secret = name, "no certificate for the webhook yet"),
+            Ok(Err(CertificateError::Missing(_))) => {
+                tracing::debug!(secret = name, "no certificate for the webhook yet");
+                // Nobody has one before the leader makes it. A leader of a release that had no webhook never does, and goes only once
+                // this replica counts as ready.
+                if issuer == Issuer::Own {
+                    readiness.reached(CERTIFICATE_SEEN);
+                }
+            }
             Ok(Err(error)) => {
                 tracing::warn!(error = %error, secret = name, "the webhook goes on with the certificate that it had")
             }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tapir_rig::{Operator, Options, PATIENCE, Rig, Site, Version, wait};
+use tapir_rig::client::SECRETS;
+use tapir_rig::{Operator, Options, PATIENCE, Rig, Signal, Site, Version, wait};
 
 /// What is missing, each by its name, once that stays the same.
 fn wait_missing(operator: &Operator, expected: &[&str]) -> Result<()> {
@@ -58,5 +59,25 @@ fn a_webhook_without_a_certificate_is_not_ready() -> Result<()> {
     drop(operator);
     let operator = site.operator("operator-0", &[])?;
     wait::until_true("it to be ready", PATIENCE, || Ok(operator.page("/readyz").is_ok_and(|page| page.status == 200)))?;
+    site.passed()
+}
+
+/// A Deployment takes the leader of before away only when its successor is ready, and that leader never makes a certificate.
+#[test]
+fn a_webhook_is_ready_beside_a_leader_of_a_release_that_had_none() -> Result<()> {
+    let site = Site::new(Rig::shared()?, "no-webhook-before", &[("injection.mode", "Webhook")])?;
+    let before = site.operator("operator-0", &[("INJECTION", "Policy"), ("ADMISSION_POLICY_NAME", "before")])?;
+    before.wait_leading(PATIENCE)?;
+    let operator = site.operator("operator-1", &[])?;
+    let is_ready = || Ok(operator.page("/readyz").is_ok_and(|page| page.status == 200));
+    wait::until_true("the other one to be ready beside it", PATIENCE, is_ready)?;
+    before.signal(Signal::SIGTERM)?;
+    before.exit_code(PATIENCE)?;
+    operator.wait_leading(PATIENCE)?;
+    let secret = format!("{}-webhook", site.release);
+    wait::until_true("it to make its certificate", PATIENCE, || {
+        Ok(site.admin().read(SECRETS, &site.system, &secret)?["data"]["tls.crt"].is_string())
+    })?;
+    wait::until_true("it to be ready with it", PATIENCE, is_ready)?;
     site.passed()
 }
