@@ -18,6 +18,8 @@ pub enum Change {
     EachReplaced,
     /// Each Pod may leave and come back, so many times at most, and never two at a time.
     Restarts(usize),
+    /// Pods may come, go and come back, with never fewer than so many.
+    AtLeast(usize),
 }
 
 /// Names of the Pods that are served to clients.
@@ -75,8 +77,14 @@ pub fn judge(first: &Ready, states: &[Ready], allowed: Change) -> Result<()> {
     let states = &states[begin..];
     let last = states.len() - 1;
     let all: Ready = states.iter().flatten().cloned().collect();
-    if let Change::Restarts(most) = allowed {
-        return restarts(first, states, most);
+    match allowed {
+        Change::Restarts(most) => return restarts(first, states, most),
+        Change::AtLeast(least) => {
+            let fewest = states.iter().map(BTreeSet::len).min().unwrap_or(0);
+            ensure!(fewest >= least, "down to {fewest} endpoints");
+            return Ok(());
+        }
+        _ => {}
     }
     for pod in &all {
         let at: Vec<usize> = (0..=last).filter(|index| states[*index].contains(pod)).collect();
@@ -169,6 +177,7 @@ mod tests {
             assert_eq!(holds(rows, Change::Restarts(1)), once, "{rows}");
         }
         assert!(holds("ab a ab a ab", Change::Restarts(2)));
+        assert!(holds("ab a ac abc", Change::AtLeast(1)) && !holds("ab a ac abc", Change::AtLeast(2)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod objects;
 pub mod outage;
 pub mod probe;
 pub mod record;
+pub mod release;
 pub mod scene;
 pub mod sidecar;
 pub mod wait;

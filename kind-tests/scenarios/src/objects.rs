@@ -40,17 +40,21 @@ pub fn items(list: Option<Value>) -> Vec<Value> {
     list.and_then(|mut list| list["items"].as_array_mut().map(std::mem::take)).unwrap_or_default()
 }
 
-/// Names of the containers of a Pod.
-#[must_use]
-pub fn containers(pod: &Value) -> Vec<String> {
-    pod["spec"]["containers"].as_array().into_iter().flatten().map(|container| text(&container["name"])).collect()
+/// The containers of a Pod, also those that are init containers.
+pub fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    ["initContainers", "containers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
 }
 
 /// Whether both sidecars were injected.
 #[must_use]
 pub fn is_injected(pod: &Value) -> bool {
-    let names = containers(pod);
-    ["tapir-edm", "tapir-pop"].iter().all(|name| names.iter().any(|container| container == name))
+    ["tapir-edm", "tapir-pop"].iter().all(|name| containers(pod).any(|container| container["name"] == *name))
+}
+
+/// Image of POP by the specification of a Pod.
+#[must_use]
+pub fn pop_image(pod: &Value) -> Option<String> {
+    containers(pod).find(|container| container["name"] == "tapir-pop").map(|container| text(&container["image"]))
 }
 
 /// Whether a Pod is Ready and not on its way out.

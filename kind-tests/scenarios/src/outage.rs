@@ -9,11 +9,13 @@ use crate::dig::TOOLS;
 use crate::objects::{items, text};
 use crate::wait;
 
-/// A Deployment without Pods. It has one again when this is dropped, also when the scenario fails.
+/// A Deployment without Pods. It has them again when this is dropped, also when the scenario fails.
 #[derive(Debug)]
 pub struct ScaledDown {
     namespace: &'static str,
     deployment: &'static str,
+    /// As many as it had.
+    replicas: u64,
 }
 
 impl ScaledDown {
@@ -22,7 +24,9 @@ impl ScaledDown {
     /// # Errors
     /// When they do not go.
     pub fn new(namespace: &'static str, deployment: &'static str) -> Result<Self> {
-        let down = Self { namespace, deployment };
+        let object = cluster().get(namespace, &["deployment", deployment])?.context("the Deployment")?;
+        let replicas = object["spec"]["replicas"].as_u64().context("its replicas")?;
+        let down = Self { namespace, deployment, replicas };
         down.scale(0)?;
         wait::until_true(&format!("no Pod of {deployment}"), Duration::from_secs(60), || Ok(down.pods()? == 0))?;
         Ok(down)
@@ -43,7 +47,7 @@ impl ScaledDown {
         Ok(items(cluster().get(self.namespace, &["pods", "--selector", &selector])?).len())
     }
 
-    fn scale(&self, replicas: u32) -> Result<()> {
+    fn scale(&self, replicas: u64) -> Result<()> {
         let (deployment, replicas) = (format!("deployment/{}", self.deployment), format!("--replicas={replicas}"));
         cluster().kubectl(&["--namespace", self.namespace, "scale", &deployment, &replicas]).map(|_| ())
     }
@@ -51,7 +55,7 @@ impl ScaledDown {
 
 impl Drop for ScaledDown {
     fn drop(&mut self) {
-        let _ = self.scale(1);
+        let _ = self.scale(self.replicas);
         let deployment = format!("deployment/{}", self.deployment);
         let _ = cluster().kubectl(&["--namespace", self.namespace, "rollout", "status", &deployment, "--timeout=90s"]);
     }

@@ -48,7 +48,7 @@ impl Probe {
         })?;
         let manifest = format!(
             r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"probe"}},"spec":{{"terminationGracePeriodSeconds":0,"restartPolicy":"Never","automountServiceAccountToken":false,"containers":[{{
-            "name":"probe","image":"{}","command":["/usr/bin/tapir-probe","{address}:53","{asked}"],
+            "name":"probe","image":"{}","resources":{{"requests":{{"cpu":"50m","memory":"16Mi"}}}},"command":["/usr/bin/tapir-probe","{address}:53","{asked}"],
             "securityContext":{{"allowPrivilegeEscalation":false,"runAsNonRoot":true,"runAsUser":65532,"capabilities":{{"drop":["ALL"]}},"seccompProfile":{{"type":"RuntimeDefault"}}}}}}]}}}}"#,
             cluster.image("tools")?
         );

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::cluster;
 use crate::evidence::OnFailure;
-use crate::objects::{condition, is_injected, is_ready, items, text};
+use crate::objects::{condition, is_injected, is_ready, items, pop_image, text};
 use crate::{core, wait};
 
 /// Name of the edge in `examples/unbound`.
@@ -83,6 +83,26 @@ impl Scene {
         Ok(scene)
     }
 
+    /// The same with so many resolvers and a changed text. They ask for little: several scenarios share a node.
+    ///
+    /// # Errors
+    /// When the edge does not become ready within two minutes.
+    pub fn with_pods(scenario: &str, count: usize, change: impl FnOnce(String) -> String) -> Result<Self> {
+        let scene = Self::new(scenario)?;
+        scene.credentials()?;
+        // Pods of before the injection would be replaced one by one.
+        scene.apply_changed_example(|manifest| {
+            change(manifest.replace("replicas: 2", "replicas: 0").replace("cpu: 100m", "cpu: 10m"))
+        })?;
+        wait::until_true("new Pods to be injected", Duration::from_secs(60), || {
+            Ok(is_injected(&scene.would_become(&scene.bare_pod("would-be")?)?))
+        })?;
+        scene.scale(count)?;
+        scene.wait_pods(count)?;
+        scene.wait_condition("Ready", "True", None)?;
+        Ok(scene)
+    }
+
     /// Waits until the edge is `Ready` and every resolver Pod is injected and ready.
     ///
     /// # Errors
@@ -101,6 +121,17 @@ impl Scene {
         wait::until_true(&what, Duration::from_secs(120), || {
             let pods = self.pods()?;
             Ok(pods.len() >= 2 && pods.iter().all(|pod| is_ready(pod) && is_injected(pod)))
+        })
+    }
+
+    /// Waits until there are just so many resolver Pods, all of them injected and ready.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub fn wait_pods(&self, count: usize) -> Result<()> {
+        wait::until_true(&format!("{count} ready Pods, all injected"), Duration::from_secs(120), || {
+            let pods = self.pods()?;
+            Ok(pods.len() == count && pods.iter().all(|pod| is_ready(pod) && is_injected(pod)))
         })
     }
 
@@ -137,6 +168,56 @@ impl Scene {
         let mut pods = items(cluster().get(&self.namespace, &["pods", "--selector", &selector])?);
         pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
         Ok(pods)
+    }
+
+    /// A bare Pod like those of the resolvers' Deployment, that no Service knows; not yet there.
+    ///
+    /// # Errors
+    /// When the Deployment is not there.
+    pub fn bare_pod(&self, name: &str) -> Result<Value> {
+        let deployment = cluster().get(&self.namespace, &["deployment", RESOLVER])?.context("the resolvers' Deployment")?;
+        let mut pod = deployment["spec"]["template"].clone();
+        pod["apiVersion"] = json!("v1");
+        pod["kind"] = json!("Pod");
+        pod["metadata"] = json!({"name": name, "labels": {"dnstapir.se/edge": EDGE, "case": name}});
+        Ok(pod)
+    }
+
+    /// What the API server would make of a Pod.
+    ///
+    /// # Errors
+    /// When it would refuse it.
+    pub fn would_become(&self, pod: &Value) -> Result<Value> {
+        let create = ["--namespace", &self.namespace, "create", "--dry-run=server", "--output=json", "--filename", "-"];
+        Ok(serde_json::from_str(&cluster().kubectl_with_input(&create, &pod.to_string())?)?)
+    }
+
+    /// Waits until the API server would give this image of POP to a new Pod.
+    ///
+    /// # Errors
+    /// When it does not within half a minute.
+    pub fn wait_given(&self, pop: &str) -> Result<()> {
+        let pod = self.bare_pod("would-be")?;
+        wait::until_true(&format!("new Pods get {pop}"), Duration::from_secs(30), || {
+            Ok(pop_image(&self.would_become(&pod)?).as_deref() == Some(pop))
+        })
+    }
+
+    /// Changes the edge.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn patch(&self, patch: &Value) -> Result<()> {
+        self.kubectl(&["patch", "tapiredge", EDGE, "--type=merge", "--patch", &patch.to_string()]).map(|_| ())
+    }
+
+    /// Changes the number of resolvers.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn scale(&self, replicas: usize) -> Result<()> {
+        let (deployment, replicas) = (format!("deployment/{RESOLVER}"), format!("--replicas={replicas}"));
+        self.kubectl(&["scale", &deployment, &replicas]).map(|_| ())
     }
 
     /// Cluster IP of the resolvers' Service.

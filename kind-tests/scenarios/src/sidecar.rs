@@ -47,7 +47,8 @@ impl Kills {
     /// # Errors
     /// With all counts.
     pub fn each_at_least(&self, scene: &Scene, least: u32) -> Result<()> {
-        ensure!(self.hits.len() == 4, "not the workers of two Pods: {:?}", self.hits);
+        let pods = scene.pods()?.len();
+        ensure!(pods > 0 && self.hits.len() == 2 * pods, "not the workers of {pods} Pods: {:?}", self.hits);
         for ((pod, container), hits) in &self.hits {
             let log = scene.kubectl(&["logs", pod, "--container", container])?;
             let ended = log.lines().filter(|line| line.contains(r#""worker_ended""#) && line.contains("SIGKILL")).count();
@@ -95,7 +96,8 @@ fn kill(scene: &Scene, pod: &str, container: &str) -> bool {
 /// Names it.
 pub fn no_container_restarted(scene: &Scene) -> Result<()> {
     for pod in scene.pods()? {
-        for status in pod["status"]["containerStatuses"].as_array().into_iter().flatten() {
+        let lists = ["initContainerStatuses", "containerStatuses"].map(|list| pod["status"][list].as_array());
+        for status in lists.into_iter().flatten().flatten() {
             ensure!(status["restartCount"] == 0, "container {} of {} restarted", text(&status["name"]), name(&pod));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 
 /// Polls `attempt` until it gives a value. `Ok(None)` and errors mean "not yet"; the last error is told when time is up.
 ///
@@ -23,6 +23,19 @@ pub fn until<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Result
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// Fails as soon as something that has to hold for a while does not, or cannot be looked at.
+///
+/// # Errors
+/// With what it was.
+pub fn holds(what: &str, time: Duration, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        ensure!(look()?, "after {:?} no longer: {what}", start.elapsed());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
 }
 
 /// Like [`until`] for a plain condition.

@@ -12,16 +12,6 @@ use tapir_scenarios::wait;
 
 const ASKED: &str = "www.example.se";
 
-/// A bare resolver Pod like those of the example's Deployment.
-fn resolver_pod(scene: &Scene, pod_name: &str) -> Result<Value> {
-    let deployment = cluster().get(&scene.namespace, &["deployment", "unbound"])?.context("the example's Deployment")?;
-    let mut pod = deployment["spec"]["template"].clone();
-    pod["apiVersion"] = json!("v1");
-    pod["kind"] = json!("Pod");
-    pod["metadata"] = json!({"name": pod_name, "labels": {"dnstapir.se/edge": "demo", "case": pod_name}});
-    Ok(pod)
-}
-
 /// The Pod is admitted and its resolver answers, whatever became of the sidecars.
 fn resolves(scene: &Scene, pod: &Value) -> Result<Value> {
     let pod_name = text(&pod["metadata"]["name"]);
@@ -51,7 +41,7 @@ fn colliding_pods(scene: &Scene) -> Result<Vec<Value>> {
     let (containers, volumes, paths) =
         (list("burstable", "name"), list("volumes", "name"), list("resolverVolumeMounts", "mountPath"));
     assert!(containers.len() == 2 && volumes.len() >= 6 && !paths.is_empty(), "{injection}");
-    let mut template = resolver_pod(scene, "")?;
+    let mut template = scene.bare_pod("")?;
     // All of them are there at the same time.
     template["spec"]["containers"][0]["resources"]["requests"] = json!({"cpu": "10m", "memory": "32Mi"});
     let pod = |form: &str, what: &str, change: &dyn Fn(&mut Value)| {
@@ -102,7 +92,7 @@ fn collisions_of_every_name_and_path_of_ours_are_admitted_without_sidecars() -> 
         assert!(!is_injected_by_us(&admitted), "{} was injected in spite of the collision", name(pod));
     }
     // The same Pod without a collision is injected, so it was the collision that kept the others from it.
-    assert!(is_injected_by_us(&resolves(&scene, &resolver_pod(&scene, "no-collision")?)?));
+    assert!(is_injected_by_us(&resolves(&scene, &scene.bare_pod("no-collision")?)?));
     scene.passed()
 }
 
@@ -115,7 +105,7 @@ fn is_injected_by_us(pod: &Value) -> bool {
 fn host_network_is_injected_and_resolves() -> Result<()> {
     let _guard = crate::shared();
     let scene = Scene::ready("hostnet")?;
-    let mut pod = resolver_pod(&scene, "host-network")?;
+    let mut pod = scene.bare_pod("host-network")?;
     pod["spec"]["hostNetwork"] = json!(true);
     // Unsafe together with the host's network, and port 53 of the node is not ours to take.
     pod["spec"]["securityContext"]["sysctls"] = Value::Null;
@@ -153,7 +143,7 @@ fn host_network_is_injected_and_resolves() -> Result<()> {
 fn run_as_root_at_pod_level_keeps_the_sidecars_unprivileged() -> Result<()> {
     let _guard = crate::shared();
     let scene = Scene::ready("rootpod")?;
-    let mut pod = resolver_pod(&scene, "root-pod")?;
+    let mut pod = scene.bare_pod("root-pod")?;
     pod["spec"]["securityContext"]["runAsUser"] = json!(0);
     pod["spec"]["securityContext"]["runAsNonRoot"] = Value::Null;
     let admitted = resolves(&scene, &pod)?;
@@ -176,7 +166,7 @@ fn run_as_root_at_pod_level_keeps_the_sidecars_unprivileged() -> Result<()> {
 fn a_label_that_names_no_edge_changes_nothing() -> Result<()> {
     let _guard = crate::shared();
     let scene = Scene::ready("noedge")?;
-    let mut pod = resolver_pod(&scene, "no-edge")?;
+    let mut pod = scene.bare_pod("no-edge")?;
     pod["metadata"]["labels"]["dnstapir.se/edge"] = json!("nobody");
     assert!(!is_injected(&resolves(&scene, &pod)?));
     scene.passed()
@@ -186,7 +176,7 @@ fn a_label_that_names_no_edge_changes_nothing() -> Result<()> {
 fn no_api_token_is_visible_in_injected_containers() -> Result<()> {
     let _guard = crate::shared();
     let scene = Scene::ready("token")?;
-    let mut pod = resolver_pod(&scene, "with-token")?;
+    let mut pod = scene.bare_pod("with-token")?;
     pod["spec"]["automountServiceAccountToken"] = json!(true);
     let admitted = resolves(&scene, &pod)?;
     assert!(is_injected(&admitted));

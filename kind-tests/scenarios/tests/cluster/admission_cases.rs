@@ -16,9 +16,7 @@ fn asked(scene: &Scene, case: &Value) -> Result<Value> {
     if pod["metadata"]["labels"].is_null() {
         pod["metadata"]["labels"] = json!({"dnstapir.se/edge": "demo"});
     }
-    let create = ["--namespace", &scene.namespace, "create", "--dry-run=server", "--output=json", "--filename", "-"];
-    let answer = cluster().kubectl_with_input(&create, &pod.to_string());
-    serde_json::from_str(&answer.with_context(|| format!("case {} was refused", case["case"]))?).context("the Pod as it would be")
+    scene.would_become(&pod).with_context(|| format!("case {} was refused", case["case"]))
 }
 
 /// Some cases have containers of our names: the annotation comes with the injection alone.

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use tapir_scenarios::cluster::cluster;
 use tapir_scenarios::dig::{Answer, dig};
 use tapir_scenarios::endpoints::Change;
-use tapir_scenarios::objects::{is_injected, is_ready, says, text};
+use tapir_scenarios::objects::{is_injected, is_ready, name, says, text};
 use tapir_scenarios::outage::{Port, ScaledDown};
 use tapir_scenarios::probe::Probe;
 use tapir_scenarios::scene::{EDGE, RESOLVER, Scene, without_edge};
@@ -20,21 +20,14 @@ const MISSING: &str = "tapir.local/not-there:0";
 /// How long Core and broker are away.
 const OUTAGE: Duration = Duration::from_secs(25);
 
-fn all_ready_and_injected(scene: &Scene, count: usize) -> Result<()> {
-    wait::until_true(&format!("{count} ready Pods, all injected"), Duration::from_secs(120), || {
-        let pods = scene.pods()?;
-        Ok(pods.len() == count && pods.iter().all(|pod| is_ready(pod) && is_injected(pod)))
-    })
-}
-
 #[test]
 fn pods_that_are_created_while_the_operator_is_absent_are_injected_all_the_same() -> Result<()> {
     let _guard = crate::exclusive();
     let scene = Scene::ready("absent")?;
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
     let absent = ScaledDown::new("tapir-system", "tapir-operator")?;
-    scene.kubectl(&["scale", "deployment/unbound", "--replicas=3"])?;
-    all_ready_and_injected(&scene, 3)?;
+    scene.scale(3)?;
+    scene.wait_pods(3)?;
     absent.still()?;
     probe.undisturbed("while the operator was absent", Change::Joins(1))?;
     drop(absent);
@@ -165,32 +158,30 @@ fn the_edge_is_deleted() -> Result<()> {
 #[test]
 fn a_sidecar_image_that_cannot_be_pulled_does_not_keep_a_new_pods_resolver_from_answering() -> Result<()> {
     let _guard = crate::shared();
-    let scene = Scene::ready("nopull")?;
-    // Only where no Pod runs can such an image come into force: else it is tried out first.
-    scene.kubectl(&["scale", "deployment/unbound", "--replicas=0"])?;
-    wait::until_true("no resolver", Duration::from_secs(60), || Ok(scene.pods()?.is_empty()))?;
-    let pin = |image: Value| -> Result<()> {
-        let patch = json!({"spec": {"edm": {"image": image}}}).to_string();
-        scene.kubectl(&["patch", "tapiredge", EDGE, "--type=merge", "--patch", &patch]).map(|_| ())
-    };
-    pin(json!(MISSING))?;
+    let scene = Scene::with_pods("nopull", 2, |manifest| manifest)?;
+    let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
+    // By the other strategies new Pods get only what another Pod runs well.
+    scene.patch(&json!({"spec": {"rollout": {"strategy": "OnRestart"}, "edm": {"image": MISSING}}}))?;
     wait::until_true("the image in what is injected", Duration::from_secs(60), || {
-        Ok(scene.edge()?["status"]["injection"].to_string().contains(MISSING))
+        Ok(scene.would_become(&scene.bare_pod("would-be")?)?.to_string().contains(MISSING))
     })?;
-    let injected = || -> Result<Option<Vec<Value>>> {
-        let pods = scene.pods()?;
-        Ok((pods.len() == 2 && pods.iter().all(|pod| !text(&pod["status"]["podIP"]).is_empty())).then_some(pods))
-    };
-    scene.kubectl(&["scale", "deployment/unbound", "--replicas=2"])?;
+    scene.scale(3)?;
     let edge = scene.wait_condition("Injected", "False", Some("ImagePullFailed"))?;
-    for pod in wait::until("both Pods with an address", Duration::from_secs(60), injected)? {
-        says(&edge, "Injected", &["tapir-edm", MISSING])?;
-        let answer = dig(&text(&pod["status"]["podIP"]), ASKED)?;
-        ensure!(matches!(answer, Answer::Records(_)), "its resolver answers in the Pod all the same: {answer:?}");
-    }
-    pin(Value::Null)?;
-    all_ready_and_injected(&scene, 2)?;
+    let pods = scene.pods()?;
+    let waiting = pods.iter().find(|pod| !is_ready(pod)).context("the Pod whose sidecar cannot be pulled")?;
+    says(&edge, "Injected", &["tapir-edm", MISSING, &name(waiting)])?;
+    let answer = dig(&text(&waiting["status"]["podIP"]), ASKED)?;
+    ensure!(matches!(answer, Answer::Records(_)), "its resolver answers in the Pod all the same: {answer:?}");
+    probe.undisturbed("while a sidecar image could not be pulled", Change::None)?;
+
+    scene.patch(&json!({"spec": {"edm": {"image": null}}}))?;
+    wait::until_true("the image out of what is injected", Duration::from_secs(60), || {
+        Ok(!scene.would_become(&scene.bare_pod("would-be")?)?.to_string().contains(MISSING))
+    })?;
+    scene.kubectl(&["delete", "pod", &name(waiting), "--wait=false"])?;
+    scene.wait_pods(3)?;
     scene.wait_condition("Injected", "True", None)?;
+    probe.undisturbed("after the image was there again", Change::Joins(1))?;
     scene.passed()
 }
 
@@ -207,7 +198,7 @@ fn pods_that_were_never_injected_are_evicted_one_by_one_beside_another_ready_one
     let probe = Probe::start(&scene.namespace, RESOLVER, ASKED)?;
     scene.credentials()?;
     scene.apply_changed_example(three)?;
-    all_ready_and_injected(&scene, 3)?;
+    scene.wait_pods(3)?;
     scene.wait_condition("Injected", "True", None)?;
     probe.undisturbed("while the Pods were replaced", Change::EachReplaced)?;
     scene.passed()
