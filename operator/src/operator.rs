@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::http::header::{HeaderValue, USER_AGENT};
 use anyhow::Context as _;
 use futures::future::join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::Api;
 use kube::client::ClientBuilder;
@@ -141,6 +142,7 @@ async fn lead(
         touches: Touches::new(own.clone()),
         own,
         rollouts,
+        leading_since: Timestamp::now(),
         settled: Settled::default(),
         settled_identities: Settled::default(),
         cache: cache.clone(),

@@ -105,9 +105,11 @@ pub(super) async fn tend(
         // Whoever asks has changed something.
         context.evictions.forget(key);
     }
+    // A successor that no webhook meets would be missed as well. Where the operator has just begun, the Service may not lead to it yet.
+    let may_miss = matches!(context.settings.injection, settings::Injection::Webhook(_));
     let rules = Rules {
-        in_force: rendered.in_force,
-        may_miss: matches!(context.settings.injection, settings::Injection::Webhook(_)),
+        in_force: rendered.in_force.map(|since| if may_miss { since.max(context.leading_since) } else { since }),
+        may_miss,
         found_useless: !retry && was_useless(edge),
     };
     let decision = decide(&views, rules, context.evictions.memory(key), now);

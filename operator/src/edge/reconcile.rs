@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::DeserializeGuard;
@@ -72,6 +73,8 @@ pub struct Context {
     pub stuck: Stuck,
     pub touches: Touches,
     pub rollouts: Rollouts,
+    /// Since when this process leads. Its own webhook answers from about then on.
+    pub leading_since: Timestamp,
     /// Of the edge controller.
     pub settled: Settled,
     /// Of the identity controller.

@@ -380,7 +380,7 @@ async fn carry_out(
         pull::clear(&api, &key.name).await.map_err(RolloutError::Pull)?;
         rollouts.memory(key, |memory| memory.pulls.forget());
     }
-    if plan.state.phase == plan::Phase::Current && scene.edge.spec.rollout.strategy == crate::api::Strategy::Evict {
+    if plan.state.is_settled() && scene.edge.spec.rollout.strategy == crate::api::Strategy::Evict {
         evictions.forget(key);
     }
     if plan.state.pod.is_none() {

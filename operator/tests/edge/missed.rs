@@ -70,6 +70,21 @@ async fn pods_that_came_while_no_webhook_answered_are_replaced_until_that_is_see
     assert!(scene.server.get(P2).is_none());
 }
 
+/// Its Service leads to a webhook only some seconds after that is there.
+#[tokio::test]
+async fn an_operator_that_has_just_begun_does_not_replace_what_its_webhook_would_miss_again() {
+    let mut scene = injecting_by(Injection::Webhook(Webhook::default())).await;
+    rendered_at(&scene, "2024-06-01T00:00:00Z");
+    let mut context = (*scene.context).clone();
+    context.leading_since = scene.clock.now();
+    scene.context = Arc::new(context);
+    scene.once(EDGE).await.unwrap();
+    assert_eq!(evicted(&scene), 0);
+    scene.clock.set(scene.clock.now() + jiff::SignedDuration::from_secs(11));
+    scene.once(EDGE).await.unwrap();
+    assert_eq!(evicted(&scene), 1);
+}
+
 /// A backup that is restored has no status: what is created before it is rendered anew finds nothing to copy, whatever the binding's age.
 #[tokio::test]
 async fn pods_from_while_the_status_was_lost_came_too_early() {

@@ -72,6 +72,7 @@ impl Scene {
             stuck: leftovers::Stuck::default(),
             touches: Touches::new(own.clone()),
             own,
+            leading_since: jiff::Timestamp::UNIX_EPOCH,
             settled: Settled::default(),
             settled_identities: Settled::default(),
             cache,

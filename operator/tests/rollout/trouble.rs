@@ -194,6 +194,33 @@ async fn evict_replaces_one_pod_after_the_other_within_their_budget() {
     assert!(scene.server.get(&pod_path("b")).is_some(), "the successor is not there yet");
 }
 
+/// A Pod that nobody brings back is left to a person, and then the workload is made smaller: no successor will ever come.
+#[tokio::test]
+async fn evictions_that_are_over_are_not_waited_for() {
+    let mut scene = Scene::new(&["a", "b", "c"]);
+    scene.change(&edge_path("stockholm"), |edge| edge["spec"]["rollout"] = json!({"strategy": "Evict"}));
+    scene.change(&pod_path("c"), |pod| pod["metadata"]["ownerReferences"] = json!([]));
+    for _ in 0..60 {
+        scene.wait(1);
+        scene.round("stockholm").await.unwrap();
+        for (old, successor) in [("a", "a2"), ("b", "b2")] {
+            if scene.server.get(&pod_path(old)).is_none() && scene.server.get(&pod_path(successor)).is_none() {
+                scene.add_pod(successor, "stockholm");
+                scene.change(&pod_path(successor), |pod| {
+                    pod["spec"]["containers"][1]["image"] = json!(images("2").edm);
+                    pod["spec"]["containers"][2]["image"] = json!(images("2").pop);
+                });
+                scene.restart(successor);
+            }
+        }
+    }
+    assert_eq!(scene.says("stockholm"), ("Waiting".into(), "BarePod".into()));
+    scene.server.delete(&pod_path("b2"));
+    scene.wait(1);
+    scene.round("stockholm").await.unwrap();
+    assert_eq!(scene.says("stockholm"), ("Waiting".into(), "BarePod".into()), "{}", scene.rollout("stockholm")["message"]);
+}
+
 #[tokio::test]
 async fn images_are_pulled_first_and_a_bad_one_halts_before_anything_is_touched() {
     let rollout = || Rollout { pre_pull: true, ..Rollout::default() };
