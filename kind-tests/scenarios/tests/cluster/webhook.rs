@@ -97,11 +97,6 @@ fn a_release_goes_to_canaries_first_and_the_webhook_makes_the_pods_that_the_poli
     let missed = other.pods()?.iter().filter(|pod| !is_injected(pod)).count();
     ensure!(missed == 1, "{missed} Pods without sidecars");
     drop(away);
-    let would_be = other.bare_pod("would-be")?;
-    wait::until_true("the webhook answers again", Duration::from_secs(60), || Ok(is_injected(&other.would_become(&would_be)?)))?;
-    for missed in other.pods()?.iter().filter(|pod| !is_injected(pod)) {
-        other.kubectl(&["delete", "pod", &name(missed), "--wait=false"])?;
-    }
     other.wait_pods(3)?;
     other.wait_condition("Injected", "True", None)?;
     of_other.undisturbed("while the operator was away and came back", Change::AtLeast(1))?;
