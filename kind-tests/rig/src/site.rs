@@ -22,6 +22,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Group of a test that acts as the operator; the check of the operator's rights knows it too. No role is bound to it.
 const BY_A_TEST: &str = "rig:test";
+/// Group of an operator whose settings a test made wider than its rights; the check of the operator's rights knows it too. No role is bound to it.
+const BEYOND_ITS_RIGHTS: &str = "rig:beyond-its-rights";
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -145,13 +147,23 @@ impl<'rig> Site<'rig> {
     /// Starts a replica with the environment that the chart's Deployment gives it; `environment` adds to that or replaces it. A second
     /// start under the same Pod name is a restart of its container: it holds the Lease still.
     pub fn operator(&self, pod: &str, environment: &[(&str, &str)]) -> Result<Operator> {
+        self.start(pod, environment, &[])
+    }
+
+    /// The same with settings that ask for more than the chart grants: what it is denied is no surprise.
+    pub fn operator_beyond_its_rights(&self, pod: &str, environment: &[(&str, &str)]) -> Result<Operator> {
+        self.start(pod, environment, &[BEYOND_ITS_RIGHTS])
+    }
+
+    fn start(&self, pod: &str, environment: &[(&str, &str)], groups: &[&str]) -> Result<Operator> {
         let deployment = self.deployment.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
         let given = container["env"].as_array().into_iter().flatten();
         let mut all: BTreeMap<String, String> =
             given.filter_map(|entry| Some((text(&entry["name"]), entry["value"].as_str()?.to_owned()))).collect();
         let [all_accounts, accounts] = self.groups();
-        let groups = [all_accounts.as_str(), &accounts, &replica_group(pod)];
+        let replica = replica_group(pod);
+        let groups = [&[all_accounts.as_str(), &accounts, &replica], groups].concat();
         let kubeconfig = self.folder.join(format!("{pod}.kubeconfig"));
         let access = self.rig.kubeconfig_as(&self.user(), &groups)?;
         fs::write(&kubeconfig, access).with_context(|| format!("writing {}", kubeconfig.display()))?;

@@ -16,6 +16,12 @@ const ACCOUNT: &str = "tapir-operator";
 /// Group of a test that acts as the operator, on an API server of its own: no use that the operator makes of its rights.
 const BY_A_TEST: &str = "rig:test";
 
+/// Group of an operator whose settings a test made wider than its rights.
+const BEYOND_ITS_RIGHTS: &str = "rig:beyond-its-rights";
+
+/// HTTP status of an object that was made by the request.
+const CREATED: u16 = 201;
+
 /// Everything that was used, and everything that was refused for want of a right.
 #[derive(Debug, Default)]
 pub(crate) struct Used {
@@ -47,8 +53,8 @@ impl Used {
             return;
         };
         let groups = event.pointer("/user/groups").and_then(Value::as_array);
-        let by_a_test = groups.is_some_and(|groups| groups.iter().any(|group| group == BY_A_TEST));
-        if !release.1.starts_with(ACCOUNT) || text("/objectRef/resource").is_empty() || by_a_test {
+        let is_in = |group: &str| groups.is_some_and(|groups| groups.iter().any(|found| found == group));
+        if !release.1.starts_with(ACCOUNT) || text("/objectRef/resource").is_empty() || is_in(BY_A_TEST) {
             return;
         }
         let resource = match text("/objectRef/subresource") {
@@ -63,9 +69,14 @@ impl Used {
                 if let Some(role) = role(annotation("authorization.k8s.io/reason")) {
                     // Tests have releases of their own, whose roles are called after them.
                     let role = role.replacen(release.1, ACCOUNT, 1);
-                    self.rights.insert(Right { role, resource, verb });
+                    // A patch that applies what is not there needs the right to create it too, which the log does not tell of.
+                    let created = verb == "patch" && event.pointer("/responseStatus/code") == Some(&CREATED.into());
+                    let verbs = [Some(verb), created.then(|| "create".to_owned())];
+                    let right = |verb| Right { role: role.clone(), resource: resource.clone(), verb };
+                    self.rights.extend(verbs.into_iter().flatten().map(right));
                 }
             }
+            _ if is_in(BEYOND_ITS_RIGHTS) => {}
             _ => {
                 let namespace = text("/objectRef/namespace");
                 self.denied.insert(format!("{verb} {resource} in {namespace}"));
@@ -112,12 +123,19 @@ mod tests {
         let mut posing = event("allow", Some("scale"));
         posing["user"]["groups"] = json!(["system:serviceaccounts", "rig:test"]);
         used.add(&posing);
-        let right = Right {
+        let mut bold = event("forbid", Some("scale"));
+        bold["user"]["groups"] = json!(["system:serviceaccounts", "rig:beyond-its-rights"]);
+        used.add(&bold);
+        let mut created = event("allow", Some("status"));
+        created["responseStatus"] = json!({"code": 201});
+        let right = |verb: &str| Right {
             role: "tapir-operator-leader".into(),
             resource: "dnstapir.se/tapiredges/status".into(),
-            verb: "patch".into(),
+            verb: verb.into(),
         };
-        assert_eq!(used.rights, BTreeSet::from([right]));
+        assert_eq!(used.rights, BTreeSet::from([right("patch")]));
+        used.add(&created);
+        assert_eq!(used.rights, BTreeSet::from([right("create"), right("patch")]));
         assert_eq!(used.denied, BTreeSet::from(["patch dnstapir.se/tapiredges in dns".to_owned()]));
     }
 }

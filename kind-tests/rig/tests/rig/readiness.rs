@@ -37,7 +37,7 @@ fn without_an_api_server_the_lease_is_missing() -> Result<()> {
 fn each_watch_that_fails_is_named() -> Result<()> {
     let site = Site::new(Rig::shared()?, "half-blind", &[])?;
     let both = format!("{},{}", site.namespace, site.system);
-    let operator = site.operator("operator-0", &[("WATCH_NAMESPACES", &both)])?;
+    let operator = site.operator_beyond_its_rights("operator-0", &[("WATCH_NAMESPACES", &both)])?;
     operator.wait_leading(PATIENCE)?;
     let kinds = ["ConfigMaps", "EndpointSlices", "Pods", "Secrets", "edges", "namespaces", "policies"];
     let expected = kinds.map(|kind| format!("{kind} of namespace {}", site.system));
@@ -66,7 +66,8 @@ fn a_webhook_without_a_certificate_is_not_ready() -> Result<()> {
 #[test]
 fn a_webhook_is_ready_beside_a_leader_of_a_release_that_had_none() -> Result<()> {
     let site = Site::new(Rig::shared()?, "no-webhook-before", &[("injection.mode", "Webhook")])?;
-    let before = site.operator("operator-0", &[("INJECTION", "Policy"), ("ADMISSION_POLICY_NAME", "before")])?;
+    let before =
+        site.operator_beyond_its_rights("operator-0", &[("INJECTION", "Policy"), ("ADMISSION_POLICY_NAME", "before")])?;
     before.wait_leading(PATIENCE)?;
     let operator = site.operator("operator-1", &[])?;
     let is_ready = || Ok(operator.page("/readyz").is_ok_and(|page| page.status == 200));
