@@ -10,6 +10,8 @@ mod crash_points;
 mod crashes;
 #[path = "rig/ending.rs"]
 mod ending;
+#[path = "rig/enrolled.rs"]
+mod enrolled;
 #[path = "rig/equality.rs"]
 mod equality;
 #[path = "rig/fleet.rs"]

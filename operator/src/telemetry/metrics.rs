@@ -342,7 +342,7 @@ impl Metrics {
         );
         registry.register(
             "evictions",
-            "Pods evicted because they were created before their edge was rendered",
+            "Pods evicted because they have no sidecars, or by strategy Evict",
             self.evictions.clone(),
         );
         registry.register("settled_edges", "Edges that need nothing until something changes", self.settled.clone());

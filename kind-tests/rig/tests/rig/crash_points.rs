@@ -11,8 +11,8 @@ use tapir_rig::client::{CONFIG_MAPS, EDGES, SECRETS, WEBHOOKS, decoded, text};
 use tapir_rig::{Core, PATIENCE, Rig, Signal, Site, wait};
 
 use crate::crashes::FAILPOINT;
+use crate::enrolled::{EDGE, enrolled};
 
-const EDGE: &str = "demo";
 /// Exit code of an operator that lost the Lease.
 const LEASE_LOST: i32 = 3;
 
@@ -28,19 +28,9 @@ struct Enrolled<'rig> {
 
 impl Enrolled<'_> {
     fn new(name: &str) -> Result<Self> {
-        let site = Site::new(Rig::shared()?, name, &[])?;
-        let core = site.core(&[])?;
-        let operator = site.operator("operator-0", &[])?;
-        let node = site.new_edge(&core, EDGE)?;
-        site.wait_condition(EDGE, "Enrolled", "True", None)?;
-        wait::until_true("the pending Secret to go", PATIENCE, || Ok(site.secret("demo-pending")?.is_none()))?;
+        let serial = |status: &Value| Some(status["node"]["certificate"]["serial"].clone()).filter(Value::is_string);
+        let (site, core, node, serial) = enrolled(name, "the certificate in the status", serial)?;
         let identity = site.secret("demo-identity")?.context("the identity")?;
-        let serial = |edge: Value| edge["status"]["node"]["certificate"]["serial"].clone();
-        let serial = wait::until("the certificate in the status", PATIENCE, || {
-            Ok(Some(serial(site.edge(EDGE)?)).filter(Value::is_string))
-        })?;
-        operator.signal(Signal::SIGTERM)?;
-        operator.exit_code(PATIENCE)?;
         Ok(Self { site, core, node, identity, serial })
     }
 

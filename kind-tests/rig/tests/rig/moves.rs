@@ -12,7 +12,8 @@ use tapir_wire::certificate::TlsKey;
 use tapir_wire::enrolment::{Credentials, enrolment_request};
 use tapir_wire::jwk::DataKey;
 
-const EDGE: &str = "demo";
+use crate::enrolled::{EDGE, enrolled};
+
 const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
 /// What the guide has a backup keep of a Secret.
 const KEPT: [&str; 4] = ["name", "namespace", "labels", "annotations"];
@@ -75,17 +76,8 @@ struct BackedUp<'rig> {
 
 impl BackedUp<'_> {
     fn new(name: &str) -> Result<Self> {
-        let site = Site::new(Rig::shared()?, name, &[])?;
-        let core = site.core(&[])?;
-        let operator = site.operator("operator-0", &[])?;
-        let node = site.new_edge(&core, EDGE)?;
-        site.wait_condition(EDGE, "Enrolled", "True", None)?;
-        wait::until_true("the pending Secret to go", PATIENCE, || Ok(site.secret("demo-pending")?.is_none()))?;
-        let injection = wait::until("what new Pods get", PATIENCE, || {
-            Ok(Some(site.edge(EDGE)?["status"]["injection"].clone()).filter(Value::is_object))
-        })?;
-        operator.signal(Signal::SIGTERM)?;
-        operator.exit_code(PATIENCE)?;
+        let injection = |status: &Value| Some(status["injection"].clone()).filter(Value::is_object);
+        let (site, core, node, injection) = enrolled(name, "what new Pods get", injection)?;
         let mut backed_up = Self { site, core, node, identities: String::new(), edges: String::new(), injection };
         backed_up.back_up()?;
         Ok(backed_up)
