@@ -94,11 +94,15 @@ impl Watched<'_> {
     }
 }
 
-/// Time from `begin` until all edges are settled.
+/// Time from `begin` until all edges are enrolled and need nothing more.
 async fn settled(watched: &Watched<'_>, edges: usize, begin: Instant, limit: Duration) -> Result<Duration> {
     fleet::wait("edges settled", limit, async || {
         let text = watched.metrics().await.unwrap_or_default();
-        let count = exposition::sum(&text, "tapir_operator_settled_edges", &[]).unwrap_or(0.0);
+        let count =
+            |name: &str, labels: &[&str]| exposition::sum(&text, &format!("tapir_operator_{name}"), labels).unwrap_or(0.0);
+        // An edge that waits for its turn at Core needs nothing until then.
+        let enrolled = count("edge_condition", &["type=\"Enrolled\"", "status=\"True\""]);
+        let count = enrolled.min(count("settled_edges", &[]));
         Ok(if count >= edges as f64 { Ok(()) } else { Err(format!("{count} of {edges}")) })
     })
     .await?;
