@@ -65,7 +65,9 @@ impl<K: Ord + Clone> Gate<K> {
     /// Asks for so many calls one after the other. The urgency is when it is too late: the end of a certificate.
     pub fn ask(&mut self, key: &K, urgency: Timestamp, calls: u32, now: Instant) -> Turn {
         self.waiting.retain(|_, waiting| now.saturating_duration_since(waiting.turn) < GONE);
-        let since = self.waiting.get(key).map_or(now, |waiting| waiting.since);
+        // Who waits keeps the earliest urgency that it told: one that moves with the clock would put it behind all others each time it asks,
+        // and where all do so nobody gets in.
+        let (since, urgency) = self.waiting.get(key).map_or((now, urgency), |known| (known.since, known.urgency.min(urgency)));
         let mut own = Waiting { urgency, calls, since, turn: now };
         let before = |(other, waiting): &(&K, &Waiting)| {
             *other != key

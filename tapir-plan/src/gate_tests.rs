@@ -19,6 +19,8 @@ struct Asker {
     calls: u32,
     late: Duration,
     returns: bool,
+    /// The urgency is told as a time from the moment of asking, so each time it is another.
+    rolling: bool,
 }
 
 /// A call that was let through.
@@ -37,9 +39,10 @@ fn simulate(askers: &[Asker], end: Duration) -> Vec<Call> {
     let mut asked = vec![0; askers.len()];
     let mut calls = Vec::new();
     while let Some(Reverse((at, asker))) = events.pop().filter(|Reverse((at, _))| *at <= end) {
-        let Asker { urgency, calls: wanted, late, returns, .. } = askers[asker];
+        let Asker { urgency, calls: wanted, late, returns, rolling, .. } = askers[asker];
         asked[asker] += 1;
-        match gate.ask(&asker, Timestamp::from_second(urgency).unwrap(), wanted, begin + at) {
+        let urgency = Timestamp::from_second(urgency).unwrap() + if rolling { at } else { Duration::ZERO };
+        match gate.ask(&asker, urgency, wanted, begin + at) {
             Turn::Now => calls.push(Call { asker, at, asked: asked[asker] }),
             Turn::At(turn) => {
                 let turn = turn - begin;
@@ -62,6 +65,7 @@ fn asker(number: usize) -> Asker {
         calls: 2,
         late: Duration::from_millis(u64::try_from(mixed % 40).unwrap()),
         returns: true,
+        rolling: false,
     }
 }
 
@@ -85,6 +89,16 @@ fn a_thousand_edges_that_come_together_are_spread_and_limited_and_none_starves()
     assert_limited(&calls, 2);
     let end = calls.last().unwrap().at;
     assert!(end >= Duration::from_secs(199) && end < Duration::from_secs(215), "{end:?}");
+    let most = calls.iter().map(|call| call.asked).max().unwrap();
+    assert!(most <= 8, "one asked {most} times");
+}
+
+#[test]
+fn whose_urgency_moves_with_the_clock_keeps_its_place() {
+    let askers: Vec<Asker> = (0..1000).map(|number| Asker { urgency: 100_000, rolling: true, ..asker(number) }).collect();
+    let calls = simulate(&askers, Duration::from_mins(10));
+    assert_eq!(calls.len(), 1000, "everybody has its turn, and once");
+    assert!(calls.last().unwrap().at < Duration::from_secs(215));
     let most = calls.iter().map(|call| call.asked).max().unwrap();
     assert!(most <= 8, "one asked {most} times");
 }
