@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
@@ -44,11 +45,40 @@ type Name = (String, String);
 #[derive(Clone, Debug)]
 struct Memo {
     /// Of what was wanted.
-    hash: String,
+    hash: Box<str>,
     /// None if the watch is not expected to know of it.
     mark: Option<Mark>,
     at: Timestamp,
-    metadata: ObjectMeta,
+    metadata: LeanMetadata,
+}
+
+/// What is needed of an object that stands as it was left. There are five of them to each edge.
+#[derive(Clone, Debug, Default)]
+struct LeanMetadata {
+    uid: Option<Box<str>>,
+    version: Option<Box<str>>,
+    created: Option<Timestamp>,
+}
+
+impl From<&ObjectMeta> for LeanMetadata {
+    fn from(metadata: &ObjectMeta) -> Self {
+        Self {
+            uid: metadata.uid.as_deref().map(Into::into),
+            version: metadata.resource_version.as_deref().map(Into::into),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+        }
+    }
+}
+
+impl From<&LeanMetadata> for ObjectMeta {
+    fn from(LeanMetadata { uid, version, created }: &LeanMetadata) -> Self {
+        Self {
+            uid: uid.as_deref().map(str::to_owned),
+            resource_version: version.as_deref().map(str::to_owned),
+            creation_timestamp: created.map(Time),
+            ..Self::default()
+        }
+    }
 }
 
 impl Memory {
@@ -102,12 +132,12 @@ impl Applier<'_> {
         let named = self.named(&name);
         let known = named.as_ref().and_then(|named| self.cache.mark_of(self.edge, named));
         let memo = self.memory.get(self.edge, &name).filter(|memo| memo.mark.is_some() && memo.mark == known);
-        if let Some(memo) = memo.as_ref().filter(|memo| memo.hash == hash) {
-            return Ok(with_metadata(wanted, &memo.metadata));
+        if let Some(memo) = memo.as_ref().filter(|memo| *memo.hash == *hash) {
+            return Ok(with_metadata(wanted, &ObjectMeta::from(&memo.metadata)));
         }
         self.memory.set(self.edge, name.clone(), None);
         // What is as it was left is ours, and need not be read before it is written.
-        let version = memo.and_then(|memo| memo.metadata.resource_version);
+        let version = memo.and_then(|memo| memo.metadata.version);
         let (object, wrote) = match version {
             Some(version) => overwrite(api, wanted, document, &hash, &version).await?,
             None => bring(api, wanted, document, &hash).await?,
@@ -131,9 +161,10 @@ impl Applier<'_> {
     {
         let name = (K::kind(&()).into_owned(), wanted.name_any());
         let (document, hash) = document(wanted)?;
-        if let Some(memo) = self.memory.get(self.edge, &name).filter(|memo| seems && memo.hash == hash && memo.is_young(self.now))
+        if let Some(memo) =
+            self.memory.get(self.edge, &name).filter(|memo| seems && *memo.hash == *hash && memo.is_young(self.now))
         {
-            return Ok(with_metadata(wanted, &memo.metadata));
+            return Ok(with_metadata(wanted, &ObjectMeta::from(&memo.metadata)));
         }
         self.memory.set(self.edge, name.clone(), None);
         let (object, wrote) = bring(api, wanted, document, &hash).await?;
@@ -148,7 +179,7 @@ impl Applier<'_> {
         let name = ("Secret".to_owned(), secret.to_owned());
         let known = self.cache.mark_of(self.edge, &(Kind::Secret, secret.into()));
         let memo = self.memory.get(self.edge, &name);
-        memo.is_some_and(|memo| memo.hash == ABSENT && memo.mark == known && memo.is_young(self.now))
+        memo.is_some_and(|memo| *memo.hash == *ABSENT && memo.mark == known && memo.is_young(self.now))
     }
 
     /// A Secret was not there, as it should be.
@@ -157,13 +188,8 @@ impl Applier<'_> {
     }
 
     fn remember(&self, name: Name, hash: String, mark: Option<Mark>, metadata: &ObjectMeta) {
-        let metadata = ObjectMeta {
-            uid: metadata.uid.clone(),
-            resource_version: metadata.resource_version.clone(),
-            creation_timestamp: metadata.creation_timestamp.clone(),
-            ..ObjectMeta::default()
-        };
-        self.memory.set(self.edge, name, Some(Memo { hash, mark, at: self.now, metadata }));
+        let memo = Memo { hash: hash.into(), mark, at: self.now, metadata: metadata.into() };
+        self.memory.set(self.edge, name, Some(memo));
     }
 
     fn named(&self, (kind, name): &Name) -> Option<Named> {

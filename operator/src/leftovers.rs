@@ -172,7 +172,7 @@ async fn list(
             uid: map.uid(),
             ..ObjectReference::default()
         };
-        publish_event(&context.recorder, &reference, EventReason::PodsLeft, EventType::Normal, note).await;
+        publish_event(&context.events, &reference, EventReason::PodsLeft, EventType::Normal, note).await;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::Api;
 use kube::client::ClientBuilder;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use crate::rollout::{Answers, Rollouts};
 use crate::runner::Watched;
 use crate::settings::Settings;
 use crate::sidecars::{Board, EdgeKey, Poller, Question};
+use crate::telemetry::events::Events;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::writes::CountWrites;
 use crate::{identity, leftovers, policy, webhook};
@@ -130,7 +131,7 @@ async fn lead(
     let certificate = webhook::keep(&open, &settings, leadership.clone(), readiness.clone(), stop.clone());
     let context = Arc::new(Context {
         keeper: Keeper::new(client.clone(), leadership, metrics.clone()).with_calls_per_second(settings.core_requests_per_second),
-        recorder: Recorder::new(open.clone(), reporter),
+        events: Events::new(open.clone(), reporter),
         settings: Arc::clone(&settings),
         board: board.clone(),
         evictions: Evictions::default(),

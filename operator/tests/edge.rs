@@ -38,7 +38,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::events::Recorder;
+
 use scene::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -57,6 +57,7 @@ use tapir_operator::policy::Counts;
 use tapir_operator::rollout::{Answers, Rollouts};
 use tapir_operator::settings::{Scope, Settings};
 use tapir_operator::sidecars::{Board, Component, EdgeKey, Heard, Sources, Target};
+use tapir_operator::telemetry::events::Events;
 use tapir_operator::telemetry::metrics::Metrics;
 use tapir_plan::clock::{Clock, Fixed};
 

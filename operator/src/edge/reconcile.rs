@@ -10,7 +10,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{EventType, Recorder};
+use kube::runtime::events::EventType;
 use kube::{Client, Resource as _, ResourceExt as _};
 
 use super::dereference::dereference;
@@ -41,6 +41,7 @@ use crate::policy::Counts;
 use crate::rollout::Rollouts;
 use crate::settings::Settings;
 use crate::sidecars::{Board, EdgeKey, Hope};
+use crate::telemetry::events::Events;
 use crate::telemetry::metrics::Metrics;
 
 /// After a write, in case its event is missed.
@@ -60,7 +61,7 @@ pub struct Context {
     pub client: Client,
     pub settings: Arc<Settings>,
     pub keeper: Keeper,
-    pub recorder: Recorder,
+    pub events: Events,
     pub metrics: Metrics,
     pub cache: Cache,
     pub board: Board,
@@ -173,7 +174,7 @@ async fn malformed(context: &Context, invalid: &InvalidObject) {
     };
     let note = format!("this TapirEdge cannot be read and nothing is done for it: {}: correct it", invalid.error);
     tracing::error!(namespace = reference.namespace, edge = reference.name, error = invalid.error, "an edge is malformed");
-    status::publish_event(&context.recorder, &reference, EventReason::Malformed, EventType::Warning, note).await;
+    status::publish_event(&context.events, &reference, EventReason::Malformed, EventType::Warning, note).await;
 }
 
 async fn depart(context: &Context, key: &EdgeKey, edge: &TapirEdge) -> Result<Round, EdgeError> {

@@ -118,15 +118,15 @@ pub(super) async fn report(
     };
     let wrote = status::update(&context.client, edge, &wanted).await?;
     if wrote.is_some() {
-        status::publish(&context.recorder, edge, &transitions, &wanted.conditions).await;
+        status::publish(&context.events, edge, &transitions, &wanted.conditions).await;
     }
     if let Some(pod) = context.evictions.take_untold(key) {
         let note = format!("Pod {pod} was evicted, so that its controller creates it anew with the sidecars that it is to have");
         let (reason, kind) = (EventReason::PodEvicted, EventType::Normal);
-        status::publish_event(&context.recorder, &edge.object_ref(&()), reason, kind, note).await;
+        status::publish_event(&context.events, &edge.object_ref(&()), reason, kind, note).await;
     }
     for news in rollout.iter().flat_map(|rollout| &rollout.news) {
-        status::publish_event(&context.recorder, &edge.object_ref(&()), news.reason, news.kind, news.note.clone()).await;
+        status::publish_event(&context.events, &edge.object_ref(&()), news.reason, news.kind, news.note.clone()).await;
     }
     let expectant = heard.iter().any(|(_, heard)| heard.is_none()) || reports.contains(&Report::Starting);
     let words_only = stands
@@ -207,7 +207,7 @@ async fn report_only_ready(context: &Context, key: &EdgeKey, edge: &TapirEdge, (
     conditions.extend(before.conditions.iter().filter(|condition| condition.type_ != "Ready").cloned());
     let wanted = TapirEdgeStatus { conditions, ..before };
     match status::update(&context.client, edge, &wanted).await {
-        Ok(Some(_)) => status::publish(&context.recorder, edge, &transitions, &wanted.conditions).await,
+        Ok(Some(_)) => status::publish(&context.events, edge, &transitions, &wanted.conditions).await,
         Ok(None) => {}
         // What is reported is logged and counted where it happened.
         Err(error) => tracing::warn!(namespace = key.namespace, edge = key.name, error = %error, "cannot report"),

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType};
 use kube::{Client, Resource, ResourceExt as _};
 use serde_json::json;
 
@@ -12,6 +12,7 @@ use crate::api::reasons::{Care, EventReason};
 use crate::api::{FIELD_MANAGER, TapirEdge, TapirEdgeStatus};
 use crate::cache::LeanEdge;
 use crate::conditions::{Draft, Transition, Truth};
+use crate::telemetry::events::Events;
 
 /// Longest note that an Event takes.
 const LONGEST_NOTE: usize = 1000;
@@ -47,7 +48,7 @@ pub(super) async fn update(client: &Client, edge: &TapirEdge, status: &TapirEdge
 /// Publishes an Event for each transition, and logs it. `Ready` mostly repeats the part that is not well, whose turn is news already. A failure
 /// is logged only: Events are for people and may be lost.
 pub async fn publish<K: Resource<DynamicType = ()>>(
-    recorder: &Recorder,
+    events: &Events,
     object: &K,
     transitions: &[Transition],
     conditions: &[Condition],
@@ -65,7 +66,7 @@ pub async fn publish<K: Resource<DynamicType = ()>>(
             action: draft.kind.to_owned(),
             secondary: None,
         };
-        if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
+        if let Err(error) = events.publish(&event, &object.object_ref(&())).await {
             tracing::warn!(error = %error, reason = draft.reason, "cannot publish an Event");
         }
     }
@@ -92,11 +93,11 @@ pub(super) fn log<K: Resource<DynamicType = ()>>(object: &K, transitions: &[Tran
 }
 
 /// Publishes one Event that is no turn of a condition.
-pub async fn publish_event(recorder: &Recorder, object: &ObjectReference, reason: EventReason, type_: EventType, note: String) {
+pub async fn publish_event(events: &Events, object: &ObjectReference, reason: EventReason, type_: EventType, note: String) {
     let action = String::from(reason);
     let event =
         Event { type_, reason: action.clone(), note: Some(note.chars().take(LONGEST_NOTE).collect()), action, secondary: None };
-    if let Err(error) = recorder.publish(&event, object).await {
+    if let Err(error) = events.publish(&event, object).await {
         tracing::warn!(error = %error, reason = event.reason, "cannot publish an Event");
     }
 }

@@ -318,7 +318,7 @@ async fn tell(context: &Context, edge: &TapirEdge, news: &News) {
         action: "Identity".to_owned(),
         secondary: None,
     };
-    if let Err(error) = context.recorder.publish(&event, &edge.object_ref(&())).await {
+    if let Err(error) = context.events.publish(&event, &edge.object_ref(&())).await {
         tracing::warn!(namespace, edge = name, error = %error, "cannot publish an Event");
     }
 }

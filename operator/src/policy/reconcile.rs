@@ -72,7 +72,7 @@ pub async fn reconcile(policy: Arc<DeserializeGuard<TapirPolicy>>, context: Arc<
         });
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         api.patch_status(&policy.name_any(), &parameters, &Patch::Apply(document)).await.map_err(PolicyError::UpdateStatus)?;
-        publish(&context.recorder, policy, &transitions, &wanted.conditions).await;
+        publish(&context.events, policy, &transitions, &wanted.conditions).await;
     }
     Ok(Action::requeue(COUNTS_EVERY))
 }

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// A status with the 32 sources that a policy may have is below 8 KiB.
 const BODY_LIMIT: usize = 64 * 1024;
 /// Questions under way at the same time.
-const CONCURRENCY: usize = 64;
+const CONCURRENCY: usize = 32;
 /// Shortest pause between two rounds for an edge where all is well.
 const CALM: Duration = Duration::from_secs(15);
 /// Questions a second that all calm edges together may cost: the more sidecars, the longer the pause between two rounds.

@@ -56,7 +56,7 @@ impl Scene {
         let context = Context {
             keeper: Keeper::new(client.clone(), Leadership::for_tests(), metrics.clone())
                 .with_clock(Arc::clone(&clock) as Arc<dyn Clock>),
-            recorder: Recorder::new(client.clone(), "test".into()),
+            events: Events::new(client.clone(), "test".into()),
             rollouts: Rollouts::new(
                 Arc::new(settings.clone()),
                 Answers::from_fn(|_| Box::pin(std::future::ready(true))),
