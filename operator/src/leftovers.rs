@@ -2,16 +2,21 @@
 //! an operator: Pods that pulled an image.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret};
-use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Preconditions};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::events::EventType;
-use kube::runtime::watcher;
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::reasons::EventReason;
@@ -64,7 +69,7 @@ pub async fn run(watched: Watched, context: Arc<Context>, stop: CancellationToke
     let maps = watched.api::<PartialObjectMeta<ConfigMap>>(&context.client);
     let maps = Controller::new(maps, labelled(format!("{LABEL_OFFBOARDED}=true")));
     let secrets = watched.api::<PartialObjectMeta<Secret>>(&context.client);
-    let secrets = Controller::new(secrets, labelled(format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}")));
+    let secrets = deleted(secrets, labelled(format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}")));
     let maps = Work::of("configuration", maps, CONCURRENCY, &context.metrics);
     let secrets = Work::of("retained", secrets, CONCURRENCY, &context.metrics);
     // Without them the operator may not remove Pods, and has made none.
@@ -84,6 +89,20 @@ pub async fn run(watched: Watched, context: Arc<Context>, stop: CancellationToke
         maps.drive(configuration, Arc::clone(&context), stop.clone(), reason),
         secrets.drive(identity, Arc::clone(&context), stop.clone(), reason),
     );
+}
+
+/// A controller of those objects alone that are to go: the others, five of each edge, are not even kept.
+fn deleted<K>(api: Api<K>, config: watcher::Config) -> Controller<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let goes = |event: &Event<K>| match event {
+        Event::Apply(object) | Event::InitApply(object) => object.meta().deletion_timestamp.is_some(),
+        Event::Delete(_) | Event::Init | Event::InitDone => true,
+    };
+    let (store, writer) = reflector::store();
+    let events = watcher(api, config).try_filter(move |event| ready(goes(event)));
+    Controller::for_stream(reflector(writer, events).applied_objects(), store)
 }
 
 /// Configuration of an edge that is gone stays until no Pod mounts it.

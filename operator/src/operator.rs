@@ -8,7 +8,6 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::Api;
-use kube::client::ClientBuilder;
 use kube::runtime::events::Reporter;
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,8 +29,7 @@ use crate::settings::Settings;
 use crate::sidecars::{Board, EdgeKey, Poller, Question};
 use crate::telemetry::events::Events;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::writes::CountWrites;
-use crate::{identity, leftovers, policy, webhook};
+use crate::{api_client, identity, leftovers, policy, webhook};
 
 const LEASE_SEEN: &str = "leader's lease";
 
@@ -59,12 +57,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<End> {
     tokio::spawn(http::serve(listener, readiness.clone(), metrics.clone(), stop.clone()));
 
     let mut config = Config::infer().await.context("finding the API server")?;
-    // The client would repeat what is answered by 429 or 503, fifteen times within minutes, before anybody here heard of it. A disruption
-    // budget answers evictions so, and a lease cannot wait; controllers and watches have their own back-off.
-    config.default_retry = false;
     config.headers.push((USER_AGENT, agent(&settings.pod_name)?));
-    let client =
-        ClientBuilder::try_from(config).context("preparing the client")?.with_layer(&CountWrites(metrics.clone())).build();
+    let client = api_client::client(config, metrics.clone()).context("preparing the client")?;
     let answering = webhook::answer(&client, &settings, &metrics, &readiness, &stop).await?;
     let end = take_part(client, settings, metrics, readiness, stop).await?;
     if end == End::Stopped {
