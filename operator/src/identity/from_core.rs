@@ -52,6 +52,8 @@ pub struct FromCore {
     pub news: Vec<News>,
     /// What Core said of the node, if that is what the identity holds now.
     pub said: Option<Said>,
+    /// The identity is no longer what was read.
+    pub wrote: bool,
 }
 
 /// What people are told of it.
@@ -218,6 +220,7 @@ impl Keeper {
             return Ok(());
         };
         Failpoint::RefreshBeforeWrite.pass();
+        round.wrote = true;
         let mut data = identity.data.clone().unwrap_or_default();
         data.extend(change.members.clone());
         secrets.change_identity(identity, data, [].into()).await.map_err(KeepError::NotStored)?;

@@ -207,8 +207,12 @@ impl Keeper {
         let secrets = Secrets::new(&self.client, &wanted.namespace, &wanted.edge);
         let mut facts = facts_of(wanted);
         let mut round = FromCore::default();
+        let mut as_read = None;
         for _ in 0..MOST_STEPS {
-            let found = secrets.read().await?;
+            let found = match as_read.take() {
+                Some(found) => found,
+                None => secrets.read().await?,
+            };
             look(&mut facts, &found);
             facts.due = self.due(wanted, &round, &found);
             facts.removed_at_core = round.removed() && round.replacement.is_none();
@@ -226,6 +230,8 @@ impl Keeper {
                 Ok(()) => self.perform(step, wanted, &secrets, &found, &mut round).await,
                 Err(wait) => Err(wait),
             };
+            // Core said what is known already: nothing was written, and what changes here is another reason to look.
+            as_read = (step == Step::Refresh && result.is_ok() && !round.wrote).then_some(found);
             if result.is_ok() {
                 // What came of asking for Core's configuration is told where it was not as before.
                 if step != Step::Refresh {

@@ -134,7 +134,7 @@ struct Entry {
     /// It did not answer the last time.
     silent: bool,
     /// The last answer, also of a sidecar that has been silent since.
-    last: Option<Box<Heard>>,
+    last: Option<Arc<Heard>>,
 }
 
 impl Entry {
@@ -156,13 +156,11 @@ struct Row {
 }
 
 impl Row {
-    /// POPs of one edge mostly say the same of their sources, and there may be thousands of them: it is kept once.
-    fn sharing(&self, mut heard: Heard) -> Heard {
-        let known = self.entries.iter().filter_map(|entry| Some(&entry.last.as_ref()?.sources.0));
-        if let Some(known) = known.into_iter().find(|known| ***known == *heard.sources.0) {
-            heard.sources.0 = Arc::clone(known);
-        }
-        heard
+    /// Sidecars of one edge mostly say the same, and there may be thousands of them: it is kept once.
+    fn sharing(&self, heard: &Heard) -> Arc<Heard> {
+        let same = |known: &&Arc<Heard>| ***known == *heard && *known.sources.0 == *heard.sources.0;
+        let known = self.entries.iter().filter_map(|entry| entry.last.as_ref()).find(same);
+        known.map_or_else(|| Arc::new(heard.clone()), Arc::clone)
     }
 }
 
@@ -239,16 +237,16 @@ impl Board {
         let Some(row) = rows.get_mut(edge) else { return Taken { changed: false, as_hoped: true } };
         let mut taken = Taken { changed: false, as_hoped: true };
         for (target, answer) in answers {
-            let answer = answer.map(|heard| row.sharing(heard));
+            let answer = answer.as_ref().map(|heard| row.sharing(heard));
             let Some(entry) = row.entries.iter_mut().find(|entry| entry.target == target) else { continue };
-            let hoped = |heard: &Heard| heard.connected && !row.hope.is_behind(target.component, heard);
+            let hoped = |heard: &Arc<Heard>| heard.connected && !row.hope.is_behind(target.component, heard);
             taken.as_hoped &= answer.as_ref().is_some_and(hoped);
             let silent = answer.is_none();
-            taken.changed |= !entry.asked || entry.silent != silent || (!silent && entry.last.as_deref() != answer.as_ref());
+            taken.changed |= !entry.asked || entry.silent != silent || (!silent && entry.last != answer);
             entry.asked = true;
             entry.silent = silent;
             if let Some(heard) = answer {
-                entry.last = Some(Box::new(heard));
+                entry.last = Some(heard);
             }
         }
         row.epoch += u64::from(taken.changed);

@@ -250,8 +250,10 @@ async fn the_keys_of_an_identity_follow_core_and_a_shuffle_is_no_change() {
     assert_eq!(scene.trusted(), ["core", "core-2"]);
     scene.server.forget_writes();
     scene.nodeman.trust(&["core", "core-2"]);
+    let before = scene.server.reads().len();
     scene.heard(&scene.wanting(looking())).await;
     assert_eq!(scene.server.writes(), [""; 0]);
+    assert_eq!(scene.server.reads().len() - before, 3, "identity, pending and rescue, once");
     // One is withdrawn: distrusted with the next look.
     scene.nodeman.trust(&["core-2"]);
     let round = scene.heard(&scene.wanting(looking())).await;
