@@ -15,7 +15,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::writes::CountWrites;
 
 /// Room for a read of a connection. A longer answer takes several.
-const READ: usize = 16 * 1024;
+const READ: usize = 8 * 1024;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
