@@ -16,14 +16,22 @@ use crate::sidecars::EdgeKey;
 
 /// Edges in one answer: their injections are most of them.
 const PAGE: u32 = 100;
+const FORBIDDEN: u16 = 403;
 
-/// Learns of all edges, once in the life of a process.
+/// Learns of all edges, once in the life of a process. What is in a namespace that it has no right to look at, it cannot roll either: the
+/// other namespaces do not wait for it.
 pub(super) async fn learn(rollouts: &Rollouts, client: &Client) -> Result<(), kube::Error> {
     let all = async || {
-        for (_, api) in rollouts.settings().scope.apis::<DeserializeGuard<TapirEdge>>(client) {
+        for (namespace, api) in rollouts.settings().scope.apis::<DeserializeGuard<TapirEdge>>(client) {
             let mut page = ListParams::default().limit(PAGE);
             loop {
-                let found = api.list(&page).await?;
+                let found = match api.list(&page).await {
+                    Err(kube::Error::Api(status)) if status.code == FORBIDDEN => {
+                        tracing::warn!(namespace, error = status.message, "rollouts go on without the edges of a namespace");
+                        break;
+                    }
+                    found => found?,
+                };
                 let next = found.metadata.continue_.clone().filter(|next| !next.is_empty());
                 let rows = found.items.into_iter().filter_map(|edge| edge.0.ok()).map(|edge| written_row(rollouts, &edge));
                 rollouts.ledger().learn(rows);

@@ -48,7 +48,7 @@ fn settings(version: &str, rollout: Rollout) -> Arc<Settings> {
     Arc::new(Settings {
         edm_image: images(version).edm.unwrap(),
         pop_image: images(version).pop.unwrap(),
-        scope: Scope::Namespaces(vec!["dns".into()]),
+        scope: Scope::Namespaces(vec!["closed".into(), "dns".into()]),
         pod_name: "operator-0".into(),
         pod_namespace: "tapir".into(),
         lease_name: "tapir-operator".into(),

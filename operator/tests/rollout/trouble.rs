@@ -55,6 +55,17 @@ async fn a_pod_that_does_not_come_back_is_put_back_and_nobody_else_follows() {
 }
 
 #[tokio::test]
+async fn a_namespace_without_rights_holds_up_no_other_and_an_api_server_in_trouble_all() {
+    let scene = Scene::new(&["a", "b"]);
+    let closed = "namespaces/closed/tapiredges";
+    scene.server.refuse(Some((closed, 503)));
+    assert!(scene.round("stockholm").await.is_err(), "a canary might be there");
+    scene.server.refuse(Some((closed, 403)));
+    scene.round("stockholm").await.unwrap();
+    assert_eq!(scene.runs("a"), "registry.test/pop:2");
+}
+
+#[tokio::test]
 async fn a_supervisor_without_its_worker_is_put_back() {
     let mut scene = Scene::new(&["a", "b"]);
     scene.round("stockholm").await.unwrap();
