@@ -11,7 +11,6 @@ mod stage;
 use anyhow::Result;
 use clap::Args;
 
-use crate::figure;
 use fleet::Size;
 
 #[derive(Debug, Args)]
@@ -34,8 +33,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let pods_per_edge = if *edges > 1000 { 1 } else { arguments.pods_per_edge };
         stage::run(Size { edges: *edges, pods_per_edge }, std::time::Duration::from_secs(60 * arguments.minutes))?;
     }
-    for (name, milliseconds) in admission::run()? {
-        figure(&name, milliseconds, "ms");
-    }
-    Ok(())
+    admission::run()
 }

@@ -1,25 +1,28 @@
 //! What injection adds to the creation of a Pod, in a namespace with a hundred edges.
 
+use std::net::TcpListener;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, WebhookClientConfig};
 use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
 use kube::api::{Api, PostParams};
 use tapir_rig::{Options, Rig, Site, Version};
 
 use super::fleet::{self, Nodeman, Size};
+use crate::figure;
 
 /// Pairs of Pods, with and without the label, in turn.
 const PAIRS: usize = 200;
 const EDGES: usize = 100;
 
-/// Figures by name, in milliseconds.
-pub(crate) fn run() -> Result<Vec<(String, f64)>> {
-    let mut figures = Vec::new();
+/// Both ways of injection.
+pub(crate) fn run() -> Result<()> {
     for (mode, name) in [("Policy", "operator.admission_policy_ms_p50"), ("Webhook", "operator.admission_webhook_ms_p50")] {
-        figures.push((name.to_owned(), added(mode)?));
+        figure(name, added(mode)?, "ms");
     }
-    Ok(figures)
+    Ok(())
 }
 
 fn added(mode: &str) -> Result<f64> {
@@ -35,7 +38,12 @@ fn added(mode: &str) -> Result<f64> {
         fleet::referents(&client, size, &nodeman).await?;
         fleet::edges(&client, size, &nodeman).await
     })?;
-    let _operator = site.operator("tapir-operator-0", &[])?;
+    let listen = match mode {
+        "Webhook" => Some(runtime.block_on(webhook_in_place_of_a_service(&client, &site))?),
+        _ => None,
+    };
+    let environment = listen.as_deref().map(|listen| [("WEBHOOK_LISTEN", listen), ("WEBHOOK_NAMES", "localhost")]);
+    let _operator = site.operator("tapir-operator-0", environment.as_ref().map_or(&[], |environment| &environment[..]))?;
     let added = runtime.block_on(async {
         let pods: Api<Pod> = Api::namespaced(client.clone(), "bench-0");
         fleet::wait("Pods are injected", std::time::Duration::from_mins(5), async || {
@@ -52,6 +60,21 @@ fn added(mode: &str) -> Result<f64> {
     })?;
     site.passed()?;
     Ok(added)
+}
+
+/// There is no kube-proxy: the API server finds the webhook by an address. Gives where it is to listen.
+async fn webhook_in_place_of_a_service(client: &Client, site: &Site<'_>) -> Result<String> {
+    let free = TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
+    let port = free.local_addr().context("looking for a free port")?.port();
+    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let name = format!("{}-webhook", site.release);
+    let mut configuration = api.get(&name).await.context("reading the webhook's configuration")?;
+    for webhook in configuration.webhooks.iter_mut().flatten() {
+        let url = Some(format!("https://localhost:{port}/mutate"));
+        webhook.client_config = WebhookClientConfig { url, ..WebhookClientConfig::default() };
+    }
+    api.replace(&name, &PostParams::default(), &configuration).await.context("changing the webhook's configuration")?;
+    Ok(format!("127.0.0.1:{port}"))
 }
 
 /// Milliseconds, and containers that came of it.
