@@ -53,3 +53,18 @@ pub fn client(config: Config, metrics: Metrics) -> Result<Client, ClientError> {
         .service(transport);
     Ok(ClientBuilder::new(service, config.default_namespace).build())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_proxy_is_refused_by_name_and_nothing_of_its_credentials_is_told() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut config = Config::new("https://api.test".parse().unwrap());
+        assert!(client(config.clone(), Metrics::default()).is_ok());
+        config.proxy_url = Some("http://user:secret@proxy.test:3128".parse().unwrap());
+        let error = client(config, Metrics::default()).err().unwrap().to_string();
+        assert!(error.contains("(proxy.test)") && !error.contains("secret"), "{error}");
+    }
+}

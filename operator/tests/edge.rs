@@ -38,7 +38,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-
 use scene::*;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::client::{Api, CONFIG_MAPS, DEPLOYMENTS, EDGES, LEASES, POLICIES, SECRETS, condition, text};
+use crate::client::{Api, CONFIG_MAPS, DEPLOYMENTS, EDGES, LEASES, POLICIES, SECRETS, WEBHOOKS, condition, text};
 use crate::core::Core;
 use crate::operator::Operator;
 use crate::processes::{Process, free_port};
@@ -142,6 +142,18 @@ impl<'rig> Site<'rig> {
             self.admin().create(CONFIG_MAPS, &self.namespace, &object)?;
         }
         Ok(core)
+    }
+
+    /// Lets the API server find the webhook by an address, as there is no kube-proxy. Gives where it is to listen; its name is `localhost`.
+    ///
+    /// # Errors
+    /// When the chart was not installed with `injection.mode=Webhook`.
+    pub fn webhook_without_service(&self) -> Result<String> {
+        let (port, name) = (free_port(), format!("{}-webhook", self.release));
+        let mut configuration = self.admin().read(WEBHOOKS, "", &name)?;
+        configuration["webhooks"][0]["clientConfig"] = json!({"url": format!("https://localhost:{port}/mutate")});
+        self.admin().replace(WEBHOOKS, "", &configuration)?;
+        Ok(format!("127.0.0.1:{port}"))
     }
 
     /// Starts a replica with the environment that the chart's Deployment gives it; `environment` adds to that or replaces it. A second

@@ -1,12 +1,9 @@
 //! What injection adds to the creation of a Pod, in a namespace with a hundred edges.
 
-use std::net::TcpListener;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, WebhookClientConfig};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
 use kube::api::{Api, PostParams};
 use tapir_rig::{Options, Rig, Site, Version};
 
@@ -39,7 +36,7 @@ fn added(mode: &str) -> Result<f64> {
         fleet::edges(&client, size, &nodeman).await
     })?;
     let listen = match mode {
-        "Webhook" => Some(runtime.block_on(webhook_in_place_of_a_service(&client, &site))?),
+        "Webhook" => Some(site.webhook_without_service()?),
         _ => None,
     };
     let environment = listen.as_deref().map(|listen| [("WEBHOOK_LISTEN", listen), ("WEBHOOK_NAMES", "localhost")]);
@@ -60,21 +57,6 @@ fn added(mode: &str) -> Result<f64> {
     })?;
     site.passed()?;
     Ok(added)
-}
-
-/// There is no kube-proxy: the API server finds the webhook by an address. Gives where it is to listen.
-async fn webhook_in_place_of_a_service(client: &Client, site: &Site<'_>) -> Result<String> {
-    let free = TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
-    let port = free.local_addr().context("looking for a free port")?.port();
-    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let name = format!("{}-webhook", site.release);
-    let mut configuration = api.get(&name).await.context("reading the webhook's configuration")?;
-    for webhook in configuration.webhooks.iter_mut().flatten() {
-        let url = Some(format!("https://localhost:{port}/mutate"));
-        webhook.client_config = WebhookClientConfig { url, ..WebhookClientConfig::default() };
-    }
-    api.replace(&name, &PostParams::default(), &configuration).await.context("changing the webhook's configuration")?;
-    Ok(format!("127.0.0.1:{port}"))
 }
 
 /// Milliseconds, and containers that came of it.

@@ -7,9 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tapir_rig::client::{Api, EDGES, Kind, PODS, SECRETS, decoded, text};
-use tapir_rig::{Operator, Options, PATIENCE, Rig, Signal, Site, Version, free_port, wait};
+use tapir_rig::{Operator, Options, PATIENCE, Rig, Signal, Site, Version, wait};
 
-const WEBHOOKS: Kind = Kind("/apis/admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations");
 const RUNTIME_CLASSES: Kind = Kind("/apis/node.k8s.io/v1", "runtimeclasses");
 const FORMS: [(&str, &str); 2] = [("Containers", "demo"), ("Native", "native")];
 /// In which two API servers of different versions may differ. None is known.
@@ -164,13 +163,8 @@ fn webhook_site<'rig>(rig: &'rig Rig, name: &str, failpoint: Option<&str>) -> Re
     // The operator's controllers serve another namespace, so that nobody but the test writes the edges.
     let both = format!("{{{},{}}}", site.namespace, site.system);
     site.chart(&[("injection.mode", "Webhook"), ("watchNamespaces", &both)])?;
-    let port = free_port();
-    let webhook = format!("{}-webhook", site.release);
-    let mut configuration = site.admin().read(WEBHOOKS, "", &webhook)?;
-    configuration["webhooks"][0]["clientConfig"] = json!({"url": format!("https://localhost:{port}/mutate")});
-    site.admin().replace(WEBHOOKS, "", &configuration)?;
+    let listen = site.webhook_without_service()?;
     edges(&site)?;
-    let listen = format!("127.0.0.1:{port}");
     let environment = [("WATCH_NAMESPACES", site.system.as_str()), ("WEBHOOK_LISTEN", &listen), ("WEBHOOK_NAMES", "localhost")];
     if let Some(point) = failpoint {
         let first = site.operator("operator-0", &[&environment[..], &[("TAPIR_FAILPOINT", point)]].concat())?;
