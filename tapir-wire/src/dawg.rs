@@ -4,7 +4,9 @@ mod bits;
 mod compile;
 mod domain_set;
 mod read;
+mod walk;
 
 pub use compile::{CompileError, compile};
 pub use domain_set::{DomainMatch, DomainSet};
 pub use read::{Dawg, DawgError};
+pub use walk::{Octets, WalkError, walk};

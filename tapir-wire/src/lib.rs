@@ -6,6 +6,7 @@
 
 pub mod certificate;
 pub mod config;
+pub mod core_settings;
 pub mod dawg;
 pub mod enrolment;
 pub mod event;

@@ -91,9 +91,18 @@ impl NodeDocument {
     /// Topic on which Core sends observations.
     #[must_use]
     pub fn observations_topic(&self) -> String {
-        self.mqtt_topics
-            .get("observations")
-            .map_or(Self::DEFAULT_OBSERVATIONS_TOPIC, String::as_str)
-            .replace("{EdgeId}", &self.name)
+        self.topic("observations").unwrap_or_else(|| Self::DEFAULT_OBSERVATIONS_TOPIC.to_owned())
+    }
+
+    /// The topic that Core names for a purpose: `observations`, `config`, `status`.
+    #[must_use]
+    pub fn topic(&self, purpose: &str) -> Option<String> {
+        self.mqtt_topics.get(purpose).map(|topic| self.of_this_node(topic))
+    }
+
+    /// A topic with the name of the node where it belongs.
+    #[must_use]
+    pub fn of_this_node(&self, topic: &str) -> String {
+        topic.replace("{EdgeId}", &self.name)
     }
 }

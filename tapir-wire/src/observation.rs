@@ -51,6 +51,8 @@ pub struct Message {
     pub src_name: String,
     /// The list that it changes.
     pub list_type: ListType,
+    /// When the sender made it, if it says so.
+    pub timestamp: Option<Timestamp>,
     /// Names to put in, replacing former entries of the same name.
     pub added: Vec<Entry>,
     /// Names to take out.
@@ -104,11 +106,11 @@ impl Message {
         let list = text(&members, "list_type")?;
         let list_type = list.parse().map_err(|_| ObservationError::UnknownList(clip(list)))?;
         let src_name = text(&members, "src_name")?.to_owned();
-        time(&members, "timestamp")?;
+        let timestamp = time(&members, "timestamp")?;
         let mut rejected = BTreeMap::new();
         let added = entries(&members, "added", &mut rejected)?;
         let removed = entries(&members, "removed", &mut rejected)?;
-        Ok(Self { src_name, list_type, added, removed, rejected })
+        Ok(Self { src_name, list_type, timestamp, added, removed, rejected })
     }
 }
 

@@ -123,6 +123,43 @@ pub struct PopStatus {
     /// What is wrong with this POP itself: an address that cannot be bound, kept state that could not be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
+    /// Settings that Core sent, where they are followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_settings: Option<CoreSettingsStatus>,
+    /// What happened that should not, the newest last; the same identifiers are in the log, and in what Core is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventStatus>,
+}
+
+/// Settings that Core sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoreSettingsStatus {
+    /// What Core calls the version in force; empty before the first.
+    pub version: String,
+    /// Topics in force that it names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<Timestamp>,
+    /// Why the newest message changed nothing, or not all that it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Something that happened and should not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventStatus {
+    /// Tells it from all others, everywhere.
+    pub id: String,
+    /// When it was noticed.
+    pub time: Timestamp,
+    /// The part of POP, by upstream's name.
+    pub component: String,
+    /// What happened.
+    pub message: String,
 }
 
 /// One source of names.
@@ -144,6 +181,15 @@ pub struct SourceStatus {
     /// Last change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
+    /// The version that the source gave what it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u32>,
+    /// Seconds since the last change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
+    /// When what it holds stops to count, unless it is reached before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     /// Why it has no fresh data, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

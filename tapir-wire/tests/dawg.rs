@@ -6,7 +6,7 @@ mod common;
 
 use common::{bytes, json, list, string, upstream};
 use serde_json::Value;
-use tapir_wire::dawg::{CompileError, Dawg, DawgError, DomainSet, compile};
+use tapir_wire::dawg::{CompileError, Dawg, DawgError, DomainSet, WalkError, compile, walk};
 use tapir_wire::name::Name;
 
 fn check(name: &str, octets: &[u8], words: &[String]) {
@@ -222,4 +222,74 @@ fn words_out_of_order_are_refused() {
     assert_eq!(compile(["b", "a"]), Err(CompileError::NotAscending(1)));
     assert_eq!(compile(["a", "a"]), Err(CompileError::NotAscending(1)));
     assert_eq!(compile(["", ""]), Err(CompileError::NotAscending(1)));
+}
+
+fn walked(octets: &[u8]) -> Result<Vec<String>, WalkError> {
+    let mut words = Vec::new();
+    walk(octets, 1 << 20, |word| {
+        words.push(word.to_owned());
+        Ok::<_, WalkError>(())
+    })?;
+    Ok(words)
+}
+
+#[test]
+fn a_walk_finds_the_words_of_upstreams_files() {
+    for file in ["allow-small", "prefixchain", "single", "suffixes", "two-hundred"] {
+        let octets = bytes(&format!("pop/dawg/{file}.dawg"));
+        let expected: Vec<String> = Dawg::from_bytes(octets.clone()).unwrap().words().collect();
+        assert!(!expected.is_empty());
+        assert_eq!(walked(&octets).unwrap(), expected, "{file}");
+    }
+}
+
+#[test]
+fn a_walk_over_a_damaged_file_ends_and_never_hands_out_more_than_is_stated() {
+    let octets = bytes("pop/dawg/two-hundred.dawg");
+    for end in 0..octets.len() {
+        let mut cut = octets[..end].to_vec();
+        assert!(walked(&cut).is_err(), "{end}");
+        if let Some(size) = cut.first_chunk_mut::<4>() {
+            *size = u32::try_from(end).unwrap().to_be_bytes();
+        }
+        assert!(walked(&cut).is_err(), "{end} with its size");
+    }
+    let words = walked(&octets).unwrap();
+    for bit in 0..octets.len() * 8 {
+        let mut flipped = octets.clone();
+        flipped[bit / 8] ^= 0x80 >> (bit % 8);
+        // A flipped character may give other words, in order all the same; everything else is an error.
+        if let Ok(found) = walked(&flipped) {
+            assert_eq!(found.len(), words.len(), "{bit}");
+            assert!(found.is_sorted(), "{bit}");
+        }
+    }
+}
+
+#[test]
+fn many_words_in_few_octets_are_refused_and_not_written_out() {
+    // Each level has both letters and leads to the same node: 2^20 words.
+    let all: Vec<String> = (0..1_u32 << 12).map(|number| format!("{number:012b}")).collect();
+    let octets = compile(all.iter().map(String::as_str)).unwrap();
+    assert!(octets.len() < 200, "{}", octets.len());
+    assert_eq!(walked(&octets).unwrap(), all);
+    let result = walk(octets.as_slice(), 4095, |_| Ok::<_, WalkError>(()));
+    assert!(matches!(result, Err(WalkError::TooMany { words: 4096, limit: 4095 })));
+}
+
+#[test]
+fn random_octets_are_no_word_list() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for size in (12..400_usize).cycle().take(4000) {
+        let mut octets: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u8
+        })
+        .take(size)
+        .collect();
+        octets[..4].copy_from_slice(&u32::try_from(size).unwrap().to_be_bytes());
+        (octets[4], octets[5]) = (octets[4] % 22, octets[5] % 36);
+        // What counts is that it ends.
+        _ = walked(&octets);
+    }
 }

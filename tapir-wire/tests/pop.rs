@@ -51,6 +51,24 @@ fn payloads_are_judged_as_recommended() {
     }
 }
 
+/// At their own time, wherever upstream's intervals end, and whatever offset the time is told with.
+#[test]
+fn observations_end_when_they_say() {
+    let rows = json("pop/expiry/reaper-buckets.json");
+    for row in list(&rows["rows"]) {
+        let entry =
+            serde_json::json!({"name": "evil.example", "time_added": row["time_added"], "ttl": row["ttl"], "tag_mask": 1});
+        let message = serde_json::json!({
+            "src_name": "s", "creator": "", "msg_type": "observation", "list_type": "doubtlist", "added": [entry], "removed": [],
+            "msg": "", "timestamp": "2025-10-29T12:00:00Z", "time_str": "",
+        });
+        let message = Message::parse(message.to_string().as_bytes()).unwrap();
+        let time = |member: &str| string(row, member).parse::<jiff::Timestamp>().unwrap();
+        assert_eq!(message.added[0].expires(), time("expires_at"), "{row}");
+        assert!(message.added[0].expires() < time("upstream_bucket"), "{row}");
+    }
+}
+
 #[test]
 fn tags_have_cores_names() {
     let vectors = json("pop/policy/tags.json");
@@ -82,5 +100,19 @@ fn samples_of_cores_library_verify() {
     for case in list(&vectors["samples"]) {
         let payload = jws::verify(string(case, "message").as_bytes(), &keys).unwrap();
         assert_eq!(payload, string(case, "payload").as_bytes());
+    }
+}
+
+#[test]
+fn settings_of_core_are_read_as_recorded() {
+    use tapir_wire::core_settings::{CoreSettings, CoreSettingsError};
+
+    let vectors = json("pop/mqtt/global-config.json");
+    let read = |payload: &serde_json::Value| CoreSettings::parse(payload.to_string().as_bytes());
+    let settings = read(&vectors["payload"]).unwrap();
+    assert_eq!((settings.version.as_str(), settings.topics), ("17", vec!["observations/down/tapir-pop".to_owned()]));
+    assert_eq!(settings.bootstrap.unwrap().servers, ["192.0.2.1:5455"]);
+    for case in list(&vectors["reject"]) {
+        assert_eq!(read(&case["payload"]), Err(CoreSettingsError::NoTopic), "{case}");
     }
 }

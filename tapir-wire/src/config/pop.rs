@@ -1,9 +1,14 @@
 //! `pop.yaml`: a TapirPolicy as POP sees it, and where the zone is served.
 
+mod access;
 mod action;
 mod check;
 mod format;
+mod forms;
+mod key_names;
+mod output;
 mod read;
+mod service;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -14,8 +19,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::node::paths;
+pub use access::{Access, Client, Network};
 pub use action::{Action, Deny, DenyAction, Redirect};
-pub use source::{CoreSource, FileSource, Format, HttpsSource, InlineSource, List, Match, RpzSource, Source};
+use forms::is_default;
+pub use output::{Journal, Limits, NotifyTarget, Soa, ZoneFile};
+pub use service::{Admin, Api, GlobalConfig, Peers, Telemetry};
+pub use source::{
+    Bootstrap, CoreSource, FileSource, Format, HttpsSource, InlineSource, List, LocalData, Match, RpzSource, Signature, Source,
+};
 
 /// Configuration of POP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +46,9 @@ pub struct PopConfig {
     /// Name of the response policy zone.
     #[serde(default = "default_zone")]
     pub zone: String,
-    /// Where the zone is served, UDP and TCP.
-    #[serde(default = "default_listen")]
-    pub listen: SocketAddr,
+    /// Where the zone is served, UDP and TCP. Several: format 2.
+    #[serde(default = "default_listen", with = "forms::one_or_many")]
+    pub listen: Vec<SocketAddr>,
     /// Where `/livez`, `/readyz`, `/metrics` and `/status` are served.
     #[serde(default = "default_http_listen")]
     pub http_listen: SocketAddr,
@@ -46,7 +57,7 @@ pub struct PopConfig {
     pub data_dir: PathBuf,
     /// Resolvers that are told of a new serial.
     #[serde(default)]
-    pub notify: Vec<SocketAddr>,
+    pub notify: Vec<NotifyTarget>,
     /// Where names come from.
     #[serde(default)]
     pub sources: Vec<Source>,
@@ -59,6 +70,39 @@ pub struct PopConfig {
     /// Lifetime of the records of the policy, in seconds. Format 2.
     #[serde(default = "default_record_ttl", skip_serializing_if = "is_default_record_ttl")]
     pub record_ttl_seconds: u32,
+    /// What the zone says of itself. Format 2, as everything below.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub soa: Soa,
+    /// Who may ask for the zone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub access: Access,
+    /// The zone as a file, for resolvers that transfer none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_file: Option<ZoneFile>,
+    /// While changes stream in, one serial each so often; the first change after a pause is published at once.
+    #[serde(default = "default_publish_interval", skip_serializing_if = "is_default_publish_interval")]
+    pub publish_interval_milliseconds: u32,
+    /// How far back a resolver may lie and still be told differences only.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub journal: Journal,
+    /// What may be held at most.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: Limits,
+    /// The edge's other POPs, which tell one that starts what Core told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Peers>,
+    /// Settings that Core sends.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub global_config: GlobalConfig,
+    /// Counters and events to Core.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub telemetry: Telemetry,
+    /// For `tapir-pop ctl`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub admin: Admin,
+    /// What upstream's tool talks to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<Api>,
 }
 
 impl PopConfig {
@@ -66,6 +110,12 @@ impl PopConfig {
     pub const FORMAT: u32 = 2;
     /// Lifetime of the records of the policy where nothing is said: upstream's, and resolvers' policy engines do not look at it.
     pub const RECORD_TTL_SECONDS: u32 = 3600;
+    /// See [`Self::publish_interval_milliseconds`]: ten serials a second at most.
+    pub const PUBLISH_INTERVAL_MILLISECONDS: u32 = 100;
+    /// Sources that one policy may have.
+    pub const MOST_SOURCES: usize = 256;
+    /// Doubt rules that one policy may have: which of them fired is one word.
+    pub const MOST_RULES: usize = 64;
 }
 
 /// Whether the policy is in force.
@@ -108,8 +158,8 @@ fn default_zone() -> String {
 }
 
 #[expect(clippy::expect_used, reason = "a constant of this crate, parsed by a test")]
-fn default_listen() -> SocketAddr {
-    paths::RPZ_LISTEN.parse().expect("RPZ_LISTEN is a socket address")
+fn default_listen() -> Vec<SocketAddr> {
+    vec![paths::RPZ_LISTEN.parse().expect("RPZ_LISTEN is a socket address")]
 }
 
 fn default_http_listen() -> SocketAddr {
@@ -127,4 +177,13 @@ const fn default_record_ttl() -> u32 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 const fn is_default_record_ttl(seconds: &u32) -> bool {
     *seconds == PopConfig::RECORD_TTL_SECONDS
+}
+
+const fn default_publish_interval() -> u32 {
+    PopConfig::PUBLISH_INTERVAL_MILLISECONDS
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_default_publish_interval(milliseconds: &u32) -> bool {
+    *milliseconds == PopConfig::PUBLISH_INTERVAL_MILLISECONDS
 }

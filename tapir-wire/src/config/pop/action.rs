@@ -35,11 +35,23 @@ pub struct Deny {
     /// Where to, with `action: Redirect`. Format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+    /// With `action: Source`, the action for names whose sources carry none; [`DenyAction::OTHERWISE`] where nothing is said.
+    /// Format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Action>,
+}
+
+impl Deny {
+    /// The action of the policy itself.
+    #[must_use]
+    pub fn own_action(&self) -> Action {
+        self.action.action().or(self.otherwise).unwrap_or(DenyAction::OTHERWISE)
+    }
 }
 
 impl Default for Deny {
     fn default() -> Self {
-        Self { action: DenyAction::Nxdomain, redirect: None }
+        Self { action: DenyAction::Nxdomain, redirect: None, otherwise: None }
     }
 }
 
@@ -63,7 +75,7 @@ pub enum DenyAction {
     /// See [`Action::Drop`].
     #[serde(rename = "DROP")]
     Drop,
-    /// What the source's own record says; [`DenyAction::OTHERWISE`] for names whose sources carry no actions. Format 2.
+    /// What the source's own record says; `otherwise` for names whose sources carry no actions. Format 2.
     Source,
 }
 

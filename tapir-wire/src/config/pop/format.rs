@@ -1,5 +1,6 @@
 //! Which version of the file is needed to say something.
 
+use super::forms::is_default;
 use super::{Action, CoreSource, DenyAction, DoubtRule, PopConfig, Source};
 
 impl PopConfig {
@@ -24,21 +25,47 @@ impl PopConfig {
         for (position, rule) in self.doubt.iter().enumerate() {
             paths.extend(rule.of_format_2().map(|key| format!("doubt[{position}].{key}")));
         }
-        if self.record_ttl_seconds != Self::RECORD_TTL_SECONDS {
-            paths.push("recordTtlSeconds".to_owned());
-        }
+        paths.extend(
+            self.notify
+                .iter()
+                .enumerate()
+                .filter(|(_, target)| target.tsig_key_file.is_some())
+                .map(|(position, _)| format!("notify[{position}].tsigKeyFile")),
+        );
+        let used = [
+            (self.listen.len() > 1, "listen"),
+            (self.deny.otherwise.is_some(), "deny.otherwise"),
+            (self.record_ttl_seconds != Self::RECORD_TTL_SECONDS, "recordTtlSeconds"),
+            (!is_default(&self.soa), "soa"),
+            (!is_default(&self.access), "access"),
+            (self.zone_file.is_some(), "zoneFile"),
+            (self.publish_interval_milliseconds != Self::PUBLISH_INTERVAL_MILLISECONDS, "publishIntervalMilliseconds"),
+            (!is_default(&self.journal), "journal"),
+            (!is_default(&self.limits), "limits"),
+            (self.peers.is_some(), "peers"),
+            (!is_default(&self.global_config), "globalConfig"),
+            (!is_default(&self.telemetry), "telemetry"),
+            (!is_default(&self.admin), "admin"),
+            (self.api.is_some(), "api"),
+        ];
+        paths.extend(used.into_iter().filter(|(used, _)| *used).map(|(_, key)| key.to_owned()));
         paths
     }
 }
 
 impl Source {
     fn of_format_2(&self) -> impl Iterator<Item = &'static str> {
-        let shorter = self.core.as_ref().is_some_and(|core| core.max_ttl_seconds != CoreSource::LONGEST_TTL_SECONDS);
+        let core = |differs: &dyn Fn(&CoreSource) -> bool| self.core.as_ref().is_some_and(differs);
         let used = [
             (self.file.is_some(), "file"),
             (self.rpz.is_some(), "rpz"),
             (self.https.is_some(), "https"),
-            (shorter, "core.maxTtlSeconds"),
+            (self.keep_action, "keepAction"),
+            (core(&|core| core.max_ttl_seconds != CoreSource::LONGEST_TTL_SECONDS), "core.maxTtlSeconds"),
+            (core(&|core| !core.topics.is_empty()), "core.topics"),
+            (core(&|core| core.list_name != CoreSource::LIST_NAME), "core.listName"),
+            (core(&|core| core.max_age_seconds.is_some()), "core.maxAgeSeconds"),
+            (core(&|core| core.bootstrap.is_some()), "core.bootstrap"),
         ];
         used.into_iter().filter(|(used, _)| *used).map(|(_, key)| key)
     }

@@ -7,58 +7,6 @@ use super::super::{ConfigError, Parsed, Place, judge_problems, judge_unknown};
 use super::{DoubtRule, PopConfig, Source};
 
 impl PopConfig {
-    /// Every key of [`Self::FORMAT`].
-    pub(super) const KEYS: [&str; 48] = [
-        "format",
-        "revision",
-        "disabled",
-        "mode",
-        "zone",
-        "listen",
-        "httpListen",
-        "dataDir",
-        "notify",
-        "sources",
-        "sources[].name",
-        "sources[].list",
-        "sources[].match",
-        "sources[].core",
-        "sources[].core.maxTtlSeconds",
-        "sources[].inline",
-        "sources[].inline.names",
-        "sources[].file",
-        "sources[].file.path",
-        "sources[].file.format",
-        "sources[].rpz",
-        "sources[].rpz.primaries",
-        "sources[].rpz.zone",
-        "sources[].rpz.tsigKeyFile",
-        "sources[].rpz.refreshSeconds",
-        "sources[].rpz.keepSeconds",
-        "sources[].https",
-        "sources[].https.url",
-        "sources[].https.format",
-        "sources[].https.sha256",
-        "sources[].https.refreshSeconds",
-        "sources[].https.keepSeconds",
-        "deny",
-        "deny.action",
-        "deny.redirect",
-        "deny.redirect.name",
-        "deny.redirect.addresses",
-        "doubt",
-        "doubt[].name",
-        "doubt[].anyTags",
-        "doubt[].allTags",
-        "doubt[].minTags",
-        "doubt[].minSources",
-        "doubt[].action",
-        "doubt[].redirect",
-        "doubt[].redirect.name",
-        "doubt[].redirect.addresses",
-        "recordTtlSeconds",
-    ];
-
     /// Reads and checks the text of `pop.yaml`.
     ///
     /// In a newer format, sources and rules that this build cannot understand are left out with a warning: a rule that loses one of
