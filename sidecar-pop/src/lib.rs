@@ -5,10 +5,17 @@
 //! its broker, the policy, a certificate or the disk is missing or bad.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod admin;
 pub mod app;
+pub mod commands;
+pub mod compile;
+pub mod ctl;
 pub mod dns;
 pub mod engine;
+pub mod feeds;
+pub mod global_config;
 pub mod intake;
+pub mod knowledge;
 pub mod metrics;
 pub mod names;
 pub mod notify;
@@ -18,4 +25,7 @@ pub mod setup;
 pub mod sources;
 pub mod state;
 pub mod status;
+pub mod telemetry;
+pub mod threads;
+pub mod upstream;
 pub mod zone;

@@ -18,7 +18,7 @@ pub struct Metrics {
     observations: Family<Labels<1>, Counter>,
     loads: Family<Labels<2>, Counter>,
     state_errors: Family<Labels<1>, Counter>,
-    /// 1 while the zone's address is bound.
+    /// Addresses at which the zone is served.
     pub listening: Gauge,
     /// Versions of the zone that were published.
     pub publications: Counter,
@@ -55,11 +55,11 @@ impl Metrics {
             build_microseconds,
         } = self.clone();
         registry.register("dns_queries", "DNS requests by transport", queries);
-        registry.register("dns_refused", "DNS requests and connections from elsewhere than this host", refused);
+        registry.register("dns_refused", "DNS requests and connections that were turned away", refused);
         registry.register("dns_transfers", "Zone transfers by outcome", transfers);
-        registry.register("dns_listening", "The address of the zone is bound", listening);
+        registry.register("dns_listening", "Addresses at which the zone is served", listening);
         registry.register("notifies", "NOTIFY messages by outcome", notifies);
-        registry.register("messages", "Messages on the observations topic by outcome", messages);
+        registry.register("messages", "Messages of Core by outcome", messages);
         registry.register(
             "observations",
             "Entries of accepted messages by outcome, and names that were displaced by others",
@@ -67,7 +67,7 @@ impl Metrics {
         );
         registry.register("observed_names", "Names that are remembered from observations", observed_names);
         registry.register("last_looptest_timestamp_seconds", "Time of the last loop test that came through", last_looptest);
-        registry.register("loads", "Loads of configuration, identity and trusted keys by outcome", loads);
+        registry.register("loads", "Loads of configuration, identity, trusted keys and settings of Core by outcome", loads);
         registry.register("state_errors", "Reads and writes of kept state that failed", state_errors);
         registry.register("zone_publications", "Versions of the zone that were published", publications);
         registry.register("zone_serial", "Serial that is served", serial);
@@ -89,6 +89,10 @@ impl Metrics {
 
     pub(crate) fn notify(&self, outcome: &'static str) {
         self.notifies.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn notifies_given_up(&self) -> u64 {
+        self.notifies.get(&[("outcome", "given_up")]).map_or(0, |counter| counter.get())
     }
 
     pub(crate) fn message(&self, outcome: &'static str) {

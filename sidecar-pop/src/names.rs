@@ -62,6 +62,12 @@ impl ZoneName {
         Ok(())
     }
 
+    /// Octets that the key of a name may take beside the name of the zone. Each of the two counts the root label once.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        MAX_NAME.saturating_sub(self.0.wire_len())
+    }
+
     /// `*.name`, if that fits. Where it does not, no name below `name` fits either.
     #[must_use]
     pub fn wildcard(&self, name: &Name) -> Option<Name> {

@@ -6,45 +6,56 @@ use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::RecordType;
+use tapir_runtime::back_off::BackOff;
 use tapir_runtime::shutdown::Shutdown;
+use tapir_wire::tsig::TsigKey;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::dns::answer::{soa, wire_name};
 use crate::dns::server::Published;
+use crate::dns::tsig::{self, Key, Untrusted};
+use crate::dns::zone::{Zone, name};
 use crate::metrics::Metrics;
-use crate::zone::Snapshot;
 
-/// Waiting times for a response. RFC 1996 section 3.6 begins at 60 s for targets far away; these are on this host, and a
-/// resolver that is still starting should not wait. After the last one its own refresh (60 s) takes over.
-const WAITS: [Duration; 6] = [
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(16),
-    Duration::from_secs(32),
-];
+/// Waiting times for a response, each shortened by chance by up to half, so that resolvers which did not answer are not all told again in one
+/// moment. RFC 1996 section 3.6 begins at 60 s for targets far away; these are on this host, and a resolver that is still starting should not
+/// wait. After the last one its own refresh (60 s) takes over.
+const WAITS: BackOff = BackOff { min: Duration::from_secs(1), max: Duration::from_secs(32) };
+const ATTEMPTS: u32 = 6;
 const LONGEST_RESPONSE: usize = 1500;
 
 /// Whom to tell, and from which address the zone is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
-    /// Address of the zone.
-    pub listen: SocketAddr,
+    /// Addresses of the zone.
+    pub listen: Vec<SocketAddr>,
     /// Resolvers.
-    pub targets: Vec<SocketAddr>,
+    pub targets: Vec<Target>,
+}
+
+/// One resolver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What the message is signed with.
+    pub key: Option<TsigKey>,
 }
 
 /// Notifies until shutdown.
-pub async fn run(mut targets: watch::Receiver<Targets>, published: Published, metrics: Arc<Metrics>, shutdown: Shutdown) {
+pub async fn run<Z: Zone>(
+    mut targets: watch::Receiver<Targets>,
+    published: Published<Z>,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+) {
     loop {
         let Targets { listen, targets: addresses } = targets.borrow_and_update().clone();
         let mut tasks = JoinSet::new();
         for target in addresses {
-            tasks.spawn(one_target(target, listen, published.clone(), Arc::clone(&metrics)));
+            tasks.spawn(one_target(target, listen.clone(), published.clone(), Arc::clone(&metrics)));
         }
         tokio::select! {
             () = shutdown.requested() => return,
@@ -56,12 +67,14 @@ pub async fn run(mut targets: watch::Receiver<Targets>, published: Published, me
     }
 }
 
-async fn one_target(target: SocketAddr, listen: SocketAddr, mut published: Published, metrics: Arc<Metrics>) {
+async fn one_target<Z: Zone>(target: Target, listen: Vec<SocketAddr>, mut published: Published<Z>, metrics: Arc<Metrics>) {
+    let key = target.key.as_ref().map(|key| Arc::new(Key::from(key)));
+    let to = To { address: target.address, source: source(target.address, &listen), key };
     loop {
-        let snapshot = published.borrow_and_update().clone();
+        let zone = published.borrow_and_update().clone();
         let told = async {
-            match &snapshot {
-                Some(snapshot) => tell(target, listen, snapshot, &metrics).await,
+            match &zone {
+                Some(zone) => tell(&to, zone.as_ref(), &metrics).await,
                 None => std::future::pending().await,
             }
             std::future::pending::<()>().await;
@@ -75,17 +88,27 @@ async fn one_target(target: SocketAddr, listen: SocketAddr, mut published: Publi
     }
 }
 
+/// Whom, from where, and how.
+struct To {
+    address: SocketAddr,
+    source: IpAddr,
+    key: Option<Arc<Key>>,
+}
+
 /// Sends until there is a response, or it is time to give up.
-async fn tell(target: SocketAddr, listen: SocketAddr, snapshot: &Snapshot, metrics: &Metrics) {
-    let Some(request) = request(snapshot, rand_id()) else { return };
+async fn tell(to: &To, zone: &impl Zone, metrics: &Metrics) {
+    let target = to.address;
+    let request = request(zone, rand_id());
     let Ok(bytes) = request.to_vec() else { return };
-    for wait in WAITS {
+    let mut waits = WAITS.start();
+    for _ in 0..ATTEMPTS {
+        let wait = waits.next_pause();
         metrics.notify("sent");
-        let attempt = attempt(target, listen, &request, &bytes);
+        let attempt = attempt(to, &request, &bytes);
         match timeout(wait, attempt).await {
             Ok(Response::Taken) => {
                 metrics.notify("acknowledged");
-                tracing::debug!(%target, serial = snapshot.serial.0, "NOTIFY acknowledged");
+                tracing::debug!(%target, serial = zone.serial().0, "NOTIFY acknowledged");
                 return;
             }
             Ok(Response::Refused(code)) => {
@@ -97,7 +120,7 @@ async fn tell(target: SocketAddr, listen: SocketAddr, snapshot: &Snapshot, metri
         }
     }
     metrics.notify("given_up");
-    tracing::warn!(%target, serial = snapshot.serial.0, "NOTIFY not answered, leaving it to the resolver's refresh");
+    tracing::warn!(%target, serial = zone.serial().0, "NOTIFY not answered, leaving it to the resolver's refresh");
 }
 
 enum Response {
@@ -106,35 +129,43 @@ enum Response {
 }
 
 /// One datagram, then waits for what belongs to it. Errors of the socket (nobody listens there yet, usually) are waited out.
-async fn attempt(target: SocketAddr, listen: SocketAddr, request: &Message, bytes: &[u8]) -> Response {
-    let Ok(socket) = UdpSocket::bind((source(target, listen), 0)).await else { return std::future::pending().await };
-    if socket.connect(target).await.is_err() || socket.send(bytes).await.is_err() {
+async fn attempt(to: &To, request: &Message, bytes: &[u8]) -> Response {
+    let Ok(socket) = UdpSocket::bind((to.source, 0)).await else { return std::future::pending().await };
+    // Signed for each attempt: the time is part of it.
+    let mut bytes = bytes.to_vec();
+    let mut verifier = to.key.as_ref().map(|key| tsig::request(&mut bytes, key, tsig::now));
+    if socket.connect(to.address).await.is_err() || socket.send(&bytes).await.is_err() {
         return std::future::pending().await;
     }
     let mut buffer = [0; LONGEST_RESPONSE];
     loop {
         let Ok(length) = socket.recv(&mut buffer).await else { return std::future::pending().await };
-        if let Some(response) = buffer.get(..length).and_then(|bytes| response(request, bytes)) {
-            return response;
+        let Some(response) = buffer.get(..length).and_then(|bytes| response(request, bytes)) else { continue };
+        // A response that says "not signed well" is not signed well itself: worth saying, and nothing else follows from it.
+        let checked = verifier.as_mut().map(|verifier| verifier.check(buffer.get(..length).unwrap_or_default(), tsig::now()));
+        match (checked.transpose(), response) {
+            (Ok(_), response) | (Err(Untrusted::Remote(_)), response @ Response::Refused(_)) => return response,
+            (Err(error), _) => tracing::debug!(%error, target = %to.address, "response to a NOTIFY not taken"),
         }
     }
 }
 
 /// unbound takes a NOTIFY only from the address that it has as primary.
-fn source(target: SocketAddr, listen: SocketAddr) -> IpAddr {
+fn source(target: SocketAddr, listen: &[SocketAddr]) -> IpAddr {
     let unspecified = if target.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let same_host = target.ip().is_loopback() && listen.ip().is_loopback() && target.is_ipv4() == listen.is_ipv4();
-    if same_host { listen.ip() } else { unspecified }
+    let same_host =
+        |listen: &&SocketAddr| target.ip().is_loopback() && listen.ip().is_loopback() && target.is_ipv4() == listen.is_ipv4();
+    listen.iter().find(same_host).map_or(unspecified, SocketAddr::ip)
 }
 
 /// With the SOA in the answer section (RFC 1996 section 3.7), so that the receiver knows whether it must ask.
-fn request(snapshot: &Snapshot, id: u16) -> Option<Message> {
-    let zone = &snapshot.content.zone;
+fn request(zone: &impl Zone, id: u16) -> Message {
+    let apex = zone.apex();
     let mut message = Message::new(id, MessageType::Query, OpCode::Notify);
     message.metadata.authoritative = true;
-    message.add_query(Query::query(wire_name(zone.name())?, RecordType::SOA));
-    message.add_answer(soa(zone, snapshot.serial)?);
-    Some(message)
+    message.add_query(Query::query(name(&apex.name), RecordType::SOA));
+    message.add_answer(apex.soa(zone.serial()));
+    message
 }
 
 fn response(request: &Message, bytes: &[u8]) -> Option<Response> {
@@ -156,18 +187,53 @@ fn rand_id() -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::ZoneName;
-    use crate::zone::{Content, Serial};
+    use crate::dns::records::WireName;
+    use crate::dns::zone::Apex;
+    use crate::state::zone_log::Past;
+    use crate::zone::layers::Layers;
+    use crate::zone::{Serial, Size, Snapshot};
     use tapir_wire::name::Name;
 
     fn snapshot() -> Snapshot {
-        let zone = ZoneName::new(Name::parse("dnstapir").unwrap()).unwrap();
-        Snapshot { serial: Serial(17), content: Content { zone, record_ttl: 3600, locals: Arc::new([]), records: [].into() } }
+        let layers = Layers::new(crate::zone::nothing().unwrap());
+        let apex = Apex::new(WireName::from(&Name::parse("dnstapir").unwrap()), 3600);
+        Snapshot::new(Serial(17), Arc::new(apex), Arc::default(), (layers, Size::default()), Past::default())
+    }
+
+    /// Resolvers that never answer: how long after the first message the second one comes.
+    #[tokio::test]
+    async fn resolvers_that_do_not_answer_are_not_all_told_again_in_one_moment() {
+        let mut sockets = Vec::new();
+        for _ in 0..8 {
+            sockets.push(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
+        }
+        let target = |socket: &UdpSocket| Target { address: socket.local_addr().unwrap(), key: None };
+        let targets = Targets { listen: Vec::new(), targets: sockets.iter().map(target).collect() };
+        let (_targets, targets) = watch::channel(targets);
+        let (_zone, published) = watch::channel(Some(Arc::new(snapshot())));
+        let shutdown = Shutdown::manual().1;
+        let metrics = Arc::new(crate::status::Telemetry::new(None, None).metrics.clone());
+        tokio::spawn(run(targets, published, metrics, shutdown.clone()));
+        let mut gaps = JoinSet::new();
+        for socket in sockets {
+            gaps.spawn(async move {
+                let mut buffer = [0; LONGEST_RESPONSE];
+                socket.recv(&mut buffer).await.unwrap();
+                let first = tokio::time::Instant::now();
+                socket.recv(&mut buffer).await.unwrap();
+                first.elapsed()
+            });
+        }
+        let gaps = gaps.join_all().await;
+        let (least, most) = (gaps.iter().min().unwrap(), gaps.iter().max().unwrap());
+        assert!(*most - *least > Duration::from_millis(30), "{gaps:?}");
+        assert!(*least > Duration::from_millis(400), "{gaps:?}");
+        shutdown.trigger();
     }
 
     #[test]
     fn responses_must_belong_to_the_request() {
-        let request = request(&snapshot(), 0x1234).unwrap();
+        let request = request(&snapshot(), 0x1234);
         let taken = |hex: &str| match response(&request, &hex::decode(hex).unwrap()) {
             Some(Response::Taken) => "taken",
             Some(Response::Refused(_)) => "refused",
@@ -183,7 +249,10 @@ mod tests {
     #[test]
     fn the_source_is_the_primary_that_the_resolver_knows() {
         let check = |target: &str, listen: &str, expected: &str| {
-            assert_eq!(source(target.parse().unwrap(), listen.parse().unwrap()).to_string(), expected);
+            assert_eq!(
+                source(target.parse().unwrap(), &["192.0.2.5:53".parse().unwrap(), listen.parse().unwrap()]).to_string(),
+                expected
+            );
         };
         check("127.0.0.1:53", "127.0.0.2:5359", "127.0.0.2");
         check("192.0.2.1:53", "127.0.0.1:5359", "0.0.0.0");

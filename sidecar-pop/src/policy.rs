@@ -1,84 +1,31 @@
-//! The local policy: what is known of a name -> what happens to it. Pure, and the only place that decides.
+//! The local policy: what is known of a name -> what happens to it. Pure, and the only place that decides: for the whole zone,
+//! for a change of it and for whoever asks why.
 //!
 //! An allow list is absolute. Then deny lists. Then the doubt rules, all of which are evaluated; the most restrictive action
 //! wins. Upstream's processor works the same way, with two differences: the tag `looptest` counts for nothing unless a rule
 //! names it, and equal severity is reported in the order of the rules as written.
 
+mod action;
+mod decision;
+mod evidence;
+pub mod explain;
+mod rule;
+
 use std::sync::Arc;
 
 use tapir_wire::config::pop::PopConfig;
-use tapir_wire::tags::Tag;
 
-use crate::zone::{LocalData, LocalIndex};
+pub use action::Action;
+pub use decision::{Decision, Fired, Stage};
+pub use evidence::{Evidence, Finding};
+pub use rule::{Conditions, Rule, counted_tags};
 
-/// What happens to a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Answered as usual.
-    Passthru,
-    /// Answered over TCP only.
-    TcpOnly,
-    /// Answered with data of the policy's own.
-    Local(LocalIndex),
-    /// The name exists, the type does not.
-    Nodata,
-    /// The name does not exist.
-    Nxdomain,
-    /// No answer at all.
-    Drop,
-}
-
-impl Action {
-    /// How much it restricts; all redirects are alike.
-    #[must_use]
-    pub const fn severity(self) -> u8 {
-        match self {
-            Self::Passthru => 0,
-            Self::TcpOnly => 1,
-            Self::Local(_) => 2,
-            Self::Nodata => 3,
-            Self::Nxdomain => 4,
-            Self::Drop => 5,
-        }
-    }
-}
-
-/// Everything that the sources say about one name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Evidence {
-    /// On an allow list.
-    pub allowed: bool,
-    /// On a deny list.
-    pub denied: bool,
-    /// On a doubt list, for whatever reason.
-    pub doubted: bool,
-    /// Doubt lists that have it for another reason than a loop test.
-    pub doubt_sources: u32,
-    /// Tags from Core.
-    pub tags: u32,
-}
-
-/// One doubt rule. Every condition that is given must hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Its name in the policy.
-    pub name: String,
-    /// At least one of these tags.
-    pub any_tags: Option<u32>,
-    /// All of these tags.
-    pub all_tags: Option<u32>,
-    /// At least so many tags, `looptest` not counted.
-    pub min_tags: Option<u32>,
-    /// On at least so many doubt lists.
-    pub min_sources: Option<u32>,
-    /// What happens when it fires.
-    pub action: Action,
-}
+use crate::zone::LocalData;
 
 /// Actions and rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// For names on deny lists.
+    /// For names on deny lists, where the list does not keep its own action.
     pub deny: Action,
     /// For names on doubt lists.
     pub rules: Vec<Rule>,
@@ -88,44 +35,6 @@ pub struct Policy {
     pub record_ttl: u32,
 }
 
-/// What decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// On no list.
-    None,
-    /// On an allow list.
-    Allow,
-    /// On a deny list.
-    Deny,
-    /// On doubt lists only.
-    Doubt,
-}
-
-/// What happens to a name, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// What decided.
-    pub stage: Stage,
-    /// What happens; [`Action::Passthru`] leaves no trace in the zone.
-    pub action: Action,
-    /// Rules that fired, as indices.
-    pub fired: Vec<usize>,
-    /// The rule whose action it is: the first of the most restrictive ones.
-    pub winner: Option<usize>,
-}
-
-impl Decision {
-    /// What the zone must do to the name; `None`: nothing.
-    #[must_use]
-    pub fn effect(&self) -> Option<Action> {
-        (self.action != Action::Passthru).then_some(self.action)
-    }
-
-    const fn pass(stage: Stage) -> Self {
-        Self { stage, action: Action::Passthru, fired: Vec::new(), winner: None }
-    }
-}
-
 impl Policy {
     /// Without redirects, records of the usual lifetime.
     #[must_use]
@@ -133,21 +42,27 @@ impl Policy {
         Self { deny, rules, locals: Arc::new([]), record_ttl: PopConfig::RECORD_TTL_SECONDS }
     }
 
-    /// The one decision function, for the zone and for anyone who asks why.
+    /// What follows from what the sources say, in whatever order they say it.
     #[must_use]
-    pub fn decide(&self, evidence: &Evidence) -> Decision {
+    pub fn decide(&self, findings: &[Finding]) -> Decision {
+        self.judge(&findings.iter().collect())
+    }
+
+    /// The same of what was added up already. Allocates nothing.
+    #[must_use]
+    pub fn judge(&self, evidence: &Evidence) -> Decision {
         if evidence.allowed {
             return Decision::pass(Stage::Allow);
         }
         if evidence.denied {
-            return Decision { action: self.deny, ..Decision::pass(Stage::Deny) };
+            return Decision { action: self.denied(evidence), ..Decision::pass(Stage::Deny) };
         }
         if !evidence.doubted {
             return Decision::pass(Stage::None);
         }
         let mut decision = Decision::pass(Stage::Doubt);
-        for (index, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.fires(evidence)) {
-            decision.fired.push(index);
+        for (index, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.conditions(evidence).hold()) {
+            decision.fired.add(index);
             if decision.winner.is_none() || rule.action.severity() > decision.action.severity() {
                 decision.action = rule.action;
                 decision.winner = Some(index);
@@ -155,26 +70,24 @@ impl Policy {
         }
         decision
     }
-}
 
-impl Rule {
-    fn fires(&self, evidence: &Evidence) -> bool {
-        let Self { name: _, any_tags, all_tags, min_tags, min_sources, action: _ } = self;
-        let counted = (evidence.tags & !Tag::LOOPTEST.mask()).count_ones();
-        let conditions = [
-            any_tags.map(|mask| evidence.tags & mask != 0),
-            all_tags.map(|mask| evidence.tags & mask == mask),
-            min_tags.map(|limit| counted >= limit),
-            min_sources.map(|limit| evidence.doubt_sources >= limit),
-        ];
-        // Validation refuses rules without conditions; one that got through all the same must not fire on everything.
-        conditions.iter().any(Option::is_some) && conditions.iter().flatten().all(|holds| *holds)
+    /// Lists that keep their action and lists that get the policy's may both have the name.
+    fn denied(&self, evidence: &Evidence) -> Action {
+        match evidence.denied_with {
+            Some(kept) if evidence.denied_plainly => self.deny.or_stricter(kept),
+            Some(kept) => kept,
+            None => self.deny,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tapir_wire::config::pop::List;
+    use tapir_wire::tags::Tag;
+
     use super::*;
+    use crate::zone::LocalIndex;
 
     fn rule(name: &str, action: Action) -> Rule {
         Rule { name: name.to_owned(), any_tags: None, all_tags: None, min_tags: None, min_sources: None, action }
@@ -182,7 +95,7 @@ mod tests {
 
     fn decide(rules: Vec<Rule>, tags: u32) -> Decision {
         let evidence = Evidence { doubted: true, doubt_sources: 1, tags, ..Evidence::default() };
-        Policy::new(Action::Nxdomain, rules).decide(&evidence)
+        Policy::new(Action::Nxdomain, rules).judge(&evidence)
     }
 
     #[test]
@@ -229,10 +142,42 @@ mod tests {
         let agreed = || vec![Rule { min_sources: Some(2), any_tags: Some(1), ..rule("agreed", Action::Drop) }];
         let decide = |doubt_sources, tags| {
             let evidence = Evidence { doubted: true, doubt_sources, tags, ..Evidence::default() };
-            Policy::new(Action::Nxdomain, agreed()).decide(&evidence).effect()
+            Policy::new(Action::Nxdomain, agreed()).judge(&evidence).effect()
         };
         assert_eq!(decide(2, 1), Some(Action::Drop));
         assert_eq!(decide(1, 1), None);
         assert_eq!(decide(3, 2), None);
+    }
+
+    #[test]
+    fn deny_lists_keep_their_action_where_that_is_wanted() {
+        let keeps = |action| Finding::recorded(List::Deny, action, true);
+        let plain = Finding::recorded(List::Deny, Action::Drop, false);
+        let decide = |findings: &[Finding]| Policy::new(Action::Nodata, Vec::new()).decide(findings).action;
+        assert_eq!(decide(&[keeps(Action::TcpOnly)]), Action::TcpOnly);
+        assert_eq!(decide(&[keeps(Action::TcpOnly), keeps(Action::Drop)]), Action::Drop);
+        assert_eq!(decide(&[plain]), Action::Nodata);
+        // One of them gets the policy's action, which is the stricter one here and the weaker one there.
+        assert_eq!(decide(&[plain, keeps(Action::TcpOnly)]), Action::Nodata);
+        assert_eq!(decide(&[Finding::listed(List::Deny), keeps(Action::Nxdomain)]), Action::Nxdomain);
+    }
+
+    #[test]
+    fn records_of_feeds_count_as_what_they_say() {
+        let lists = [List::Allow, List::Deny, List::Doubt];
+        for list in lists {
+            assert_eq!(Finding::recorded(list, Action::Passthru, true).counts_as(), List::Allow);
+        }
+        let blocking = lists.map(|list| Finding::recorded(list, Action::Nxdomain, true).counts_as());
+        assert_eq!(blocking, [List::Doubt, List::Deny, List::Doubt]);
+        assert_eq!(lists.map(|list| Finding::listed(list).counts_as()), lists);
+    }
+
+    #[test]
+    fn a_loop_test_is_no_source_that_doubts() {
+        let agreed = vec![Rule { min_sources: Some(1), ..rule("agreed", Action::Drop) }];
+        let decide = |tags| Policy::new(Action::Drop, agreed.clone()).decide(&[Finding::observed(List::Doubt, tags)]).effect();
+        assert_eq!(decide(Tag::LOOPTEST.mask()), None);
+        assert_eq!((decide(0), decide(Tag::LOOPTEST.mask() | 1)), (Some(Action::Drop), Some(Action::Drop)));
     }
 }

@@ -1,29 +1,44 @@
 //! Files -> what is in force. `pop.yaml` with its lists, trusted keys and identity are read independently: a bad one is refused
 //! with a reason, its last good version stays, the others move on. A file that merely vanished changes nothing.
 
+mod check;
+mod core_settings;
 mod files;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tapir_runtime::mqtt::{MqttSettings, Qos};
 use tapir_runtime::node::{NodeMaterial, current};
 use tapir_runtime::shutdown::Shutdown;
 use tapir_runtime::watch::DirectoryWatch;
+use tapir_wire::config::pop::{GlobalConfig, Telemetry as Reports};
 use tapir_wire::jwk::TrustedKeys;
-use tapir_wire::node::{TRUSTED_KEYS, paths};
+use tapir_wire::node::{NodeDocument, TRUSTED_KEYS, paths};
 use tapir_wire::status::{IdentityStatus, SourceState};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::check::{Checked, check};
 use self::files::{Folder, Lists};
+use crate::dns::guard::Guard;
+use crate::dns::tsig::{Key, Keys};
+use crate::feeds::peers::Identity;
+use crate::feeds::rpz::Notified;
+use crate::global_config::FromCore;
+use crate::intake::Settings;
 use crate::notify::Targets;
-use crate::setup::Setup;
+use crate::setup::{Fetched, FetchedFrom, Setup};
+use crate::sources::CoreSource;
 use crate::state::blocking;
 use crate::state::file::replace;
-use crate::status::Telemetry;
+use crate::status::{Telemetry, Trouble};
+use crate::telemetry::Sending;
+use crate::upstream::{self, ConvertError};
 
 /// Where the last good `pop.yaml` is kept, for a restart while the mounted one is broken.
 pub const LAST_GOOD: &str = "last-good-pop.yaml";
@@ -41,20 +56,37 @@ pub struct InForce {
     pub setup: watch::Receiver<Option<Arc<Setup>>>,
     /// Keys that may sign observations.
     pub keys: watch::Receiver<Option<Arc<TrustedKeys>>>,
+    /// Who this node is towards others of its CA.
+    pub identity: watch::Receiver<Option<Identity>>,
     /// The connection to Core; `None`: none wanted.
     pub mqtt: watch::Receiver<Option<MqttSettings>>,
     /// Where the zone is served.
-    pub listen: watch::Receiver<SocketAddr>,
+    pub listen: watch::Receiver<Vec<SocketAddr>>,
+    /// Who may ask there.
+    pub guard: watch::Receiver<Arc<Guard>>,
     /// Where probes are served.
     pub http_listen: watch::Receiver<SocketAddr>,
     /// Whom to notify.
     pub targets: watch::Receiver<Targets>,
+    /// How Core is told how it is; `None`: it is not.
+    pub sending: watch::Receiver<Option<Sending>>,
 }
 
 /// Reads the files.
 #[derive(Debug)]
 pub struct Loader {
     file: PathBuf,
+    /// The file lies among others of upstream's, and stands for them all.
+    upstream: bool,
+    notified: Notified,
+    wishes: Option<mpsc::Receiver<oneshot::Sender<()>>>,
+    told: Option<mpsc::Receiver<Settings>>,
+    /// The newest settings that nobody knows the key of.
+    unproven: Option<Bytes>,
+    /// The configuration as the file has it.
+    base: Option<Setup>,
+    /// What Core's settings make of it.
+    from_core: Option<FromCore>,
     last_good: PathBuf,
     /// In force, and not yet kept for a restart.
     to_keep: Option<String>,
@@ -64,10 +96,13 @@ pub struct Loader {
     material: Option<NodeMaterial>,
     setup: watch::Sender<Option<Arc<Setup>>>,
     keys: watch::Sender<Option<Arc<TrustedKeys>>>,
+    identity: watch::Sender<Option<Identity>>,
     mqtt: watch::Sender<Option<MqttSettings>>,
-    listen: watch::Sender<SocketAddr>,
+    listen: watch::Sender<Vec<SocketAddr>>,
+    guard: watch::Sender<Arc<Guard>>,
     http_listen: watch::Sender<SocketAddr>,
     targets: watch::Sender<Targets>,
+    sending: watch::Sender<Option<Sending>>,
 }
 
 /// A configuration that was read.
@@ -87,22 +122,35 @@ impl Loader {
         let listen = paths::RPZ_LISTEN.parse().unwrap_or(default);
         let (setup, setup_receiver) = watch::channel(None);
         let (keys, keys_receiver) = watch::channel(None);
+        let (identity, identity_receiver) = watch::channel(None);
         let (mqtt, mqtt_receiver) = watch::channel(None);
-        let (listen, listen_receiver) = watch::channel(listen);
+        let (listen, listen_receiver) = watch::channel(vec![listen]);
+        let (guard, guard_receiver) = watch::channel(Arc::default());
         let (http_listen, http_receiver) = watch::channel(SocketAddr::from(([0_u16; 8], paths::POP_HTTP_PORT)));
-        let (targets, targets_receiver) = watch::channel(Targets { listen: default, targets: Vec::new() });
+        let (targets, targets_receiver) = watch::channel(Targets { listen: vec![default], targets: Vec::new() });
+        let (sending, sending_receiver) = watch::channel(None);
         let in_force = InForce {
             setup: setup_receiver,
             keys: keys_receiver,
+            identity: identity_receiver,
             mqtt: mqtt_receiver,
             listen: listen_receiver,
+            guard: guard_receiver,
             http_listen: http_receiver,
             targets: targets_receiver,
+            sending: sending_receiver,
         };
         let last_good = state_dir.join(LAST_GOOD);
         (
             Self {
                 file,
+                upstream: false,
+                notified: Notified::default(),
+                wishes: None,
+                told: None,
+                unproven: None,
+                base: None,
+                from_core: None,
                 last_good,
                 to_keep: None,
                 lists: Lists::new(),
@@ -110,17 +158,45 @@ impl Loader {
                 material: None,
                 setup,
                 keys,
+                identity,
                 mqtt,
                 listen,
+                guard,
                 http_listen,
                 targets,
+                sending,
             },
             in_force,
         )
     }
 
+    /// The configuration is upstream's, in the files of this folder.
+    #[must_use]
+    pub fn of_upstream(self, folder: &Path) -> Self {
+        Self { file: folder.join(upstream::FILES[1]), upstream: true, ..self }
+    }
+
+    /// Feeds that are told of news by whoever may, at the address of the zone.
+    #[must_use]
+    pub fn notifying(self, notified: Notified) -> Self {
+        Self { notified, ..self }
+    }
+
+    /// Reads everything again whenever that is wished, too, and says when it is done.
+    #[must_use]
+    pub fn answering(self, wishes: mpsc::Receiver<oneshot::Sender<()>>) -> Self {
+        Self { wishes: Some(wishes), ..self }
+    }
+
+    /// Follows settings of Core, where the configuration says so.
+    #[must_use]
+    pub fn following(self, told: mpsc::Receiver<Settings>) -> Self {
+        Self { told: Some(told), ..self }
+    }
+
     /// Keeps what was read, and reads everything again at each change, until shutdown.
     pub async fn run(mut self, mut watch: DirectoryWatch, telemetry: Arc<Telemetry>, shutdown: Shutdown) {
+        let (mut wishes, mut told) = (self.wishes.take(), self.told.take());
         loop {
             if self.to_keep.is_some() {
                 blocking(|| self.keep_last_good(&telemetry));
@@ -128,6 +204,12 @@ impl Loader {
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = watch.changed() => blocking(|| self.load(&telemetry)),
+                Some(settings) = next(&mut told) => self.hear_settings(settings, &telemetry),
+                Some(done) = next(&mut wishes) => {
+                    blocking(|| self.load(&telemetry));
+                    // Who wished it may have gone meanwhile.
+                    let _ = done.send(());
+                }
             }
         }
     }
@@ -144,15 +226,45 @@ impl Loader {
     /// Reads all files once. They are small and local, so this does not yield; and it writes nothing, since a disk may be
     /// slow or gone and what was read is to be in force now.
     pub fn load(&mut self, telemetry: &Telemetry) {
+        // What Core names, topics among it, is found beside the identity.
+        self.load_identity(telemetry);
         self.load_config(telemetry);
         self.load_keys(telemetry);
-        self.load_identity(telemetry);
+        self.prove_settings(telemetry);
+        self.tell_core_settings(telemetry, None);
+        self.load_reports(telemetry);
+        self.connect();
+    }
+
+    fn connect(&self) {
         let wanted = self.settings();
         self.mqtt.send_if_modified(|settings| {
             let modified = *settings != wanted;
             *settings = wanted;
             modified
         });
+    }
+
+    /// The key is read only where something is signed with it.
+    fn load_reports(&self, telemetry: &Telemetry) {
+        let wanted = self.base.as_ref().filter(|base| !base.disabled).and_then(|base| base.telemetry.as_deref());
+        let (sending, error) = match (wanted, &self.material) {
+            (Some(topic), Some(NodeMaterial { document, .. })) => {
+                let named = if topic == Reports::TOPIC { document.topic("status") } else { None };
+                match NodeMaterial::load_data_key(&self.directory(), &document.name) {
+                    Ok(Some(key)) => {
+                        let topic = named.unwrap_or_else(|| document.of_this_node(topic));
+                        let function_id = format!("{}-{}", document.name, self.suffix);
+                        (Some(Sending { topic, function_id, key }), None)
+                    }
+                    Ok(None) => (None, Some("telemetry: datakey.jwk is missing, with which it is signed".to_owned())),
+                    Err(error) => (None, Some(format!("telemetry: {error}"))),
+                }
+            }
+            _ => (None, None),
+        };
+        telemetry.trouble(Trouble::Telemetry, error);
+        self.sending.send_replace(sending);
     }
 
     fn load_config(&mut self, telemetry: &Telemetry) {
@@ -176,7 +288,6 @@ impl Loader {
                 "no configuration there; what was in force stays, before the first one everything is answered SERVFAIL"
             );
         }
-        telemetry.config_read(Some(error));
         if self.setup.borrow().is_none()
             && let Ok(Read { setup, lists, .. }) = self.read_config(&self.last_good, &current(&self.directory()), true)
         {
@@ -184,6 +295,8 @@ impl Loader {
             self.enforce(setup);
             self.lists = lists;
         }
+        // Last, so that nobody is told of the error without what is in force all the same.
+        telemetry.config_read(Some(error));
     }
 
     /// `pop.yaml` and its lists of one moment. Two attempts: the folder may be replaced while it is being read.
@@ -200,7 +313,11 @@ impl Loader {
 
     fn read_config(&self, file: &Path, folder: &Path, kept_first: bool) -> Result<Read, String> {
         let name = self.file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let text = read(file).map_err(|error| format!("{name} cannot be read: {error}"))?.ok_or(format!("{name} is missing"))?;
+        let text = if self.upstream && file != self.last_good {
+            convert(folder).map_err(|error| error.to_string())?
+        } else {
+            read(file).map_err(|error| format!("{name} cannot be read: {error}"))?.ok_or(format!("{name} is missing"))?
+        };
         let kept = self.last_good.parent().unwrap_or(Path::new("."));
         let mut files =
             Folder { mounted: folder, kept, kept_first, in_force: &self.lists, used: Lists::new(), incomplete: false };
@@ -211,11 +328,37 @@ impl Loader {
         Ok(Read { setup, text, complete: !files.incomplete, lists: files.used })
     }
 
-    fn enforce(&self, setup: Setup) {
-        let (listen, http_listen) = (setup.listen, setup.http_listen);
-        let targets = Targets { listen, targets: setup.notify.clone() };
-        update(&self.listen, listen);
-        update(&self.http_listen, http_listen);
+    fn enforce(&mut self, setup: Setup) {
+        self.base = Some(setup);
+        self.put_in_force();
+    }
+
+    /// The file, and over it what Core says, where that is followed.
+    fn put_in_force(&mut self) {
+        let Some(base) = &self.base else { return };
+        let mut setup = base.clone();
+        let document = self.material.as_ref().map(|material| &material.document);
+        if let Some(global) = &mut setup.global_config {
+            let named = document.filter(|_| global.topic == GlobalConfig::TOPIC).and_then(|document| document.topic("config"));
+            global.topic = named.unwrap_or_else(|| global.topic.clone());
+            self.from_core.take_if(|told| !told.topics.iter().all(|topic| topic.starts_with(&global.topic_prefix)));
+        } else {
+            self.from_core = None;
+        }
+        if let Some(usual) = document.map(NodeDocument::observations_topic) {
+            if let Some(told) = &self.from_core {
+                setup = told.over(&setup, &usual);
+            }
+            // Said explicitly: the broker goes on with subscriptions of a session for a while, and those of before count no more.
+            for core in setup.rules.cores.iter_mut().filter(|core| core.topics.is_empty()) {
+                core.topics.push(usual.clone());
+            }
+        }
+        let targets = Targets { listen: setup.listen.clone(), targets: setup.notify.clone() };
+        // Before an address is bound that others may ask.
+        self.guard.send_replace(Arc::new(guard(&setup, &self.notified)));
+        update(&self.listen, setup.listen.clone());
+        update(&self.http_listen, setup.http_listen);
         update(&self.targets, targets);
         let revision = setup.revision.clone();
         if update(&self.setup, Some(Arc::new(setup))) {
@@ -284,6 +427,8 @@ impl Loader {
                 };
                 telemetry.metrics.load("identity", "taken");
                 telemetry.identity_read(Some(identity), None);
+                telemetry.renewal(material.document.renewal);
+                self.identity.send_replace(Some(Identity::from(&material)));
                 self.material = Some(material);
             }
             Err(error) => {
@@ -305,8 +450,52 @@ impl Loader {
         settings.keep_alive = KEEP_ALIVE;
         settings.clean_start = false;
         settings.session_expiry = Some(SESSION_EXPIRY);
-        settings.subscriptions = vec![(material.document.observations_topic(), Qos::AtLeastOnce)];
+        let usual = material.document.observations_topic();
+        let with = |topics: BTreeSet<String>| topics.into_iter().map(|topic| (topic, Qos::AtLeastOnce)).collect();
+        let (mut needed, mut other) = (topics(&setup, &usual), BTreeSet::new());
+        if let Some(global) = &setup.global_config {
+            other.insert(global.topic.clone());
+        }
+        // What Core names may be granted now, or later, and the usual topic no longer.
+        if let Some(told) = &self.from_core {
+            let named = |topic: &String| *topic == usual || told.topics.contains(topic);
+            other.extend(needed.iter().filter(|topic| named(topic)).cloned());
+            needed.retain(|topic| !named(topic));
+        }
+        (settings.subscriptions, settings.optional_subscriptions) = (with(needed), with(other));
         Some(settings)
+    }
+}
+
+/// Topics of all sources. Without a source there is still the connection, whose state tells whether Core can be reached.
+fn topics(setup: &Setup, usual: &str) -> BTreeSet<String> {
+    let of = |core: &CoreSource| if core.topics.is_empty() { vec![usual.to_owned()] } else { core.topics.clone() };
+    let mut topics: BTreeSet<String> = setup.rules.cores.iter().flat_map(of).collect();
+    if topics.is_empty() {
+        topics.insert(usual.to_owned());
+    }
+    topics
+}
+
+/// Two files with one key name: the first counts.
+fn guard(setup: &Setup, notified: &Notified) -> Guard {
+    let of_feed = |fetched: &Fetched| match &fetched.from {
+        FetchedFrom::Rpz(_, Some(key)) => Some(Key::from(key)),
+        _ => None,
+    };
+    Guard {
+        acl: setup.acl.clone(),
+        keys: Keys::first_of(setup.tsig_keys.iter().map(Key::from)),
+        notified: notified.clone(),
+        feed_keys: Keys::first_of(setup.fetched.iter().filter_map(of_feed)),
+        connections: Some(setup.connections),
+    }
+}
+
+async fn next<T>(from: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match from {
+        Some(from) => from.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -316,6 +505,15 @@ fn update<T: PartialEq>(sender: &watch::Sender<T>, value: T) -> bool {
         *current = value;
         modified
     })
+}
+
+/// Upstream's files as the text of `pop.yaml`.
+fn convert(folder: &Path) -> Result<String, ConvertError> {
+    let converted = upstream::convert_folder(folder)?;
+    for note in &converted.notes {
+        tracing::info!(note, "upstream's configuration means something else here");
+    }
+    Ok(converted.config.to_yaml()?)
 }
 
 fn read(file: &Path) -> io::Result<Option<String>> {

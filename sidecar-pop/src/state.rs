@@ -1,9 +1,14 @@
 //! What survives a restart. Missing, unreadable or unwritable state is reported and counted, never fatal.
 
+pub(crate) mod failpoint;
 pub mod file;
-pub mod journal;
-pub mod serial;
+pub mod former;
+pub mod manifest;
+pub mod numbers;
+pub mod observation_log;
+pub mod scribe;
 pub mod unwritten;
+pub mod zone_log;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;

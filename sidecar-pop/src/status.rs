@@ -1,23 +1,34 @@
 //! What POP tells of itself: metrics, `/status`, `/livez`, `/readyz`.
 
-mod rows;
+pub mod rows;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prometheus_client::registry::Registry;
 use tapir_runtime::http::{HttpState, Probe};
 use tapir_runtime::mqtt::{ConnectionState, MqttMetrics};
-use tapir_wire::status::{ConfigStatus, CoreStatus, IdentityStatus, PopStatus, SidecarStatus, SourceState};
+use tapir_wire::name::Name;
+use tapir_wire::node::Renewal;
+use tapir_wire::status::{
+    ConfigStatus, CoreStatus, EventStatus, IdentityStatus, PopStatus, SidecarStatus, SourceState, SourceStatus,
+};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::global_config::FromCore;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::zone::{Content, Serial};
+use crate::telemetry::{Parts, Seen, parts};
+use crate::zone::{Serial, Size};
+use rows::CoreRow;
 
+/// A resolver that acknowledged nothing is well again when none was given up for so long.
+const NOTIFY_MEMORY: SignedDuration = SignedDuration::from_hours(1);
+/// Events that are remembered.
+const MOST_EVENTS: usize = 16;
 /// The engine looks at the clock twice a second; after this it hangs.
 const HUNG: Duration = Duration::from_secs(30);
 
@@ -37,21 +48,30 @@ pub struct Telemetry {
 pub enum Trouble {
     /// The address of the zone.
     Listen,
-    /// Observations of before the start. Stays until the next one: what is lost is lost.
+    /// What was kept of before the start. Stays until the next one: what is lost is lost.
     Kept,
+    /// The disk that state is kept on.
+    Disk,
+    /// The file that the zone is written to.
+    ZoneFile,
+    /// What the configuration asks for and cannot be had.
+    Unserved,
+    /// Core cannot be told.
+    Telemetry,
 }
 
 #[derive(Debug)]
 struct Facts {
     config: ConfigStatus,
-    /// The configuration that `config` speaks of.
-    setup: Option<Arc<Setup>>,
     identity: Option<IdentityStatus>,
     identity_error: Option<String>,
     keys_error: Option<(SourceState, String)>,
     core: Option<watch::Receiver<ConnectionState>>,
     pop: PopStatus,
-    core_source: Option<String>,
+    renewal: Option<Renewal>,
+    /// How many NOTIFYs were given up, and when one was last.
+    given_up: (u64, Option<Timestamp>),
+    core_sources: Vec<String>,
     troubles: BTreeMap<Trouble, String>,
     published: bool,
     beat: Instant,
@@ -69,13 +89,14 @@ impl Telemetry {
         }
         let facts = Facts {
             config: ConfigStatus::default(),
-            setup: None,
             identity: None,
             identity_error: None,
             keys_error: None,
             core,
             pop: PopStatus::default(),
-            core_source: None,
+            renewal: None,
+            given_up: (0, None),
+            core_sources: Vec::new(),
             troubles: BTreeMap::new(),
             published: false,
             beat: Instant::now(),
@@ -96,22 +117,15 @@ impl Telemetry {
     }
 
     /// A configuration came into force: the zone that follows from it is published.
-    pub(crate) fn configured(&self, setup: &Arc<Setup>) {
+    pub fn configured(&self, setup: &Arc<Setup>) {
         let mut facts = self.facts();
         let now = Timestamp::now();
-        let before = facts.setup.replace(Arc::clone(setup));
-        let old = std::mem::take(&mut facts.pop.sources);
-        let mut sources: Vec<_> =
-            setup.rules.lists.iter().map(|list| rows::of_list(list, before.as_deref(), &old, now)).collect();
-        sources.extend(setup.idle_sources.iter().map(|(name, reason)| rows::failed(name, reason)));
-        if let Some(core) = &setup.rules.core {
-            let kept = old.into_iter().find(|row| row.name == core.name);
-            sources.push(kept.unwrap_or_else(|| rows::empty(&core.name)));
-        }
-        sources.sort_by_key(|row| setup.sources.iter().position(|name| *name == row.name));
-        facts.core_source = setup.rules.core.as_ref().map(|core| core.name.clone());
-        facts.pop.sources = sources;
+        facts.core_sources = setup.rules.cores.iter().map(|core| core.name.clone()).collect();
         facts.pop.zone = setup.zone.name().to_string();
+        facts.troubles.remove(&Trouble::Unserved);
+        if !setup.unserved.is_empty() {
+            facts.troubles.insert(Trouble::Unserved, setup.unserved.join("; "));
+        }
         facts.config = ConfigStatus {
             revision: setup.revision.clone(),
             loaded_at: Some(now),
@@ -134,6 +148,65 @@ impl Telemetry {
         facts.identity_error = error;
     }
 
+    /// When the certificate of the newest identity is to be renewed.
+    pub(crate) fn renewal(&self, renewal: Option<Renewal>) {
+        self.facts().renewal = renewal;
+    }
+
+    /// Settings of Core: whether they are followed, those in force, and what became of the newest ones, if any were read now.
+    pub(crate) fn core_settings(&self, followed: bool, in_force: Option<&FromCore>, read: Option<Option<String>>) {
+        let known = &mut self.facts().pop.core_settings;
+        if !followed {
+            *known = None;
+            return;
+        }
+        let status = known.get_or_insert_default();
+        if let Some(error) = read {
+            status.error = error;
+        }
+        let told = in_force.map(|told| (told.version.clone(), told.topics.clone())).unwrap_or_default();
+        if told != (status.version.clone(), status.topics.clone()) {
+            (status.version, status.topics) = told;
+            status.taken_at = in_force.map(|_| Timestamp::now());
+        }
+    }
+
+    /// Something happened that should not.
+    pub(crate) fn event(&self, event: EventStatus) {
+        let events = &mut self.facts().pop.events;
+        if events.len() >= MOST_EVENTS {
+            events.remove(0);
+        }
+        events.push(event);
+    }
+
+    /// What happened, the newest last.
+    pub(crate) fn events(&self) -> Vec<EventStatus> {
+        self.facts().pop.events.clone()
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.facts().core.as_ref().is_some_and(|core| core.borrow().connected)
+    }
+
+    /// How each part is.
+    pub(crate) fn parts(&self, now: Timestamp) -> Parts {
+        let (document, given_up) = (self.document(), self.metrics.notifies_given_up());
+        let mut facts = self.facts();
+        if given_up > facts.given_up.0 {
+            facts.given_up = (given_up, Some(now));
+        }
+        let gave_up = facts.given_up.1.is_some_and(|last| now.duration_since(last) < NOTIFY_MEMORY);
+        parts(&Seen {
+            document: &document,
+            core_sources: &facts.core_sources,
+            troubles: &facts.troubles,
+            renewal: facts.renewal,
+            gave_up,
+            now,
+        })
+    }
+
     /// What became of the newest trusted keys, and what that makes of Core's source.
     pub(crate) fn keys_read(&self, error: Option<(SourceState, String)>) {
         self.facts().keys_error = error;
@@ -148,17 +221,18 @@ impl Telemetry {
         };
     }
 
+    /// How it is with the sources of the newest configuration.
+    pub(crate) fn sources(&self, rows: Vec<SourceStatus>) {
+        self.facts().pop.sources = rows;
+    }
+
     /// Observations came or went.
-    pub(crate) fn observed(&self, refused: u64, now: Timestamp, remembered: usize, live: usize) {
+    pub(crate) fn observed(&self, source: &str, row: &CoreRow, remembered: usize) {
         self.metrics.observed_names.set(i64::try_from(remembered).unwrap_or(i64::MAX));
         let mut facts = self.facts();
-        let Some(name) = facts.core_source.clone() else { return };
-        let Some(row) = facts.pop.sources.iter_mut().find(|row| row.name == name) else { return };
-        row.rejected += refused;
-        if row.entries != live as u64 {
-            row.updated_at = Some(now);
+        if let Some(known) = facts.pop.sources.iter_mut().find(|known| known.name == source) {
+            *known = rows::of_core(source, Some(*row));
         }
-        row.entries = live as u64;
     }
 
     pub(crate) fn looptest(&self, now: Timestamp) {
@@ -166,8 +240,8 @@ impl Telemetry {
         self.facts().pop.last_looptest = Some(now);
     }
 
-    pub(crate) fn published(&self, content: &Content, serial: Serial) {
-        let records = content.records.len() as u64;
+    /// A version is published now: whoever sees it here sees it served, and the other way round. Nobody who holds what is served may ask here.
+    pub(crate) fn published(&self, zone: &Name, serial: Serial, Size { records, .. }: Size, publish: impl FnOnce()) {
         self.metrics.publications.inc();
         self.metrics.serial.set(i64::from(serial.0));
         self.metrics.records.set(i64::try_from(records).unwrap_or(i64::MAX));
@@ -175,7 +249,8 @@ impl Telemetry {
         facts.published = true;
         facts.pop.serial = serial.0;
         facts.pop.records = records;
-        facts.pop.zone = content.zone.name().to_string();
+        facts.pop.zone = zone.to_string();
+        publish();
     }
 
     pub(crate) fn beat(&self) {
@@ -186,15 +261,25 @@ impl Telemetry {
     #[must_use]
     pub fn document(&self) -> SidecarStatus {
         let facts = self.facts();
-        let core = facts.core.as_ref().map(|core| CoreStatus::from(&*core.borrow())).unwrap_or_default();
+        let state = facts.core.as_ref().map(|core| core.borrow().clone()).unwrap_or_default();
+        let core = CoreStatus::from(&state);
         let mut pop = facts.pop.clone();
+        if let Some(settings) = &mut pop.core_settings
+            && !state.refused.is_empty()
+        {
+            settings.error = Some(format!("the broker does not grant {}", state.refused.join(", ")));
+        }
         let http = self.http.borrow().error.clone().map(|error| format!("cannot bind the address of probes and status, {error}"));
         pop.errors = facts.troubles.values().cloned().chain(http).collect();
-        if let Some(row) = pop.sources.iter_mut().find(|row| Some(&row.name) == facts.core_source.as_ref()) {
-            (row.state, row.error) = match &facts.keys_error {
-                Some((state, error)) => (*state, Some(error.clone())),
-                None => (SourceState::Ready, None),
-            };
+        let now = Timestamp::now();
+        for row in &mut pop.sources {
+            row.age_seconds = row.updated_at.and_then(|updated| u64::try_from(now.duration_since(updated).as_secs()).ok());
+            if facts.core_sources.contains(&row.name) {
+                (row.state, row.error) = match &facts.keys_error {
+                    Some((state, error)) => (*state, Some(error.clone())),
+                    None => (SourceState::Ready, None),
+                };
+            }
         }
         SidecarStatus {
             format: SidecarStatus::FORMAT,
@@ -233,5 +318,22 @@ impl Probe for Telemetry {
 
     fn metrics(&self) -> String {
         tapir_runtime::metrics::render(&self.registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The clock is the test's: nothing here takes half a minute.
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_gives_no_sign_for_half_a_minute_is_not_alive_and_one_sign_makes_it_so() {
+        let telemetry = Telemetry::new(None, None);
+        tokio::time::advance(HUNG).await;
+        assert_eq!(telemetry.live(), Ok(()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(telemetry.live(), Err("the engine gave no sign for 31 s".to_owned()));
+        telemetry.beat();
+        assert_eq!(telemetry.live(), Ok(()));
     }
 }

@@ -6,17 +6,26 @@
 //! * `x1` cannot be said here: an allow list has no action.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::Value;
+use tapir_pop::knowledge::Sighting;
+use tapir_pop::knowledge::listings::Knowledge;
 use tapir_pop::names::ZoneName;
-use tapir_pop::policy::{Action, Policy, Rule, Stage};
-use tapir_pop::sources::{CoreSource, Knowledge, NameList, Observations, Rules};
+use tapir_pop::policy::explain::{Binding, Explanation, Question};
+use tapir_pop::policy::{Action, Finding, Policy, Rule, Stage};
+use tapir_pop::sources::Text;
 use tapir_pop::zone::LocalIndex;
+use tapir_pop::zone::emit::Emit;
+use tapir_pop::zone::judge::Source as _;
+use tapir_pop::zone::known::{Known, code};
+use tapir_pop::zone::source::{AnySource, Kept};
+use tapir_pop::zone::weigh::{Origin, Weigh};
+use tapir_table::{Code, Codes, Cursor as _, KeyBuf, Merge, Tree};
 use tapir_wire::config::pop::{List, Match, Mode};
 use tapir_wire::name::Name;
-use tapir_wire::observation::Entry;
 
-const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
 /// Bits of the tag names in the table, which are upstream's old ones.
 const OLD_TAGS: [(&str, u32); 2] = [("badip", 1 << 2), ("likelymalware", 1 << 4)];
 
@@ -53,31 +62,70 @@ fn policy(value: &Value) -> Policy {
     Policy::new(act("/denylist/action"), rules)
 }
 
-fn knowledge(row: &Value) -> (Rules, Observations) {
+/// One source as the table has it: names with their tags, of observations.
+struct Listed {
+    binding: Binding,
+    names: BTreeMap<KeyBuf, Option<u32>>,
+}
+
+fn listed(list: &Value) -> Listed {
     let zone = ZoneName::new(Name::parse("dnstapir.").unwrap()).unwrap();
-    let mut observations = Observations::default();
-    let (mut lists, mut core) = (Vec::new(), None);
-    for list in row["lists"].as_array().unwrap() {
-        let source = list["source"].as_str().unwrap();
-        let entries = list["names"].as_array().unwrap();
-        let class = match list["class"].as_str().unwrap() {
-            "allowlist" => List::Allow,
-            "denylist" => List::Deny,
-            _ => List::Doubt,
+    let source = list["source"].as_str().unwrap();
+    let class = match list["class"].as_str().unwrap() {
+        "allowlist" => List::Allow,
+        "denylist" => List::Deny,
+        _ => List::Doubt,
+    };
+    let entries = list["names"].as_array().unwrap();
+    let names = if source == "dns-tapir" {
+        let tagged = |entry: &Value| {
+            let key = KeyBuf::from_text(entry["name"].as_str().unwrap(), zone.room()).unwrap();
+            (key, Some(u32::try_from(entry["tag_mask"].as_u64().unwrap()).unwrap()))
         };
-        if source == "dns-tapir" {
-            core = Some(CoreSource::new(source));
-            for entry in entries {
-                let name = Name::parse(entry["name"].as_str().unwrap()).unwrap();
-                let tag_mask = u32::try_from(entry["tag_mask"].as_u64().unwrap()).unwrap();
-                observations.add(&Entry { name, time_added: NOW, ttl: 60, tag_mask }, NOW).unwrap();
-            }
-        } else {
-            let names: Vec<String> = entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect();
-            lists.push(NameList::new(source, class, Match::Exact, &zone, &names));
+        entries.iter().map(tagged).collect()
+    } else {
+        let mut names = BTreeMap::new();
+        let texts = entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect();
+        Text::Names(texts).each(&zone, |_, entry| names.extend(entry.ok().map(|key| (key, None))));
+        names
+    };
+    let binding = Binding { source: source.to_owned(), list: class, r#match: Match::Exact, records: false, keeps_action: false };
+    Listed { binding, names }
+}
+
+fn source(listed: &Listed) -> AnySource {
+    if listed.names.values().any(Option::is_some) {
+        let mut live = Tree::new();
+        for (key, tags) in &listed.names {
+            live.insert(key, Sighting { tags: tags.unwrap(), expires: 1, ..Sighting::default() });
+        }
+        return AnySource::observed(&live);
+    }
+    let mut kept = Kept::nothing(Arc::new(Known::Listed));
+    listed.names.keys().for_each(|key| _ = kept.changes.insert(key, Codes::LISTED));
+    AnySource::List(kept)
+}
+
+/// Who asks why is told what the zone does.
+fn explain(policy: &Policy, lists: &[Listed], name: &Name) -> Explanation {
+    let bindings: Vec<Binding> = lists.iter().map(|list| list.binding.clone()).collect();
+    let of = |list: &Listed| (Arc::from(list.binding.source.as_str()), source(list), list.binding.list, false);
+    let knowledge = Knowledge::new(lists.iter().map(of));
+    Question { policy, mode: Mode::Enforce, bindings: &bindings }.explain(name, &knowledge.listings(name).unwrap())
+}
+
+/// What the zone says of the name.
+fn emitted(policy: &Policy, lists: &[Listed], key: &KeyBuf) -> Code {
+    let origin = |list: &Listed| Origin { list: list.binding.list, r#match: Match::Exact, records: false, keeps_action: false };
+    let weigh = Weigh { policy: policy.clone(), mode: Mode::Enforce, origins: lists.iter().map(origin).collect() };
+    let mut names = Merge::new(lists.iter().map(|list| source(list).cursor()).collect());
+    let mut zone = Emit::new(&weigh, &mut names, 245);
+    while zone.advance().unwrap() {
+        if zone.key() == key {
+            return zone.value().own;
         }
     }
-    (Rules { mode: Mode::Enforce, policy: policy(&row["policy"]), lists, core }, observations)
+    Code::SILENT
 }
 
 #[test]
@@ -90,9 +138,16 @@ fn every_row_is_decided_as_recorded() {
         if id.starts_with("x1-") {
             continue;
         }
-        let (rules, observations) = knowledge(row);
+        let policy = policy(&row["policy"]);
+        let lists: Vec<Listed> = row["lists"].as_array().unwrap().iter().map(listed).collect();
         let query = Name::parse(row["query"].as_str().unwrap()).unwrap();
-        let decision = Knowledge { rules: &rules, observations: &observations }.decide(&query);
+        let key = KeyBuf::from_wire(&query.to_wire(), 245).unwrap();
+        let finding = |list: &Listed| {
+            let tags = list.names.get(&key)?;
+            Some(tags.map_or(Finding::listed(list.binding.list), |tags| Finding::observed(list.binding.list, tags)))
+        };
+        let decision = policy.decide(&lists.iter().filter_map(finding).collect::<Vec<_>>());
+        assert_eq!(emitted(&policy, &lists, &key), decision.published(Mode::Enforce).map_or(Code::SILENT, code), "{id}");
         let expected = row.get("intended").unwrap_or(&row["expect"]);
         checked += 1;
         if id.starts_with("d17-") {
@@ -111,9 +166,13 @@ fn every_row_is_decided_as_recorded() {
             assert_eq!(decision.effect().is_some(), emitted, "{id}");
         }
         if let Some(fired) = expected.get("fired").and_then(Value::as_array) {
-            let names: Vec<_> = decision.fired.iter().map(|index| rules.policy.rules[*index].name.as_str()).collect();
+            let names: Vec<_> = decision.fired.iter().map(|index| policy.rules[index].name.as_str()).collect();
             assert_eq!(names, fired.iter().map(|name| name.as_str().unwrap()).collect::<Vec<_>>(), "{id}");
         }
+        let explained = explain(&policy, &lists, &query);
+        assert_eq!((explained.stage, explained.action), (decision.stage, decision.action.to_string()), "{id}");
+        let holding = explained.rules.iter().filter(|rule| rule.holds).count();
+        assert!(stage != Stage::Doubt || holding == decision.fired.len(), "{id}");
         if id.starts_with("d10-") {
             assert_eq!(decision.winner, Some(0), "{id}: of equal severity the first is named");
         }

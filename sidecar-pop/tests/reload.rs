@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
-use tapir_pop::policy::{Action, Stage};
 use tapir_pop::reload::{InForce, Loader};
-use tapir_pop::sources::{Knowledge, NameList, Observations};
+use tapir_pop::setup::Setup;
+use tapir_pop::sources::ListText;
 use tapir_pop::status::Telemetry;
+use tapir_wire::config::pop::List;
 use tapir_wire::jwk::DataKey;
-use tapir_wire::name::Name;
 use tapir_wire::node_name::NodeName;
 
 const NODE: &str = "edge1.edge.tapir.test";
@@ -75,7 +75,7 @@ fn the_connection_follows_configuration_and_identity() {
     config(directory.path(), true);
     loader.load(&telemetry);
     assert!(in_force.mqtt.borrow().is_none(), "switched off");
-    assert!(in_force.setup.borrow().as_ref().unwrap().rules.core.is_some(), "what was learnt counts on");
+    assert!(in_force.setup.borrow().as_ref().unwrap().rules.cores.len() == 1, "what was learnt counts on");
 }
 
 #[test]
@@ -141,12 +141,19 @@ fn mount(directory: &Path, version: &str, files: &[(&str, &str)]) {
 /// The lists in force: name, names in order, and what is said of it.
 fn lists(in_force: &InForce) -> Vec<(String, Vec<String>, Option<String>)> {
     let setup = in_force.setup.borrow().clone().unwrap();
-    let row = |list: &NameList| {
-        let mut names: Vec<_> = list.names().map(ToString::to_string).collect();
+    let row = |list: &ListText| {
+        let mut names = Vec::new();
+        list.text.each(&setup.zone, |_, entry| names.extend(entry.map(|key| key.to_string())));
         names.sort();
         (list.source.clone(), names, list.stale.clone())
     };
     setup.rules.lists.iter().map(row).collect()
+}
+
+/// Sources that came with the configuration: name, class, and whether they keep their action.
+fn classes(setup: &Setup) -> Vec<(&str, List, bool)> {
+    let came = setup.bindings.iter().filter(|binding| setup.rules.lists.iter().any(|list| list.source == binding.source));
+    came.map(|binding| (binding.source.as_str(), binding.list, binding.records && binding.keeps_action)).collect()
 }
 
 fn held(source: &str, names: &[&str], stale: Option<&str>) -> (String, Vec<String>, Option<String>) {
@@ -204,13 +211,14 @@ fn a_list_that_was_never_there_holds_nothing_and_is_said() {
     let (mut loader, in_force, telemetry) = loader(directory.path());
     mount(directory.path(), "1", &[("pop.yaml", LISTS), ("list-a", &"x".repeat(5 * 1024 * 1024))]);
     loader.load(&telemetry);
-    let idle = in_force.setup.borrow().as_ref().unwrap().idle_sources.clone();
-    let too_large = "list-a cannot be read: it is larger than 4194304 octets".to_owned();
-    assert_eq!(idle, [("a".to_owned(), too_large), ("b".to_owned(), "list-b is missing".to_owned())]);
+    let setup = in_force.setup.borrow().clone().unwrap();
+    assert_eq!(setup.idle_sources, [("b".to_owned(), "list-b is missing".to_owned())]);
+    // What is too large to come with a configuration is fetched as other sources are.
+    assert_eq!(setup.fetched.iter().map(|fetched| fetched.source.as_str()).collect::<Vec<_>>(), ["a"]);
 }
 
 #[test]
-fn kinds_of_a_later_build_hold_nothing_and_their_keys_are_looked_at() {
+fn sources_are_fetched_when_their_keys_are_good() {
     let directory = tempfile::tempdir().unwrap();
     let (mut loader, in_force, telemetry) = loader(directory.path());
     let text = "format: 2\ndataDir: /nowhere\nsources:
@@ -233,21 +241,10 @@ doubt: [{name: agreed, minSources: 1, action: DROP}]
     loader.load(&telemetry);
     let setup = in_force.setup.borrow().clone().unwrap();
     let idle: Vec<_> = setup.idle_sources.iter().map(|(name, reason)| (name.as_str(), reason.as_str())).collect();
-    assert_eq!(
-        idle,
-        [
-            ("plain", "this build does not serve kind rpz"),
-            ("bad", "this build does not serve kind rpz; tsig-bad has a secret that is no base64"),
-            ("gone", "this build does not serve kind rpz; tsig-gone is missing"),
-            ("web", "this build does not serve kind https"),
-            ("csv", "this build does not serve format Csv"),
-            ("dawg", "this build does not serve format Dawg"),
-        ]
-    );
-    // What carries no action of its own gets the usual one.
-    let knowledge = Knowledge { rules: &setup.rules, observations: &Observations::default() };
-    let evil = knowledge.decide(&Name::parse("evil.example").unwrap());
-    assert_eq!((evil.stage, evil.action), (Stage::Deny, Action::Nxdomain));
+    assert_eq!(idle, [("bad", "tsig-bad has a secret that is no base64"), ("gone", "tsig-gone is missing"),]);
+    let fetched: Vec<_> = setup.fetched.iter().map(|fetched| fetched.source.as_str()).collect();
+    assert_eq!(fetched, ["plain", "web", "csv", "dawg"]);
+    assert_eq!(classes(&setup), [("served", List::Deny, false)]);
 }
 
 #[test]
@@ -263,4 +260,60 @@ fn what_is_read_is_in_force_before_any_disk_is_written() {
     let (mut loader, in_force, telemetry) = self::loader(directory.path());
     loader.load(&telemetry);
     assert!(in_force.setup.borrow().is_some(), "kept for a restart");
+}
+
+#[test]
+fn upstreams_files_are_taken_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| fs::write(directory.path().join(file), text).unwrap();
+    let list = directory.path().join("deny.txt");
+    write("deny.txt", "evil.example\n");
+    let source = |kind: &str| {
+        format!(
+            "sources:\n  own: {{active: true, name: own, type: {kind}, source: file, format: domains, filename: {}}}\n",
+            list.display()
+        )
+    };
+    write("pop-sources.yaml", &source("denylist"));
+    write("pop-outputs.yaml", "outputs:\n  r: {active: true, format: rpz, downstream: '127.0.0.1:53'}\n");
+    let (loader, in_force, telemetry) = loader(directory.path());
+    let mut loader = loader.of_upstream(directory.path());
+    assert_eq!(loader.directory(), directory.path());
+    loader.load(&telemetry);
+    assert_eq!(telemetry.document().config.error, None);
+    let class = || {
+        let setup = in_force.setup.borrow().clone().unwrap();
+        assert_eq!(lists(&in_force), [held("own", &["evil.example."], None)]);
+        classes(&setup)[0].1
+    };
+    assert_eq!((class(), in_force.targets.borrow().targets.len()), (List::Deny, 1));
+
+    write("pop-sources.yaml", &source("greylist"));
+    loader.load(&telemetry);
+    let error = telemetry.document().config.error.unwrap();
+    assert!(error.contains("pop-sources.yaml: sources.own.type: is none of allowlist, denylist and doubtlist"), "{error}");
+    assert_eq!(class(), List::Deny, "the last good one stays");
+
+    write("pop-sources.yaml", &source("allowlist"));
+    loader.load(&telemetry);
+    assert_eq!((class(), telemetry.document().config.error), (List::Allow, None));
+}
+
+#[test]
+fn what_cannot_be_had_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |text: &str| fs::write(directory.path().join("pop.yaml"), text).unwrap();
+    let (mut loader, in_force, telemetry) = loader(directory.path());
+    let errors = |loader: &mut Loader| {
+        loader.load(&telemetry);
+        telemetry.configured(in_force.setup.borrow().as_ref().unwrap());
+        telemetry.document().pop.unwrap().errors
+    };
+    write(
+        "format: 2\nsources: [{name: c, list: Doubt, core: {topics: [t], bootstrap: {servers: ['192.0.2.1:443'], keyFile: k}}}]\n",
+    );
+    let told = "source c, core.bootstrap: k is missing";
+    assert_eq!(errors(&mut loader), [told]);
+    write("format: 2\n");
+    assert_eq!(errors(&mut loader), [""; 0]);
 }

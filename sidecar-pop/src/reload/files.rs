@@ -6,13 +6,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tapir_wire::tsig::TsigKey;
 use zeroize::Zeroizing;
 
 use crate::setup::{Files, ListFile};
 use crate::state::file::replace;
 
-/// A ConfigMap holds 1 MiB. Outside Kubernetes this is what fits into memory several times, as names and as records.
+/// A ConfigMap holds 1 MiB. Larger ones do not come with the configuration, see [`ListFile::is_apart`].
 const LARGEST_LIST: u64 = 4 * 1024 * 1024;
 /// A key is a line.
 const LARGEST_KEY: u64 = 64 * 1024;
@@ -39,25 +38,42 @@ pub(super) struct Folder<'a> {
     pub(super) incomplete: bool,
 }
 
+impl<'a> Folder<'a> {
+    /// The folder alone, as it is: nothing is kept or in force beside it.
+    pub(super) fn alone(mounted: &'a Path, nothing: &'a Lists) -> Self {
+        // Below a file nothing can be.
+        let kept = Path::new("/dev/null");
+        Self { mounted, kept, kept_first: false, in_force: nothing, used: Lists::new(), incomplete: false }
+    }
+}
+
 impl Files for Folder<'_> {
     fn list(&mut self, source: &str, file: &str) -> ListFile {
+        // In another folder nothing would tell that it changed: that of the configuration is what is watched with it.
+        let path = Path::new(file);
+        if path.components().count() > 1 && path.parent() != Some(self.mounted) {
+            return ListFile { octets: None, error: None, is_apart: true };
+        }
         let kept = |folder: &Self| read(&kept_file(folder.kept, source), LARGEST_LIST).ok().flatten();
         let mounted = match read(&self.mounted.join(file), LARGEST_LIST) {
             Ok(Some(octets)) => Ok(octets),
             Ok(None) => Err(format!("{file} is missing")),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return ListFile { octets: None, error: None, is_apart: true };
+            }
             Err(error) => Err(format!("{file} cannot be read: {error}")),
         };
         self.incomplete |= mounted.is_err();
         let list = if self.kept_first
             && let Some(octets) = kept(self)
         {
-            ListFile { octets: Some(octets.into()), error: mounted.err() }
+            ListFile { octets: Some(octets.into()), error: mounted.err(), is_apart: false }
         } else {
             match mounted {
-                Ok(octets) => ListFile { octets: Some(octets.into()), error: None },
+                Ok(octets) => ListFile { octets: Some(octets.into()), error: None, is_apart: false },
                 Err(error) => {
                     let last_good = self.in_force.get(source).cloned().or_else(|| kept(self).map(Arc::from));
-                    ListFile { octets: last_good, error: Some(error) }
+                    ListFile { octets: last_good, error: Some(error), is_apart: false }
                 }
             }
         };
@@ -65,7 +81,7 @@ impl Files for Folder<'_> {
         list
     }
 
-    fn key(&mut self, file: &str) -> Result<TsigKey, String> {
+    fn secret(&mut self, file: &str) -> Result<Zeroizing<String>, String> {
         let octets = match read(&self.mounted.join(file), LARGEST_KEY) {
             Ok(Some(octets)) => Zeroizing::new(octets),
             Ok(None) => {
@@ -74,8 +90,7 @@ impl Files for Folder<'_> {
             }
             Err(error) => return Err(format!("{file} cannot be read: {error}")),
         };
-        let text = std::str::from_utf8(&octets).map_err(|_| format!("{file} is no text"))?;
-        TsigKey::parse(text).map_err(|error| format!("{file} {error}"))
+        std::str::from_utf8(&octets).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| format!("{file} is no text"))
     }
 }
 
@@ -116,7 +131,7 @@ pub(super) fn read(file: &Path, at_most: u64) -> io::Result<Option<Vec<u8>>> {
     let mut octets = Vec::new();
     opened.take(at_most + 1).read_to_end(&mut octets)?;
     if octets.len() as u64 > at_most {
-        return Err(io::Error::other(format!("it is larger than {at_most} octets")));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {at_most} octets")));
     }
     Ok(Some(octets))
 }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use tapir_wire::config::pop::{FileSource, Format, List, RpzSource, Source};
+use reqwest::Url;
+use tapir_wire::config::pop::{self as config, Bootstrap, FileSource, HttpsSource, List, RpzSource, Signature, Source};
 use tapir_wire::tsig::TsigKey;
+use zeroize::Zeroizing;
 
-use crate::names::ZoneName;
-use crate::sources::{CoreSource, NameList, file};
+use crate::feeds::bootstrap::Bootstrapping;
+use crate::feeds::https::{Proof, PublicKey};
+use crate::sources::{CoreSource, ListText, Text, file};
 
 /// A list as it was found.
 #[derive(Clone, Debug, Default)]
@@ -16,14 +19,40 @@ pub struct ListFile {
     pub octets: Option<Arc<[u8]>>,
     /// Why it could not be read now.
     pub error: Option<String>,
+    /// It is larger than what comes with a configuration, or lies in another folder; so it is fetched like other sources.
+    pub is_apart: bool,
+}
+
+/// A source that POP goes and gets, and keeps a copy of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its name.
+    pub source: String,
+    /// What it is.
+    pub from: From,
+}
+
+/// Where a source is got from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// A file.
+    File(FileSource),
+    /// Somebody's policy zone, by transfer; with the key that transfers are signed with.
+    Rpz(RpzSource, Option<TsigKey>),
+    /// A file on a web server; how it is proven, and certificates that the server's is checked against.
+    Https(HttpsSource, Proof, Option<String>),
 }
 
 /// Where the files that a configuration names come from.
 pub trait Files {
     /// The list of a source.
     fn list(&mut self, source: &str, file: &str) -> ListFile;
-    /// A key; the error names the file and no content.
-    fn key(&mut self, file: &str) -> Result<TsigKey, String>;
+    /// A text that nobody else may see; the error names the file and no content.
+    fn secret(&mut self, file: &str) -> Result<Zeroizing<String>, String>;
+    /// A key, likewise.
+    fn key(&mut self, file: &str) -> Result<TsigKey, String> {
+        TsigKey::parse(&self.secret(file)?).map_err(|error| format!("{file} {error}"))
+    }
 }
 
 /// A configuration that stands alone.
@@ -32,10 +61,10 @@ pub struct NoFiles;
 
 impl Files for NoFiles {
     fn list(&mut self, _: &str, file: &str) -> ListFile {
-        ListFile { octets: None, error: Some(format!("{file} is missing")) }
+        ListFile { octets: None, error: Some(format!("{file} is missing")), is_apart: false }
     }
 
-    fn key(&mut self, file: &str) -> Result<TsigKey, String> {
+    fn secret(&mut self, file: &str) -> Result<Zeroizing<String>, String> {
         Err(format!("{file} is missing"))
     }
 }
@@ -43,77 +72,101 @@ impl Files for NoFiles {
 /// The sources by what becomes of them.
 #[derive(Debug, Default)]
 pub(super) struct Sorted {
-    pub(super) lists: Vec<NameList>,
-    pub(super) core: Option<CoreSource>,
+    pub(super) lists: Vec<ListText>,
+    pub(super) cores: Vec<CoreSource>,
+    pub(super) fetched: Vec<Fetched>,
+    pub(super) bootstraps: Vec<Bootstrapping>,
+    /// What else is worth saying.
+    pub(super) troubles: Vec<String>,
     /// Those that hold nothing, with the reason: worth saying, and no reason to refuse a whole policy.
     pub(super) idle: Vec<(String, String)>,
 }
 
 impl Sorted {
-    pub(super) fn new(sources: &[Source], zone: &ZoneName, files: &mut dyn Files) -> Self {
+    pub(super) fn new(sources: &[Source], files: &mut dyn Files) -> Self {
         let mut sorted = Self::default();
         for source in sources {
-            if let Err(reason) = sorted.sort(source, zone, files) {
+            if let Err(reason) = sorted.sort(source, files) {
                 sorted.idle.push((source.name.clone(), reason));
             }
         }
         sorted
     }
 
-    fn sort(&mut self, source: &Source, zone: &ZoneName, files: &mut dyn Files) -> Result<(), String> {
-        let Source { name, list, r#match, core, inline, file, rpz, https } = source;
+    fn sort(&mut self, source: &Source, files: &mut dyn Files) -> Result<(), String> {
+        let Source { name, list, r#match, core, inline, file, rpz, https, keep_action: _ } = source;
         if let Some(inline) = inline {
-            self.lists.push(NameList::new(name, *list, *r#match, zone, &inline.names));
+            let text = Text::Names(inline.names.as_slice().into());
+            self.lists.push(ListText { source: name.clone(), text, stale: None });
         }
         if let Some(file) = file {
-            self.lists.push(list_of(source, file, zone, files)?);
+            self.file(source, file, files)?;
         }
         if let Some(core) = core {
+            if let Some(from) = &core.bootstrap {
+                self.bootstrap(name, core, from, files);
+            }
             if *list != List::Doubt {
                 return Err("Core's observations are a Doubt list; nothing will come for another class".to_owned());
             }
-            if self.core.is_some() {
-                return Err("another source takes Core's observations already".to_owned());
-            }
-            let max_ttl = SignedDuration::from_secs(core.max_ttl_seconds.into());
-            self.core = Some(CoreSource { r#match: *r#match, max_ttl, ..CoreSource::new(name) });
+            self.cores.push(CoreSource {
+                name: name.clone(),
+                r#match: *r#match,
+                max_ttl: SignedDuration::from_secs(core.max_ttl_seconds.into()),
+                topics: core.topics.clone(),
+                list_name: core.list_name.clone(),
+                max_age: core.max_age_seconds.map(|seconds| SignedDuration::from_secs(seconds.into())),
+            });
         }
         if let Some(rpz) = rpz {
-            return Err(not_served_rpz(rpz, files));
+            let key = rpz.tsig_key_file.as_deref().map(|file| files.key(file)).transpose()?;
+            self.fetched.push(Fetched { source: name.clone(), from: From::Rpz(rpz.clone(), key) });
         }
-        match https {
-            Some(_) => Err("this build does not serve kind https".to_owned()),
-            None => Ok(()),
+        if let Some(https) = https {
+            let anchors = https.ca_file.as_deref().map(|file| files.secret(file)).transpose()?;
+            let proof = proof(https, files)?;
+            let from = From::Https(https.clone(), proof, anchors.map(|anchors| anchors.to_string()));
+            self.fetched.push(Fetched { source: name.clone(), from });
+        }
+        Ok(())
+    }
+
+    /// Without its key a server would refuse: it is said, and the source does without.
+    fn bootstrap(&mut self, name: &str, core: &config::CoreSource, from: &Bootstrap, files: &mut dyn Files) {
+        match from.key_file.as_deref().map(|file| files.secret(file)).transpose() {
+            Ok(key) => {
+                let (source, list, from) = (name.into(), core.list_name.clone(), from.clone());
+                self.bootstraps.push(Bootstrapping { source, list, from, key });
+            }
+            Err(error) => self.troubles.push(format!("source {name}, core.bootstrap: {error}")),
         }
     }
-}
 
-fn list_of(source: &Source, file: &FileSource, zone: &ZoneName, files: &mut dyn Files) -> Result<NameList, String> {
-    if !file::is_served(file.format) {
-        return Err(format!("this build does not serve format {}", format_name(file.format)));
-    }
-    let ListFile { octets, error } = files.list(&source.name, &file.path);
-    match octets {
-        Some(octets) => Ok(NameList::of_file(source, file.format, zone, &octets, error)),
-        None => Err(error.unwrap_or_else(|| format!("{} is missing", file.path))),
-    }
-}
-
-/// A key that is no good is said before anything uses it.
-fn not_served_rpz(rpz: &RpzSource, files: &mut dyn Files) -> String {
-    let reason = "this build does not serve kind rpz".to_owned();
-    match rpz.tsig_key_file.as_deref().map(|file| files.key(file)) {
-        Some(Err(error)) => format!("{reason}; {error}"),
-        Some(Ok(_)) | None => reason,
+    /// Short lists of names come with the configuration that names them, so that both change at once. Others are fetched.
+    fn file(&mut self, source: &Source, file: &FileSource, files: &mut dyn Files) -> Result<(), String> {
+        let fetched = Fetched { source: source.name.clone(), from: From::File(file.clone()) };
+        if !file::is_served(file.format) {
+            self.fetched.push(fetched);
+            return Ok(());
+        }
+        let ListFile { octets, error, is_apart } = files.list(&source.name, &file.path);
+        if is_apart {
+            self.fetched.push(fetched);
+            return Ok(());
+        }
+        let octets = octets.ok_or_else(|| error.clone().unwrap_or_else(|| format!("{} is missing", file.path)))?;
+        self.lists.push(ListText { source: source.name.clone(), text: Text::Lines(file.format, octets), stale: error });
+        Ok(())
     }
 }
 
-const fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Domains => "Domains",
-        Format::Hosts => "Hosts",
-        Format::Csv => "Csv",
-        Format::Dawg => "Dawg",
-        Format::Rpz => "Rpz",
+fn proof(https: &HttpsSource, files: &mut dyn Files) -> Result<Proof, String> {
+    if let Some(sha256) = &https.sha256 {
+        return Ok(Proof::Sha256(sha256.to_ascii_lowercase()));
     }
+    let Some(Signature { public_key_file, url }) = &https.signature else { return Ok(Proof::None) };
+    let key = PublicKey::parse(&files.secret(public_key_file)?).map_err(|error| format!("{public_key_file} {error}"))?;
+    let url = url.clone().unwrap_or_else(|| format!("{}.sig", https.url));
+    let url = Url::parse(&url).map_err(|_| "https.signature.url is no URL".to_owned())?;
+    Ok(Proof::Signature(key, url))
 }

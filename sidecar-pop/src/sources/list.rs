@@ -1,144 +1,113 @@
-//! A list of names, whether it stands in the configuration or in a file beside it.
+//! Lists that come with the configuration, in it or in a small file beside it: text -> table.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
-use tapir_wire::config::pop::{Format, List, Match, Source};
-use tapir_wire::name::Name;
-use tapir_wire::status::{RejectedLine, SourceStatus};
+use jiff::Timestamp;
+use tapir_table::{Codes, KeyBuf, Palette, SortError, Sorter, Spill, TableFile, TableWriter};
+use tapir_wire::config::pop::Format;
 
 use super::entry::{self, BadEntry};
-use super::{Scope, file};
-use crate::names::{ZoneName, self_and_ancestors};
+use super::file;
+use crate::feeds::{Meta, Rejected, SourceNews};
+use crate::names::ZoneName;
 
-/// A list of names.
+/// Octets that a list which came with the configuration may take as a table: many times what its text may have.
+const MOST_OCTETS: usize = 64 << 20;
+/// Octets that are sorted at once. Most of these lists are short.
+const ARENA: usize = 1 << 20;
+
+/// A list as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameList {
-    /// Its name in the policy.
+pub struct ListText {
+    /// Name of the source.
     pub source: String,
-    /// Class.
-    pub list: List,
-    /// What an entry covers.
-    pub r#match: Match,
-    names: HashSet<Name>,
-    /// Entries that were refused.
-    pub rejected: Rejected,
+    /// What stands in it.
+    pub text: Text,
     /// Why this is not the newest that there is.
     pub stale: Option<String>,
 }
 
-/// Entries that were refused: all are counted, the first are told one by one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rejected {
-    /// How many.
-    pub count: u64,
-    /// The first ones.
-    pub first: Vec<RejectedLine>,
+/// Entries as people write them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// One each.
+    Names(Arc<[String]>),
+    /// Lines.
+    Lines(Format, Arc<[u8]>),
 }
 
-impl Rejected {
-    fn push(&mut self, line: usize, reason: &BadEntry) {
-        self.count += 1;
-        if self.first.len() < SourceStatus::MOST_REJECTED_LINES {
-            self.first.push(RejectedLine { line: line as u64, reason: reason.to_string() });
-        }
-    }
-}
-
-impl NameList {
-    /// Reads the entries one by one: rubbish is left out with its place and reason, the rest is in force.
-    #[must_use]
-    pub fn new(source: &str, list: List, r#match: Match, zone: &ZoneName, texts: &[String]) -> Self {
-        let entries = texts.iter().enumerate().map(|(index, text)| (index + 1, entry::read(text, zone)));
-        Self::of(source, list, r#match, entries)
-    }
-
-    /// The same with the lines of a file. `stale` says why it is not the newest one.
-    #[must_use]
-    pub fn of_file(source: &Source, format: Format, zone: &ZoneName, octets: &[u8], stale: Option<String>) -> Self {
-        let entries = file::entries(octets, format).map(|(line, entry)| (line, entry.and_then(|text| entry::read(text, zone))));
-        Self { stale, ..Self::of(&source.name, source.list, source.r#match, entries) }
-    }
-
-    fn of(source: &str, list: List, r#match: Match, entries: impl Iterator<Item = (usize, Result<Name, BadEntry>)>) -> Self {
-        let (mut names, mut rejected) = (HashSet::new(), Rejected::default());
-        for (line, entry) in entries {
-            match entry {
-                Ok(name) => {
-                    names.insert(name);
+impl Text {
+    /// Calls `each` with every entry and its place from 1: rubbish is told with the reason.
+    pub fn each(&self, zone: &ZoneName, mut each: impl FnMut(u64, Result<KeyBuf, BadEntry>)) {
+        let room = zone.room();
+        let read = |text: &str| {
+            let name = entry::read(text, zone)?;
+            KeyBuf::from_wire(&name.to_wire(), room).map_err(|_| BadEntry::Unfit(crate::names::UnfitName::TooLong))
+        };
+        match self {
+            Self::Names(names) => names.iter().zip(1..).for_each(|(text, place)| each(place, read(text))),
+            Self::Lines(format, octets) => {
+                for (line, entry) in file::entries(octets, *format) {
+                    each(line as u64, entry.and_then(read));
                 }
-                Err(reason) => rejected.push(line, &reason),
             }
         }
-        Self { source: source.to_owned(), list, r#match, names, rejected, stale: None }
     }
 
-    /// Names in the list.
-    pub fn names(&self) -> impl Iterator<Item = &Name> {
-        self.names.iter()
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    /// Whether the other is the same source with the same names.
-    #[must_use]
-    pub fn names_as(&self, other: &Self) -> bool {
-        self.source == other.source && self.names == other.names
-    }
-
-    /// Whether an entry covers the name, or every name below it.
-    #[must_use]
-    pub fn covers(&self, name: &Name, scope: Scope) -> bool {
-        match (self.r#match, scope) {
-            (Match::Exact, Scope::Itself) => self.names.contains(name),
-            (Match::Exact, Scope::Below) => false,
-            (Match::Subtree, _) => self_and_ancestors(name).any(|name| self.names.contains(&name)),
+    /// The whole as news of its source. What is no entry is left out, the rest is in force.
+    ///
+    /// # Errors
+    /// When there are more names than there is memory for.
+    pub fn news(&self, zone: &ZoneName, now: Timestamp) -> Result<SourceNews, SortError> {
+        let mut sorter = Sorter::<Codes>::new(Spill::Memory(MOST_OCTETS), |one, _| one).with_arena(ARENA);
+        let (mut rejected, mut failed) = (Rejected::default(), None);
+        self.each(zone, |line, entry| match entry {
+            Ok(key) => {
+                if failed.is_none() {
+                    failed = sorter.push(&key, Codes::LISTED).err();
+                }
+            }
+            Err(reason) => rejected.push(line, &reason),
+        });
+        if let Some(failed) = failed {
+            return Err(failed);
         }
+        let mut writer = TableWriter::new(Vec::new())?;
+        sorter.finish(&mut writer)?;
+        let (octets, summary) = writer.finish(0, &Palette::default())?;
+        let table = Arc::new(TableFile::from_memory(octets)?);
+        let meta = Meta { entries: summary.nodes, rejected, fetched_at: now, expires_at: None, serial: None };
+        Ok(SourceNews::Whole { table, palette: Arc::default(), meta })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tapir_wire::name::Name;
+
     use super::*;
 
-    fn list(r#match: Match, texts: &[&str]) -> NameList {
+    fn news(texts: &[&str]) -> Meta {
         let zone = ZoneName::new(Name::parse("dnstapir").unwrap()).unwrap();
-        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        NameList::new("l", List::Deny, r#match, &zone, &texts)
+        let text = Text::Names(texts.iter().map(|text| (*text).to_owned()).collect());
+        match text.news(&zone, Timestamp::UNIX_EPOCH).unwrap() {
+            SourceNews::Whole { table, meta, .. } => {
+                assert_eq!(table.nodes(), meta.entries);
+                meta
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn rubbish_is_refused_line_by_line() {
-        let list = list(Match::Exact, &["Evil.Example", "", "a..b", "*.example", " evil.example. ", "."]);
-        assert_eq!(list.len(), 1);
-        assert_eq!(list.rejected.first.iter().map(|rejected| rejected.line).collect::<Vec<_>>(), [2, 3, 4, 6]);
+        let meta = news(&["Evil.Example", "", "a..b", "*.example", " evil.example. ", "."]);
+        assert_eq!(meta.entries, 1);
+        assert_eq!(meta.rejected.first.iter().map(|rejected| rejected.line).collect::<Vec<_>>(), [2, 3, 4, 6]);
     }
 
     #[test]
-    fn the_first_refusals_are_told_and_all_are_counted() {
-        let list = list(Match::Exact, &["a..b"; 25]);
-        assert_eq!((list.rejected.count, list.rejected.first.len()), (25, SourceStatus::MOST_REJECTED_LINES));
-    }
-
-    #[test]
-    fn subtree_ends_at_label_borders() {
-        let covers = |r#match, name: &str, scope| list(r#match, &["example.se"]).covers(&Name::parse(name).unwrap(), scope);
-        assert!(covers(Match::Exact, "example.se", Scope::Itself));
-        assert!(!covers(Match::Exact, "www.example.se", Scope::Itself));
-        assert!(!covers(Match::Exact, "example.se", Scope::Below));
-        assert!(covers(Match::Subtree, "example.se", Scope::Itself));
-        assert!(covers(Match::Subtree, "example.se", Scope::Below));
-        assert!(covers(Match::Subtree, "a.www.example.se", Scope::Itself));
-        assert!(!covers(Match::Subtree, "badexample.se", Scope::Itself));
-        assert!(!covers(Match::Subtree, "se", Scope::Below));
+    fn all_refusals_are_counted() {
+        assert_eq!(news(&["a..b"; 250]).rejected.count, 250);
     }
 }

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use super::failpoint::pass;
+
 /// Writes beside, flushes to the disk, renames: a reader finds the old content or the new one, also after a power loss.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     replace_with(path, |file| file.write_all(content))
@@ -14,9 +16,11 @@ pub fn replace_with(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io:
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(directory)?;
     let beside = path.with_extension("new");
-    if let Err(error) = write_file(&beside, write).and_then(|()| fs::rename(&beside, path)) {
+    if let Err(error) = write_file(&beside, write).and_then(|()| pass(path)).and_then(|()| fs::rename(&beside, path)) {
         // What is torn would only take room that the disk may lack.
-        let _ = fs::remove_file(&beside);
+        if pass(&beside).is_ok() {
+            let _ = fs::remove_file(&beside);
+        }
         return Err(error);
     }
     sync_directory(directory)
@@ -28,6 +32,7 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
 }
 
 fn write_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    pass(path)?;
     let mut file = BufWriter::new(File::create(path)?);
     write(&mut file)?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()

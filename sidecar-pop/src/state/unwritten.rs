@@ -7,7 +7,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::failpoint::pass;
 use super::file::sync_directory;
+use super::scribe::Scribe;
 use crate::zone::Serial;
 
 /// Numbers that a mark stands for: those of a minute. A restart goes on behind them, and so runs ahead of the clock at most so far;
@@ -21,6 +23,7 @@ const PREFIX: &str = "serial-unwritten-";
 pub struct Unwritten {
     directory: PathBuf,
     from: Option<Serial>,
+    scribe: Scribe,
 }
 
 impl Unwritten {
@@ -33,15 +36,20 @@ impl Unwritten {
                 from = Some(serial);
             }
         }
-        let found = Self { directory: directory.to_owned(), from };
-        found.remove_others();
-        Ok(found)
+        remove_others(directory, from);
+        Ok(Self { directory: directory.to_owned(), from, scribe: Scribe::direct() })
     }
 
     /// No mark is known.
     #[must_use]
     pub fn none(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), from: None }
+        Self { directory: directory.to_owned(), from: None, scribe: Scribe::direct() }
+    }
+
+    /// Lets somebody write who may wait for the disk.
+    #[must_use]
+    pub fn through(self, scribe: &Scribe) -> Self {
+        Self { scribe: scribe.clone(), ..self }
     }
 
     /// The last number that may be in use.
@@ -55,27 +63,47 @@ impl Unwritten {
         if self.from.is_some_and(|from| serial.0.wrapping_sub(from.0) <= AHEAD) {
             return Ok(());
         }
-        fs::create_dir_all(&self.directory)?;
-        File::create(self.directory.join(format!("{PREFIX}{serial}")))?.sync_all()?;
-        sync_directory(&self.directory)?;
+        let directory = self.directory.clone();
+        self.scribe.run(move || {
+            fs::create_dir_all(&directory)?;
+            pass(&directory)?;
+            File::create(directory.join(format!("{PREFIX}{serial}")))?.sync_all()?;
+            sync_directory(&directory)?;
+            remove_others(&directory, Some(serial));
+            Ok(())
+        })?;
         self.from = Some(serial);
-        self.remove_others();
         Ok(())
+    }
+
+    /// As [`Unwritten::mark`], also where the present mark stands for this number: the disk may tell of its beginning, and a restart would take it
+    /// for one that was left over.
+    pub fn mark_anew(&mut self, serial: Serial) -> io::Result<()> {
+        let former = self.from.take();
+        let marked = self.mark(serial);
+        if marked.is_err() {
+            self.from = former;
+        }
+        marked
     }
 
     /// Everything is written down.
     pub fn clear(&mut self) {
         if self.from.take().is_some() {
-            self.remove_others();
+            let directory = self.directory.clone();
+            _ = self.scribe.run(move || {
+                remove_others(&directory, None);
+                Ok(())
+            });
         }
     }
+}
 
-    /// What cannot be removed is earlier than the file or another mark, and so harmless.
-    fn remove_others(&self) {
-        for (serial, path) in marks(&self.directory).unwrap_or_default() {
-            if self.from != Some(serial) {
-                let _ = fs::remove_file(path);
-            }
+/// What cannot be removed is earlier than the file or another mark, and so harmless.
+fn remove_others(directory: &Path, kept: Option<Serial>) {
+    for (serial, path) in marks(directory).unwrap_or_default() {
+        if kept != Some(serial) && pass(&path).is_ok() {
+            let _ = fs::remove_file(path);
         }
     }
 }

@@ -3,11 +3,21 @@
 use jiff::Timestamp;
 use tapir_wire::status::{SourceState, SourceStatus};
 
-use crate::setup::Setup;
-use crate::sources::NameList;
+use crate::feeds::{Health, Meta};
+
+/// What is told of a source of observations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoreRow {
+    /// Names with a live observation.
+    pub entries: u64,
+    /// Entries that were refused.
+    pub refused: u64,
+    /// Last change.
+    pub updated_at: Option<Timestamp>,
+}
 
 /// A source that nothing came from yet.
-pub(super) fn empty(name: &str) -> SourceStatus {
+fn empty(name: &str) -> SourceStatus {
     SourceStatus {
         name: name.to_owned(),
         state: SourceState::Pending,
@@ -15,26 +25,43 @@ pub(super) fn empty(name: &str) -> SourceStatus {
         rejected: 0,
         rejected_lines: Vec::new(),
         updated_at: None,
+        serial: None,
+        age_seconds: None,
+        expires_at: None,
         error: None,
     }
 }
 
-/// A source that holds nothing, because of an error.
-pub(super) fn failed(name: &str, reason: &str) -> SourceStatus {
-    SourceStatus { state: SourceState::Failed, error: Some(reason.to_owned()), ..empty(name) }
+/// A source of observations, which is there by itself.
+#[must_use]
+pub fn of_core(name: &str, row: Option<CoreRow>) -> SourceStatus {
+    let CoreRow { entries, refused, updated_at } = row.unwrap_or_default();
+    SourceStatus { state: SourceState::Ready, entries, rejected: refused, updated_at, ..empty(name) }
 }
 
-/// A list. Its time stays while it is what it was: a policy that changes elsewhere is no news of a list.
-pub(super) fn of_list(list: &NameList, before: Option<&Setup>, old: &[SourceStatus], now: Timestamp) -> SourceStatus {
-    let same = before.is_some_and(|before| before.rules.lists.iter().any(|old| old.names_as(list)));
-    let since = old.iter().find(|old| same && old.name == list.source).and_then(|old| old.updated_at);
+/// A source that tells its content. `error`: why that is none, or not the newest.
+#[must_use]
+pub fn of_list(name: &str, told: Option<(&Meta, Option<&Health>)>, error: Option<&str>) -> SourceStatus {
+    let Some((meta, Some(health))) = told else {
+        let state = if error.is_some() { SourceState::Failed } else { SourceState::Pending };
+        return SourceStatus { state, error: error.map(str::to_owned), ..empty(name) };
+    };
+    let error = health.error.clone().or_else(|| error.map(str::to_owned));
+    let held = meta.fetched_at > Timestamp::UNIX_EPOCH;
     SourceStatus {
-        state: if list.stale.is_some() { SourceState::Stale } else { SourceState::Ready },
-        entries: list.len() as u64,
-        rejected: list.rejected.count,
-        rejected_lines: list.rejected.first.clone(),
-        updated_at: since.or(Some(now)),
-        error: list.stale.clone(),
-        ..empty(&list.source)
+        state: match (&error, held) {
+            (None, _) => SourceState::Ready,
+            (Some(_), true) if meta.entries > 0 || health.error.is_none() => SourceState::Stale,
+            (Some(_), _) => SourceState::Failed,
+        },
+        entries: meta.entries,
+        rejected: meta.rejected.count,
+        rejected_lines: meta.rejected.first.iter().take(SourceStatus::MOST_REJECTED_LINES).cloned().collect(),
+        updated_at: held.then_some(meta.fetched_at),
+        serial: meta.serial,
+        age_seconds: None,
+        expires_at: health.expires_at.or(meta.expires_at),
+        error,
+        ..empty(name)
     }
 }

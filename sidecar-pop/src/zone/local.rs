@@ -1,11 +1,11 @@
-//! What is answered in place of the truth, and how every action looks as a record.
+//! What is answered in place of the truth.
 
 use std::net::IpAddr;
 
+use tapir_table::{Code, PaletteError, RecordSet};
 use tapir_wire::name::Name;
 
-use super::Content;
-use crate::policy::Action;
+use crate::dns::records::kind;
 
 /// Data that a redirect answers with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,37 +16,32 @@ pub enum LocalData {
     Addresses(Vec<IpAddr>),
 }
 
-/// Which of [`Content::locals`].
+/// Which set of local data: in a policy as it was read, of its redirects; in one that decides about a zone, of the zone's palette.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LocalIndex(pub u16);
 
-/// Data of one record of the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Data<'a> {
-    /// CNAME to a name that means an action (draft-vixie-dnsop-dns-rpz section 3).
-    Special(&'static str),
-    /// CNAME to a name.
-    Name(&'a Name),
-    /// A or AAAA.
-    Address(IpAddr),
+impl LocalData {
+    /// As records of a zone: an alias alone, or addresses, so that an owner never has an alias and something else.
+    ///
+    /// # Errors
+    /// When there is more, or less, than a set can hold.
+    pub fn records(&self) -> Result<RecordSet, PaletteError> {
+        RecordSet::new(match self {
+            Self::Name(name) => vec![(kind::CNAME, name.to_wire())],
+            Self::Addresses(addresses) => addresses.iter().map(address).collect(),
+        })
+    }
 }
 
-impl Content {
-    /// The records of an action: one, or several of different addresses, so that an owner never has an alias and something else.
-    pub fn data(&self, action: Action) -> impl Iterator<Item = Data<'_>> {
-        let (alias, addresses): (_, &[IpAddr]) = match action {
-            Action::Passthru => (Some(Data::Special("rpz-passthru.")), &[]),
-            Action::TcpOnly => (Some(Data::Special("rpz-tcp-only.")), &[]),
-            Action::Nodata => (Some(Data::Special("*.")), &[]),
-            Action::Nxdomain => (Some(Data::Special(".")), &[]),
-            Action::Drop => (Some(Data::Special("rpz-drop.")), &[]),
-            Action::Local(LocalIndex(index)) => match self.locals.get(usize::from(index)) {
-                Some(LocalData::Name(name)) => (Some(Data::Name(name)), &[]),
-                Some(LocalData::Addresses(addresses)) => (None, addresses.as_slice()),
-                // Indices and data are made together, so this cannot be. An action that blocks says the least that is wrong.
-                None => (Some(Data::Special(".")), &[]),
-            },
-        };
-        alias.into_iter().chain(addresses.iter().map(|address| Data::Address(*address)))
+fn address(address: &IpAddr) -> (u16, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (kind::A, address.octets().to_vec()),
+        IpAddr::V6(address) => (kind::AAAA, address.octets().to_vec()),
     }
+}
+
+/// How a code looks as a record, for people; `None`: there is none.
+#[must_use]
+pub fn record_text(code: Code) -> Option<String> {
+    super::known::action(code).map(|action| action.to_string())
 }

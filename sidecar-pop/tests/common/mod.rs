@@ -1,17 +1,27 @@
 //! Building blocks of the tests.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+#[allow(clippy::duplicate_mod, reason = "some tests have it by itself")]
+mod versions;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name as WireName, RData, RecordType};
+use hickory_proto::rr::{Name as HickoryName, RData, RecordType};
 use tapir_pop::dns::answer::{Answer, Transport, answer};
+use tapir_pop::dns::records::WireName;
+use tapir_pop::dns::zone::Apex;
 use tapir_pop::names::ZoneName;
 use tapir_pop::policy::{Action, Rule};
-use tapir_pop::zone::{Content, LocalData, LocalIndex, Serial, Snapshot};
+use tapir_pop::state::zone_log::Past;
+use tapir_pop::zone::known::code;
+use tapir_pop::zone::layers::Layers;
+use tapir_pop::zone::{LocalData, LocalIndex, Serial, Size, Snapshot};
+use tapir_table::{Codes, KeyBuf, Palette, TableFile, TableWriter};
 use tapir_wire::config::pop::PopConfig;
 use tapir_wire::name::Name;
+pub(crate) use versions::messages;
 
 /// With an alias and with addresses.
 pub(crate) const ACTIONS: [Action; 7] = [
@@ -57,27 +67,45 @@ pub(crate) fn rule(any_tags: Option<u32>, min_sources: Option<u32>, action: Acti
 }
 
 pub(crate) fn snapshot(serial: u32, records: impl IntoIterator<Item = (Name, Action)>) -> Arc<Snapshot> {
-    let content = Content {
-        zone: zone(),
-        record_ttl: PopConfig::RECORD_TTL_SECONDS,
-        locals: locals(),
-        records: records.into_iter().collect(),
-    };
-    Arc::new(Snapshot { serial: Serial(serial), content })
+    snapshot_with(serial, records, PopConfig::RECORD_TTL_SECONDS)
+}
+
+pub(crate) fn snapshot_with(serial: u32, records: impl IntoIterator<Item = (Name, Action)>, record_ttl: u32) -> Arc<Snapshot> {
+    let mut nodes: BTreeMap<KeyBuf, Codes> = BTreeMap::new();
+    for (owner, action) in records {
+        let wire = owner.to_wire();
+        let (wire, below) = wire.strip_prefix(b"\x01*").map_or((wire.as_slice(), false), |parent| (parent, true));
+        let codes = nodes.entry(KeyBuf::from_wire(wire, 254).unwrap()).or_default();
+        *(if below { &mut codes.below } else { &mut codes.own }) = code(action);
+    }
+    let mut palette = Palette::default();
+    for local in locals().iter() {
+        palette.intern(local.records().unwrap()).unwrap();
+    }
+    let mut writer = TableWriter::new(Vec::new()).unwrap();
+    nodes.iter().for_each(|(key, codes)| writer.push(key, *codes).unwrap());
+    let table = TableFile::from_memory(writer.finish(serial, &palette).unwrap().0).unwrap();
+    let layers = Layers::new(Arc::new(table));
+    let size = Size::of(&layers);
+    let apex = Apex::new(WireName::from(zone().name()), record_ttl);
+    Arc::new(Snapshot::new(Serial(serial), Arc::new(apex), Arc::new(palette), (layers, size), Past::default()))
 }
 
 pub(crate) fn request(qname: &str, kind: RecordType) -> Message {
     let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
-    message.add_query(Query::query(WireName::from_ascii(qname).unwrap(), kind));
+    message.add_query(Query::query(HickoryName::from_ascii(qname).unwrap(), kind));
     message
 }
 
 /// The answer as one or several messages, still encoded.
-pub(crate) fn ask(request: &[u8], transport: Transport, snapshot: &Arc<Snapshot>, limit: usize) -> Vec<Vec<u8>> {
+pub(crate) fn ask(request: &[u8], transport: Transport, snapshot: &Arc<Snapshot>) -> Vec<Vec<u8>> {
     match answer(request, transport, Some(snapshot)) {
         Answer::None => Vec::new(),
         Answer::Message(message) => vec![message],
-        Answer::Transfer(transfer) => transfer.messages(limit).collect(),
+        Answer::Transfer(transfer) => {
+            let mut outgoing = transfer.begin(None).unwrap();
+            messages(|window| outgoing.fill(window).unwrap())
+        }
     }
 }
 

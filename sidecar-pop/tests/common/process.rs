@@ -14,7 +14,7 @@ pub(crate) use port::free_port;
 use serde_json::Value;
 
 /// Long, since test machines are slow and busy; a test that works does not wait for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for a condition; the last answer stands in the failure.
 pub(crate) fn wait_for<T: std::fmt::Debug>(what: &str, mut ask: impl FnMut() -> T, good: impl Fn(&T) -> bool) -> T {
@@ -112,6 +112,8 @@ impl Pop {
     pub(crate) fn start(&self) -> Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tapir-pop"));
         command.arg("run").arg("--config-file").arg(self.file()).arg("--state-dir").arg(self.state());
+        // Tells of each transfer.
+        command.env("TAPIR_LOG", "info,tapir_pop::dns::tcp=debug");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.directory.path().join("log")).unwrap();
         Program::start(command.stdout(log.try_clone().unwrap()).stderr(log))
     }
@@ -120,10 +122,12 @@ impl Pop {
         serde_json::from_str(&get(self.http, "/status")?).ok()
     }
 
-    /// Waits until the configuration of this revision is in force.
+    /// Waits until the configuration of this revision is in force, and somebody listens where the zone is served.
     pub(crate) fn in_force(&self, revision: &str) -> Value {
         let good = |status: &Option<Value>| status.as_ref().is_some_and(|status| status["config"]["revision"] == revision);
-        wait_for("revision in force", || self.status(), good).unwrap()
+        let status = wait_for("revision in force", || self.status(), good).unwrap();
+        wait_for("the port of the zone", || TcpStream::connect(("127.0.0.1", self.port)).is_ok(), |open| *open);
+        status
     }
 
     pub(crate) fn dig(&self, arguments: &[&str]) -> String {

@@ -1,0 +1,184 @@
+//! What was kept, read at the start.
+
+use std::fs::{self, File};
+use std::io;
+use std::sync::Arc;
+
+use tapir_table::{Palette, TableFile};
+
+use super::super::disk::{lock, no_disk};
+use super::replay::Replay;
+use super::{Store, generations, limits};
+use crate::setup::Setup;
+use crate::state::manifest::Manifest;
+use crate::state::numbers::{Gate, Numbers, Reserved, boot_id};
+use crate::state::scribe::Scribe;
+use crate::state::unwritten::Unwritten;
+use crate::state::zone_log::ZoneLog;
+use crate::state::zone_log::record::Record;
+use crate::zone::layers::Layers;
+use crate::zone::{Serial, Size};
+
+/// What somebody must have removed.
+const MISSING: &str = "versions of the zone that were written last are missing, so what was kept of them is served under a new number until its \
+                       sources are decided anew; journal-*.log files were removed";
+
+/// The zone as it was published before the start.
+#[derive(Debug)]
+pub(in crate::engine) struct KeptZone {
+    /// Its names.
+    pub(in crate::engine) layers: Layers,
+    /// How many those are.
+    pub(in crate::engine) size: Size,
+    /// Local data of its codes.
+    pub(in crate::engine) palette: Palette,
+    /// Its number, if that may still be used for it.
+    pub(in crate::engine) serial: Option<Serial>,
+    /// What was known of it.
+    pub(in crate::engine) manifest: Manifest,
+}
+
+/// What was found at the start.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Opened {
+    /// The zone.
+    pub(in crate::engine) kept: Option<KeptZone>,
+    /// What is wrong with what was kept.
+    pub(in crate::engine) damage: Vec<String>,
+}
+
+impl Store {
+    /// Reads what is there.
+    pub(in crate::engine) fn open(setup: &Setup, scribe: Scribe) -> (Self, Opened) {
+        let folder = setup.data_dir.clone();
+        let limits = limits(setup, 0);
+        let mut opened = Opened::default();
+        let boot = boot_id();
+        let (lock, trouble) = match lock(&folder) {
+            Ok(lock) => (Some(lock), None),
+            Err(error) => (None, Some(no_disk(&folder, &error))),
+        };
+        let unwritten = Unwritten::none(&folder).through(&scribe);
+        let mut store = Self {
+            lock,
+            trouble,
+            log: ZoneLog::in_memory(limits),
+            limits,
+            numbers: Numbers::after(None, None, &boot),
+            gate: Gate::default(),
+            unwritten,
+            memory_marked: false,
+            retry: None,
+            generation: 0,
+            manifest: None,
+            scribe,
+            folder,
+        };
+        if store.lock.is_some() {
+            store.read(&mut opened, &boot);
+        }
+        (store, opened)
+    }
+
+    fn read(&mut self, opened: &mut Opened, boot: &str) {
+        self.generation = generations(&self.zone_folder()).into_iter().max().unwrap_or(0);
+        let kept = match Manifest::read(&self.zone_folder()) {
+            Ok(Some(manifest)) => match self.read_zone(&manifest) {
+                Ok((layers, size, palette, head)) => Some((layers, size, palette, head, manifest)),
+                Err(error) => {
+                    let aside = self.set_aside(&manifest.base);
+                    opened.damage.push(format!("the zone of before the start cannot be read: {error}; {aside}"));
+                    None
+                }
+            },
+            Ok(None) => None,
+            Err(error) => {
+                opened.damage.push(format!("what was known of the zone before the start cannot be read: {error}"));
+                None
+            }
+        };
+        if kept.is_none() {
+            match ZoneLog::open(&self.zone_folder(), Serial(0), self.limits) {
+                Ok((mut log, _)) => {
+                    log.cut();
+                    self.log = log.through(&self.scribe);
+                }
+                Err(error) => self.fail(&error),
+            }
+        }
+        let head = kept.as_ref().map(|(_, _, _, head, _)| *head);
+        let reserved = Reserved::read(&self.folder).unwrap_or_else(|error| {
+            opened.damage.push(format!("the numbers that were reserved cannot be read, going on from the clock: {error}"));
+            None
+        });
+        // A power loss takes the end of what was written, and needs nobody's attention.
+        let found = self.log.found();
+        if head.is_some() && found.lost && reserved.as_ref().is_none_or(|reserved| reserved.is_of(boot)) {
+            opened.damage.push(format!("{MISSING} in {}", self.zone_folder().display()));
+        }
+        let doubtful = self.log.is_doubtful();
+        let reserved = if doubtful { reserved.map(Reserved::doubted) } else { reserved };
+        // What is missing shows in the log until it is cut, and in this file from then on.
+        let forgettable = !doubtful || reserved.clone().is_none_or(|reserved| self.reserve(reserved).is_ok());
+        let logged = match (head, found.highest) {
+            (Some(head), Some(highest)) if highest.is_after(head) => Some(highest),
+            _ => head,
+        };
+        self.numbers = Numbers::after(reserved.as_ref(), logged, boot);
+        let last = self.numbers.last();
+        match Unwritten::open(&self.folder, last) {
+            Ok(unwritten) => self.unwritten = unwritten.through(&self.scribe),
+            Err(error) => opened.damage.push(format!("marks of numbers cannot be read: {error}")),
+        }
+        if let Some(used) = self.unwritten.last()
+            && last.is_none_or(|last| used.is_after(last))
+        {
+            self.numbers = Numbers::after(None, Some(used), boot);
+        }
+        let Some((layers, size, palette, head, manifest)) = kept else { return };
+        // Numbers beyond the last version may have been seen: what they stood for is not known.
+        let serial = (self.numbers.last() == Some(head) && !doubtful).then_some(head);
+        if serial.is_none() {
+            if forgettable {
+                self.log.cut();
+            } else {
+                self.log = ZoneLog::in_memory(self.limits);
+            }
+        }
+        self.manifest = Some(manifest.clone());
+        opened.kept = Some(KeptZone { layers, size, palette, serial, manifest });
+    }
+
+    fn read_zone(&mut self, manifest: &Manifest) -> io::Result<(Layers, Size, Palette, Serial)> {
+        let base = TableFile::open(File::open(self.zone_folder().join(&manifest.base))?).map_err(io::Error::other)?;
+        let base = Arc::new(base);
+        let (mut palette, mut replay) = (base.palette().clone(), Replay::default());
+        let (log, _) = ZoneLog::open(&self.zone_folder(), manifest.serial, self.limits)?;
+        let mut head = manifest.serial;
+        for (version, history) in log.newer().iter().flat_map(|history| history.versions().iter().map(move |one| (one, history)))
+        {
+            let content = history.content(version)?;
+            let record = Record::read(&content).map_err(io::Error::other)?;
+            for set in record.sets().map_err(io::Error::other)? {
+                palette.intern(set).map_err(io::Error::other)?;
+            }
+            for change in record.changes() {
+                let change = change.map_err(io::Error::other)?;
+                replay.push(&change.key, change.new);
+            }
+            head = version.step.to;
+        }
+        let (layers, size) = replay.onto(&base).map_err(io::Error::other)?;
+        self.log = log.through(&self.scribe);
+        Ok((layers, size, palette, head))
+    }
+
+    /// For somebody to look at; the newest is kept.
+    fn set_aside(&self, base: &str) -> String {
+        let aside = self.zone_folder().join("base.broken");
+        match fs::rename(self.zone_folder().join(base), &aside) {
+            Ok(()) => format!("the file is kept as {}", aside.display()),
+            Err(error) => format!("nor can the file be set aside: {error}"),
+        }
+    }
+}

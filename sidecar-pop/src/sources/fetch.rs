@@ -1,0 +1,167 @@
+//! Sources that are fetched: a task each, for as long as the configuration has them as they are.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tapir_runtime::shutdown::Shutdown;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::feeds::file::FileFeed;
+use crate::feeds::https::HttpsFeed;
+use crate::feeds::lists::Fit;
+use crate::feeds::rpz::{Notified, RpzFeed};
+use crate::feeds::store::Leave;
+use crate::feeds::{Health, NewsSender, SourceNews};
+use crate::names::ZoneName;
+use crate::setup::{Fetched, FetchedFrom, Setup};
+use crate::state::blocking;
+
+/// All that a feed is made of: another one is made where any of it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Made {
+    fetched: Fetched,
+    zone: ZoneName,
+    octets: u64,
+    data: PathBuf,
+}
+
+/// A feed that was begun.
+struct Begun(Option<Leave>, AbortHandle);
+
+impl Begun {
+    /// What it is at on a thread of its own ends by itself, and writes nothing any more.
+    fn end(&self) {
+        if let Some(leave) = &self.0 {
+            leave.leave();
+        }
+        self.1.abort();
+    }
+}
+
+/// Runs what the configuration says, until shutdown. Relative paths of files begin at `folder`.
+pub async fn run(
+    mut setup: watch::Receiver<Option<Arc<Setup>>>,
+    folder: PathBuf,
+    tell: NewsSender,
+    notified: Notified,
+    shutdown: Shutdown,
+) {
+    let mut tasks = JoinSet::new();
+    let mut running: BTreeMap<String, (Made, Begun)> = BTreeMap::new();
+    // The first configuration says where state lies, for as long as the process lives.
+    let mut data = None;
+    loop {
+        let now = setup.borrow_and_update().clone();
+        if let Some(setup) = now {
+            let data = data.get_or_insert_with(|| setup.data_dir.clone());
+            let wanted: BTreeMap<String, Made> = setup.fetched.iter().map(|fetched| made(fetched, &setup, data)).collect();
+            running.retain(|source, (made, task)| {
+                let same = wanted.get(source) == Some(made);
+                if !same {
+                    task.end();
+                }
+                same
+            });
+            for (source, made) in wanted {
+                running.entry(source).or_insert_with(|| {
+                    let task = blocking(|| begin(&mut tasks, &made, &folder, &tell, &notified, &shutdown));
+                    (made, task)
+                });
+            }
+        }
+        tokio::select! {
+            () = shutdown.requested() => break,
+            changed = setup.changed() => if changed.is_err() {
+                break;
+            },
+            Some(ended) = tasks.join_next() => if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a source ended; what it told last stays until the next start");
+            },
+        }
+    }
+    // They end by themselves at the shutdown.
+    while tasks.join_next().await.is_some() {}
+}
+
+fn made(fetched: &Fetched, setup: &Setup, data: &Path) -> (String, Made) {
+    let made = Made { fetched: fetched.clone(), zone: setup.zone.clone(), octets: setup.source_octets, data: data.to_owned() };
+    (fetched.source.clone(), made)
+}
+
+fn begin(
+    tasks: &mut JoinSet<()>,
+    Made { fetched, zone, octets, data }: &Made,
+    folder: &Path,
+    tell: &NewsSender,
+    notified: &Notified,
+    shutdown: &Shutdown,
+) -> Begun {
+    let (source, fit) = (fetched.source.as_str(), Fit::new(zone.name()));
+    match &fetched.from {
+        FetchedFrom::File(file) => {
+            let feed = FileFeed::new(source, file, folder, fit, data, *octets);
+            Begun(Some(feed.leave()), tasks.spawn(feed.run(tell.clone(), shutdown.clone())))
+        }
+        FetchedFrom::Rpz(rpz, key) => match RpzFeed::new(source, rpz, key.as_ref(), fit, data, *octets, notified) {
+            Some(feed) => Begun(Some(feed.leave()), tasks.spawn(feed.run(tell.clone(), shutdown.clone()))),
+            // The check of the file leaves no such zone.
+            None => Begun(None, tasks.spawn(std::future::ready(()))),
+        },
+        FetchedFrom::Https(https, proof, anchors) => {
+            match HttpsFeed::new(source, https, proof.clone(), anchors.as_deref(), fit, data, *octets) {
+                Ok(feed) => Begun(Some(feed.leave()), tasks.spawn(feed.run(tell.clone(), shutdown.clone()))),
+                Err(error) => {
+                    let news = SourceNews::Health(Health::bad(error.to_string(), Timestamp::now(), None));
+                    let (tell, source) = (tell.clone(), Arc::from(source));
+                    Begun(None, tasks.spawn(async move { _ = tell.tell(&source, news).await }))
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::feeds;
+    use crate::setup::NoFiles;
+
+    /// A primary that takes the question and says nothing: its feed is waiting for the answer on a thread of its own.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_source_that_is_not_wanted_any_more_stops_what_it_is_at() {
+        let data = tempfile::tempdir().unwrap();
+        let primary = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let at = primary.local_addr().unwrap();
+        let setup = |sources: &str| {
+            let text = format!("format: 2\ndataDir: {}\nsources: [{sources}]\n", data.path().display());
+            Some(Arc::new(Setup::parse(&text, &mut NoFiles).unwrap().0))
+        };
+        let feed = format!("{{name: feed, list: Deny, rpz: {{primaries: ['{at}'], zone: feed.example}}}}");
+        let (change, setups) = watch::channel(setup(&feed));
+        let (tell, _news) = feeds::channel();
+        let shutdown = Shutdown::manual().1;
+        let folder = data.path().to_owned();
+        tokio::spawn(run(setups, folder, tell, Notified::default(), shutdown.clone()));
+        let none = setup("");
+        let closed = tokio::task::spawn_blocking(move || {
+            let (mut stream, _) = primary.accept().unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+            let mut request = [0; 512];
+            assert!(stream.read(&mut request).unwrap() > 2);
+            change.send_replace(none);
+            // Its end, and not our time-out.
+            stream.read(&mut request)
+        });
+        assert_eq!(closed.await.unwrap().unwrap(), 0);
+        shutdown.trigger();
+    }
+}
