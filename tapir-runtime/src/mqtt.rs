@@ -47,7 +47,7 @@ pub struct Incoming {
 /// Where the connection stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionState {
-    /// Connected, and every subscription granted.
+    /// Connected, and every subscription granted that there must be.
     pub connected: bool,
     /// Since when `connected` is what it is.
     pub since: Option<Timestamp>,
@@ -55,11 +55,13 @@ pub struct ConnectionState {
     pub error: Option<String>,
     /// Serial of the certificate that the connection was made with, [`MqttSettings::certificate_serial`].
     pub certificate_serial: Option<String>,
+    /// Filters of [`MqttSettings::optional_subscriptions`] that the broker did not grant.
+    pub refused: Vec<String>,
 }
 
 impl From<&ConnectionState> for tapir_wire::status::CoreStatus {
     fn from(state: &ConnectionState) -> Self {
-        let ConnectionState { connected, since, error, certificate_serial } = state.clone();
+        let ConnectionState { connected, since, error, certificate_serial, refused: _ } = state.clone();
         Self { connected, since, error, certificate_serial }
     }
 }

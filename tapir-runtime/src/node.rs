@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tapir_wire::certificate::CertificateInfo;
 use tapir_wire::jwk::{DataKey, TrustedKeys};
 use tapir_wire::node::{self, NodeDocument};
@@ -32,6 +33,10 @@ pub struct NodeMaterial {
     pub certificate: CertificateInfo,
     /// TLS 1.3, server verified against the node CA, client certificate presented.
     pub tls: Arc<ClientConfig>,
+    /// The same as a server: TLS 1.3 towards whoever has a certificate of the node CA.
+    pub server: Arc<ServerConfig>,
+    /// Certificates of the node CA.
+    pub anchors: Arc<RootCertStore>,
     /// Number drawn from certificate, key and CA: the same files give the same number.
     pub generation: u64,
     /// Private data key, where the folder has one.
@@ -97,16 +102,17 @@ impl NodeMaterial {
         twice(directory, Self::connection_from)
     }
 
+    /// The data key of this node in `directory`, where there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is another node's.
+    pub fn load_data_key(directory: &Path, name: &str) -> Result<Option<Arc<DataKey>>, MaterialError> {
+        twice(directory, |folder| data_key(folder, name))
+    }
+
     fn load_from(directory: &Path) -> Result<Self, MaterialError> {
         let connection = Self::connection_from(directory)?;
-        let data_key = optional(directory, node::DATA_KEY)?
-            .map(|text| DataKey::from_jwk(&text).map(Arc::new).map_err(|error| unusable(node::DATA_KEY, error)))
-            .transpose()?;
-        if let Some(data_key) = &data_key
-            && data_key.kid() != connection.document.name
-        {
-            return Err(MaterialError::OtherNode { key: data_key.kid().to_owned(), document: connection.document.name });
-        }
+        let data_key = data_key(directory, &connection.document.name)?;
         let trusted_keys = optional(directory, node::TRUSTED_KEYS)?
             .map(|text| TrustedKeys::from_jwks(&text).map(Arc::new).map_err(|error| unusable(node::TRUSTED_KEYS, error)))
             .transpose()?;
@@ -124,9 +130,32 @@ impl NodeMaterial {
             .map_err(|error| unusable(node::NODE_DOCUMENT, format!("mqttBroker: {error}")))?;
         let certificate = CertificateInfo::from_pem(&chain).map_err(|error| unusable(node::TLS_CERTIFICATE, error))?;
         let tls = client_config(&chain, &key, &anchors)?;
+        let server = server_config(&chain, &key, &anchors)?;
+        let roots = roots(&anchors)?;
         let mut hasher = DefaultHasher::new();
         (chain.as_str(), key.as_str(), anchors.as_str()).hash(&mut hasher);
-        Ok(Self { document, certificate, tls: Arc::new(tls), generation: hasher.finish(), data_key: None, trusted_keys: None })
+        Ok(Self {
+            document,
+            certificate,
+            tls: Arc::new(tls),
+            server: Arc::new(server),
+            anchors: Arc::new(roots),
+            generation: hasher.finish(),
+            data_key: None,
+            trusted_keys: None,
+        })
+    }
+}
+
+fn data_key(directory: &Path, name: &str) -> Result<Option<Arc<DataKey>>, MaterialError> {
+    let data_key = optional(directory, node::DATA_KEY)?
+        .map(|text| DataKey::from_jwk(&text).map(Arc::new).map_err(|error| unusable(node::DATA_KEY, error)))
+        .transpose()?;
+    match data_key {
+        Some(data_key) if data_key.kid() != name => {
+            Err(MaterialError::OtherNode { key: data_key.kid().to_owned(), document: name.to_owned() })
+        }
+        data_key => Ok(data_key),
     }
 }
 
@@ -145,14 +174,36 @@ pub fn current(directory: &Path) -> PathBuf {
     std::fs::canonicalize(directory.join(CURRENT)).unwrap_or_else(|_| directory.to_owned())
 }
 
-fn client_config(chain: &str, key: &str, anchors: &str) -> Result<ClientConfig, MaterialError> {
-    let chain = certificates(chain, node::TLS_CERTIFICATE)?;
+fn roots(anchors: &str) -> Result<RootCertStore, MaterialError> {
     let mut roots = RootCertStore::empty();
     for anchor in certificates(anchors, node::CA_CERTIFICATE)? {
         // Core may hand out an issuing CA in place of a root: what it names is trusted, self-signed or not.
         roots.add(anchor).map_err(|error| unusable(node::CA_CERTIFICATE, error))?;
     }
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| unusable(node::TLS_KEY, error))?;
+    Ok(roots)
+}
+
+fn private_key(key: &str) -> Result<PrivateKeyDer<'static>, MaterialError> {
+    PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| unusable(node::TLS_KEY, error))
+}
+
+fn server_config(chain: &str, key: &str, anchors: &str) -> Result<ServerConfig, MaterialError> {
+    let chain = certificates(chain, node::TLS_CERTIFICATE)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(anchors)?), Arc::clone(&provider))
+        .build()
+        .map_err(|error| unusable(node::CA_CERTIFICATE, error))?;
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(MaterialError::Pair)?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, private_key(key)?)
+        .map_err(MaterialError::Pair)
+}
+
+fn client_config(chain: &str, key: &str, anchors: &str) -> Result<ClientConfig, MaterialError> {
+    let chain = certificates(chain, node::TLS_CERTIFICATE)?;
+    let (roots, key) = (roots(anchors)?, private_key(key)?);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])

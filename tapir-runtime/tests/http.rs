@@ -1,11 +1,15 @@
 //! The HTTP port of a sidecar, over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/port.rs"]
+mod port;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use port::free_port;
 use prometheus_client::metrics::counter::Counter;
 use tapir_runtime::back_off::BackOff;
 use tapir_runtime::http::{HttpLimits, HttpState, Probe, serve_with};
@@ -16,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Sidecar {
@@ -58,7 +62,7 @@ struct Server {
 fn limits() -> HttpLimits {
     let back_off = BackOff { min: Duration::from_millis(10), max: Duration::from_millis(50) };
     HttpLimits {
-        header_time: Duration::from_millis(300),
+        header_time: Duration::from_secs(1),
         connection_time: Duration::from_secs(2),
         connections: 4,
         back_off,
@@ -132,7 +136,7 @@ async fn the_four_paths() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_is_opened_when_it_becomes_free() {
-    let occupant = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let occupant = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
     let address = occupant.local_addr().unwrap();
     let mut server = begin(address);
     let state = server.becomes(|state| state.error.is_some()).await;
@@ -148,7 +152,7 @@ async fn a_port_that_is_taken_is_opened_when_it_becomes_free() {
 async fn a_new_address_that_cannot_be_bound_leaves_the_old_one_in_service() {
     let mut server = start("127.0.0.1:0").await;
     let old = server.address;
-    let occupant = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let occupant = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
     let new = occupant.local_addr().unwrap();
     server.wanted.send_replace(new);
     let error = server.becomes(|state| state.error.is_some()).await.error.unwrap();

@@ -9,7 +9,9 @@ use tapir_runtime::shutdown::Shutdown;
 use tapir_runtime::watch::DirectoryWatch;
 use tokio::time::{Instant, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What comes sooner came by an event: the safety net looks every ten seconds.
+const PROMPT: Duration = Duration::from_secs(8);
 const MOMENT: Duration = Duration::from_millis(400);
 
 /// What the kubelet does: a new folder, and `..data` renamed onto it.
@@ -46,7 +48,7 @@ async fn a_swap_of_data_is_one_prompt_change() {
         publish(volume.path(), version, &[("edm.toml", version), ("tls.crt", version)]);
         let start = Instant::now();
         assert!(fires(&mut watch).await);
-        assert!(start.elapsed() < Duration::from_secs(2), "by the event, not by the safety net");
+        assert!(start.elapsed() < PROMPT, "by the event, not by the safety net");
         assert_eq!(std::fs::read_to_string(volume.path().join("edm.toml")).unwrap(), version);
         assert!(stays_quiet(&mut watch).await, "once for each swap");
     }
@@ -74,7 +76,7 @@ async fn a_call_that_is_cancelled_again_and_again_still_tells_promptly() {
     assert!(timeout(Duration::from_millis(20), watch.changed()).await.is_err());
     let start = Instant::now();
     assert!(fires(&mut watch).await);
-    assert!(start.elapsed() < Duration::from_secs(2), "by the event");
+    assert!(start.elapsed() < PROMPT, "by the event");
 }
 
 #[tokio::test]
@@ -90,7 +92,7 @@ async fn a_folder_that_comes_late_is_seen_and_then_watched() {
     let start = Instant::now();
     publish(&volume, "2", &[("edm.toml", "b")]);
     assert!(fires(&mut watch).await);
-    assert!(start.elapsed() < Duration::from_secs(2), "by the event");
+    assert!(start.elapsed() < PROMPT, "by the event");
 }
 
 #[tokio::test]

@@ -108,16 +108,17 @@ async fn serve(
         // `acceptance` is dropped unsent only together with `drive`, whose failure is then what counts.
         else => return std::future::pending().await,
     };
-    tokio::select! {
+    let refused = tokio::select! {
         subscribed = subscribe(settings, client) => subscribed?,
         () = stop.cancelled() => return Ok(true),
-    }
+    };
     outlets.link.send_replace(Some(Link { client: client.clone(), max_packet_size, ended: ended.clone() }));
     outlets.state.send_replace(ConnectionState {
         connected: true,
         since: Some(Timestamp::now()),
         error: None,
         certificate_serial: settings.certificate_serial.clone(),
+        refused,
     });
     outlets.metrics.connects.inc();
     outlets.metrics.connected.set(1);
@@ -126,11 +127,23 @@ async fn serve(
     Ok(true)
 }
 
-async fn subscribe(settings: &MqttSettings, client: &AsyncClient) -> Result<(), Failure> {
-    if settings.subscriptions.is_empty() {
-        return Ok(());
+/// Filters that there need not be and that were not granted.
+async fn subscribe(settings: &MqttSettings, client: &AsyncClient) -> Result<Vec<String>, Failure> {
+    if !settings.subscriptions.is_empty() {
+        granted(settings, &settings.subscriptions, client).await?;
     }
-    let filters = settings.subscriptions.iter().map(|(filter, qos)| SubscribeFilterInput::new(filter.as_str(), (*qos).into()));
+    let mut refused = Vec::new();
+    for one in &settings.optional_subscriptions {
+        if let Err(error) = granted(settings, std::slice::from_ref(one), client).await {
+            tracing::warn!(%error, topic = one.0, "going on without this subscription");
+            refused.push(one.0.clone());
+        }
+    }
+    Ok(refused)
+}
+
+async fn granted(settings: &MqttSettings, wanted: &[(String, Qos)], client: &AsyncClient) -> Result<(), Failure> {
+    let filters = wanted.iter().map(|(filter, qos)| SubscribeFilterInput::new(filter.as_str(), (*qos).into()));
     let granted = async {
         let notice = client.subscribe_many_tracked(filters).await.map_err(|error| Failure::Subscription(error.to_string()))?;
         notice.wait_completion_async().await.map_err(|error| Failure::Subscription(error.to_string()))

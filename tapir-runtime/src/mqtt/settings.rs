@@ -37,6 +37,9 @@ pub struct MqttSettings {
     pub session_expiry: Option<u32>,
     /// Topic filters, subscribed at every connect.
     pub subscriptions: Vec<(String, Qos)>,
+    /// The same, without which the connection is of use all the same: what the broker does not grant stands in
+    /// [`super::ConnectionState::refused`].
+    pub optional_subscriptions: Vec<(String, Qos)>,
     /// Pauses between attempts.
     pub back_off: BackOff,
     /// Time for TCP, TLS and CONNACK together, and for SUBACK.
@@ -64,6 +67,7 @@ impl MqttSettings {
             clean_start: true,
             session_expiry: None,
             subscriptions: Vec::new(),
+            optional_subscriptions: Vec::new(),
             back_off: BackOff::default(),
             connect_timeout: Duration::from_secs(10),
             max_packet_size: 256 * 1024,
@@ -83,6 +87,7 @@ impl PartialEq for MqttSettings {
             clean_start,
             session_expiry,
             subscriptions,
+            optional_subscriptions,
             back_off,
             connect_timeout,
             max_packet_size,
@@ -96,6 +101,7 @@ impl PartialEq for MqttSettings {
             && *clean_start == other.clean_start
             && *session_expiry == other.session_expiry
             && *subscriptions == other.subscriptions
+            && *optional_subscriptions == other.optional_subscriptions
             && *back_off == other.back_off
             && *connect_timeout == other.connect_timeout
             && *max_packet_size == other.max_packet_size

@@ -75,6 +75,7 @@ fn disconnected(outlets: &Outlets, error: Option<String>) {
             since: if state.connected || state.since.is_none() { Some(Timestamp::now()) } else { state.since },
             error,
             certificate_serial: None,
+            refused: Vec::new(),
         };
         let modified = *state != next;
         *state = next;

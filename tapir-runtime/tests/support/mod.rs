@@ -16,7 +16,7 @@ use tapir_runtime::node::NodeMaterial;
 use tempfile::TempDir;
 
 /// Longest wait for anything; only failing tests use it up.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for something that must happen.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -85,8 +85,9 @@ impl Broker {
         std::fs::write(path("server.crt"), certificate).unwrap();
         std::fs::write(path("server.key"), key).unwrap();
         std::fs::write(path("ca.crt"), authority.pem()).unwrap();
-        // A node reads observations and writes below its own name; `core` does everything.
-        let rights = "user core\ntopic readwrite #\n\npattern read observations/down/#\npattern write events/up/%u/#\n";
+        // A node reads observations and settings, and writes below its own name; `core` does everything.
+        let rights = "user core\ntopic readwrite #\n\npattern read observations/down/#\npattern read config/down/#\n\
+                      pattern write events/up/%u/#\npattern write status/up/%u/#\n";
         std::fs::write(path("acl"), rights).unwrap();
         let port = port::free_port();
         let show = |name: &str| path(name).display().to_string();
