@@ -17,7 +17,7 @@ pub mod rollout;
 pub mod schema;
 pub mod status;
 
-pub use edge::{DeletionPolicy, EdmSpec, InjectionSpec, Notify, PopSpec, ResolverSpec, TapirEdge, TapirEdgeSpec};
+pub use edge::{DeletionPolicy, EdmSpec, InjectionSpec, Notify, PopSpec, ResolverSpec, TapirEdge, TapirEdgeSpec, TelemetrySpec};
 pub use enrollment::{CertificateSpec, CoreSpec, EnrollmentSpec, ExistingIdentity};
 pub use injection::{Form, Images, Injection};
 pub use policy::{TapirPolicy, TapirPolicySpec, TapirPolicyStatus};

@@ -26,7 +26,7 @@ pub use check::{InjectionError, validate_injection};
 pub use config::{ConfigBuildError, edm_config, edm_config_name, offboarded_edm_config, pop_config_name};
 pub use injection::{Defaults, InjectionBuildError, images_revision, injection, target_images};
 pub use peers::peers;
-pub use pop_files::{Contents, PopFiles, offboarded_pop_config, pop_files, translate};
+pub use pop_files::{Contents, PopFiles, offboarded_pop_config, pop_data_key, pop_files, translate};
 
 /// An edge as far as it decides what is built.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use kube::runtime::controller::{Action, Controller};
 use kube::runtime::events::EventType;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
-use kube::{Resource, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
@@ -63,18 +63,18 @@ pub enum LeftoverError {
     ReleaseIdentity(#[source] kube::Error),
 }
 
-/// Runs the controllers of one scope until `stop`.
-pub async fn run(watched: Watched, context: Arc<Context>, stop: CancellationToken) {
+/// Runs the controllers of one scope until `stop`. The client is for their watches.
+pub async fn run((watched, client): (Watched, Client), context: Arc<Context>, stop: CancellationToken) {
     let labelled = |labels: String| watcher::Config::default().labels(&labels);
-    let maps = watched.api::<PartialObjectMeta<ConfigMap>>(&context.client);
+    let maps = watched.api::<PartialObjectMeta<ConfigMap>>(&client);
     let maps = Controller::new(maps, labelled(format!("{LABEL_OFFBOARDED}=true")));
-    let secrets = watched.api::<PartialObjectMeta<Secret>>(&context.client);
+    let secrets = watched.api::<PartialObjectMeta<Secret>>(&client);
     let secrets = deleted(secrets, labelled(format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}")));
     let maps = Work::of("configuration", maps, CONCURRENCY, &context.metrics);
     let secrets = Work::of("retained", secrets, CONCURRENCY, &context.metrics);
     // Without them the operator may not remove Pods, and has made none.
     let pulls = context.settings.rollout.pre_pull.then(|| {
-        let pods = watched.api::<PartialObjectMeta<Pod>>(&context.client);
+        let pods = watched.api::<PartialObjectMeta<Pod>>(&client);
         let pods = Controller::new(pods, labelled(format!("{LABEL_PULL_FOR},{LABEL_MANAGED_BY}={FIELD_MANAGER}")));
         Work::of("pull", pods, CONCURRENCY, &context.metrics)
     });

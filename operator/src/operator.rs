@@ -13,6 +13,7 @@ use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::api_client::{ClientError, Clients};
 use crate::apply::Memory;
 use crate::cache::{Cache, Feed, OwnWrites};
 use crate::edge::{self, Context, Evictions, Settled, Touches};
@@ -29,7 +30,7 @@ use crate::settings::Settings;
 use crate::sidecars::{Board, EdgeKey, Poller, Question};
 use crate::telemetry::events::Events;
 use crate::telemetry::metrics::Metrics;
-use crate::{api_client, identity, leftovers, policy, webhook};
+use crate::{identity, leftovers, policy, webhook};
 
 const LEASE_SEEN: &str = "leader's lease";
 
@@ -58,9 +59,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<End> {
 
     let mut config = Config::infer().await.context("finding the API server")?;
     config.headers.push((USER_AGENT, agent(&settings.pod_name)?));
-    let client = api_client::client(config, metrics.clone()).context("preparing the client")?;
-    let answering = webhook::answer(&client, &settings, &metrics, &readiness, &stop).await?;
-    let end = take_part(client, settings, metrics, readiness, stop).await?;
+    let clients = Clients::new(config, metrics.clone()).context("preparing the clients")?;
+    let answering = webhook::answer(&clients.requests(), &settings, &metrics, &readiness, &stop).await?;
+    let end = take_part(clients, settings, metrics, readiness, stop).await?;
     if end == End::Stopped {
         answering.ended().await;
     }
@@ -75,7 +76,7 @@ fn agent(pod: &str) -> anyhow::Result<HeaderValue> {
 
 /// Waits for the lease, and works under it.
 async fn take_part(
-    client: Client,
+    clients: Clients,
     settings: Settings,
     metrics: Metrics,
     readiness: Readiness,
@@ -83,14 +84,14 @@ async fn take_part(
 ) -> anyhow::Result<End> {
     let lease = settings.lease_name.clone();
     metrics.leads(&lease, false);
-    let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.pod_namespace);
+    let leases: Api<Lease> = Api::namespaced(clients.requests(), &settings.pod_namespace);
     let held = tokio::select! {
         held = leader::campaign(leases, &lease, &settings.pod_name, || readiness.reached(LEASE_SEEN)) => held,
         () = stop.cancelled() => return Ok(End::Stopped),
     };
     metrics.leads(&lease, true);
     let leadership = held.leadership();
-    let work = lead(client, settings, leadership, metrics.clone(), readiness, stop.clone());
+    let work = lead(clients, settings, leadership, metrics.clone(), readiness, stop.clone());
     match leader::serve(held, work, &stop).await {
         Served::Done(result) => result.map(|()| End::Stopped),
         Served::CutShort => {
@@ -106,7 +107,7 @@ async fn take_part(
 }
 
 async fn lead(
-    client: Client,
+    clients: Clients,
     settings: Settings,
     leadership: Leadership,
     metrics: Metrics,
@@ -116,9 +117,12 @@ async fn lead(
     let reporter = Reporter { controller: "dnstapir.se/tapir-operator".to_owned(), instance: Some(settings.pod_name.clone()) };
     let (board, cache, own) = (Board::default(), Cache::default(), OwnWrites::default());
     metrics.tell_of_edges(&cache);
-    let scopes = Watched::of(&settings.scope);
+    let scopes = Watched::of(&settings.scope).into_iter().map(|watched| Ok((watched, clients.watches()?)));
+    let scopes: Vec<(Watched, Client)> =
+        scopes.collect::<Result<_, ClientError>>().context("preparing the clients of watches")?;
     // What goes on beside the fence: Events, which say what was done, and the webhook's certificate, which looks at the lease itself.
-    let (open, client) = (client.clone(), leader::fenced(&client, leadership.clone()));
+    let open = clients.requests();
+    let client = leader::fenced(&open, leadership.clone());
     let settings = Arc::new(settings);
     let question = Question::new().context("preparing the client for sidecars")?;
     let rollouts = Rollouts::new(Arc::clone(&settings), Answers::by(question.clone()), cache.changed_edges().clone());
@@ -155,7 +159,7 @@ async fn lead(
             Arc::new(move |edge: &EdgeKey| context.forget(edge))
         },
     };
-    let leftovers = scopes.into_iter().map(|watched| leftovers::run(watched, Arc::clone(&context), stop.clone()));
+    let leftovers = scopes.into_iter().map(|scope| leftovers::run(scope, Arc::clone(&context), stop.clone()));
     let poller = Poller { board, question, metrics, cache };
     futures::join!(
         feed.run(stop.clone()),

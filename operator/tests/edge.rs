@@ -156,6 +156,7 @@ async fn a_core_that_hangs_holds_up_no_policy() {
     let before = scene.revision();
     let mut policy = scene.server.get(POLICY).unwrap();
     policy["spec"]["mode"] = "Observe".into();
+    policy["metadata"]["generation"] = 2.into();
     scene.server.put(POLICY, policy);
     scene.settle_without_identity(EDGE).await;
     assert_ne!(scene.revision(), before, "the policy is rendered");

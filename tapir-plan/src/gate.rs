@@ -64,11 +64,43 @@ impl<K: Ord + Clone> Gate<K> {
 
     /// Asks for so many calls one after the other. The urgency is when it is too late: the end of a certificate.
     pub fn ask(&mut self, key: &K, urgency: Timestamp, calls: u32, now: Instant) -> Turn {
+        let turn = self.apply(key, urgency, calls, now);
+        if turn == Turn::Now {
+            self.waiting.remove(key);
+            let reached = self.reached.map_or(now, |reached| reached.max(now));
+            self.reached = Some(reached + self.interval.saturating_mul(calls));
+        }
+        turn
+    }
+
+    /// Whether it would be its turn if it asked. From then on it waits, unless it is; no call is counted. Who has to prepare a call begins
+    /// with this.
+    pub fn apply(&mut self, key: &K, urgency: Timestamp, calls: u32, now: Instant) -> Turn {
         self.waiting.retain(|_, waiting| now.saturating_duration_since(waiting.turn) < GONE);
         // Who waits keeps the earliest urgency that it told: one that moves with the clock would put it behind all others each time it asks,
         // and where all do so nobody gets in.
         let (since, urgency) = self.waiting.get(key).map_or((now, urgency), |known| (known.since, known.urgency.min(urgency)));
-        let mut own = Waiting { urgency, calls, since, turn: now };
+        let own = Waiting { urgency, calls, since, turn: now };
+        match self.turn(key, own, now) {
+            None => Turn::Now,
+            Some(turn) => {
+                self.waiting.insert(key.clone(), Waiting { turn, ..own });
+                Turn::At(turn)
+            }
+        }
+    }
+
+    /// When the turn of one that waits will be, as it would be told if it asked; none when it may ask, and for who does not wait. Who finds
+    /// out what it would ask for at great cost looks here first.
+    pub fn comes(&mut self, key: &K, now: Instant) -> Option<Instant> {
+        let own = *self.waiting.get(key)?;
+        let turn = self.turn(key, own, now)?;
+        self.waiting.insert(key.clone(), Waiting { turn, ..own });
+        Some(turn)
+    }
+
+    /// When it may call; none for now.
+    fn turn(&self, key: &K, own: Waiting, now: Instant) -> Option<Instant> {
         let before = |(other, waiting): &(&K, &Waiting)| {
             *other != key
                 && now.saturating_duration_since(waiting.turn) < LATE
@@ -78,18 +110,7 @@ impl<K: Ord + Clone> Gate<K> {
         let reached = self.reached.map_or(now, |reached| reached.max(now));
         let turn = reached + self.interval.saturating_mul(before);
         // Nobody is told to come in the past, nor at the very moment at which it asks.
-        match turn.checked_sub(self.tolerance).filter(|turn| *turn > now) {
-            None => {
-                self.waiting.remove(key);
-                self.reached = Some(reached + self.interval.saturating_mul(calls));
-                Turn::Now
-            }
-            Some(turn) => {
-                own.turn = turn;
-                self.waiting.insert(key.clone(), own);
-                Turn::At(turn)
-            }
-        }
+        turn.checked_sub(self.tolerance).filter(|turn| *turn > now)
     }
 
     /// It need not call any more.

@@ -173,6 +173,39 @@ fn a_burst_is_let_through_and_comes_back_after_a_pause() {
 }
 
 #[test]
+fn who_looks_keeps_its_place_and_takes_no_turn() {
+    let (mut gate, now) = (Gate::new(10.0, 1), Instant::now());
+    let urgency = Timestamp::UNIX_EPOCH;
+    let later = |millis: u64| now + Duration::from_millis(millis);
+    assert_eq!(gate.comes(&1, now), None, "it does not wait");
+    assert_eq!(gate.ask(&1, urgency, 1, now), Turn::Now);
+    let turns = [gate.ask(&2, urgency, 1, now), gate.ask(&3, urgency, 1, now)];
+    assert_eq!(turns, [Turn::At(later(100)), Turn::At(later(200))]);
+    assert_eq!([gate.comes(&2, later(50)), gate.comes(&3, later(50))], [Some(later(100)), Some(later(200))]);
+    for _ in 0..5 {
+        assert_eq!([gate.comes(&2, later(100)), gate.comes(&3, later(100))], [None, Some(later(200))]);
+    }
+    assert_eq!(gate.ask(&2, urgency, 1, later(100)), Turn::Now);
+    // Who looks again and again is not late, however long others take.
+    let minutes = Duration::from_mins(1);
+    assert_eq!(gate.ask(&4, urgency, 3000, now + 5 * minutes), Turn::Now);
+    gate.comes(&3, now + 5 * minutes);
+    assert_eq!(gate.ask(&5, urgency, 1, now + 5 * minutes), Turn::At(now + 10 * minutes + Duration::from_millis(100)));
+}
+
+#[test]
+fn who_applies_waits_and_takes_no_turn() {
+    let (mut gate, now) = (Gate::new(10.0, 1), Instant::now());
+    let urgency = Timestamp::UNIX_EPOCH;
+    assert_eq!([gate.apply(&1, urgency, 1, now), gate.apply(&1, urgency, 1, now)], [Turn::Now; 2]);
+    assert_eq!((gate.waiting(), gate.ask(&1, urgency, 1, now)), (0, Turn::Now));
+    assert_eq!(gate.apply(&2, urgency, 1, now), Turn::At(now + Duration::from_millis(100)));
+    assert_eq!(gate.ask(&3, urgency, 1, now), Turn::At(now + Duration::from_millis(200)), "behind the one that applied");
+    assert_eq!(gate.apply(&2, urgency, 1, now + Duration::from_millis(100)), Turn::Now);
+    assert_eq!(gate.waiting(), 2, "its place is its own until it asks");
+}
+
+#[test]
 fn strange_rates_are_no_trap() {
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE] {
         let mut gate = Gate::new(rate, 0);

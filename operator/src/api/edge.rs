@@ -157,9 +157,21 @@ pub struct PopSpec {
     #[serde(default = "default_zone")]
     #[schemars(length(min = 2, max = 254), regex(pattern = r"^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+$"))]
     pub zone: String,
+    /// What Core is told of it.
+    #[serde(default)]
+    pub telemetry: TelemetrySpec,
     /// Compute resources of the container.
     #[serde(default)]
     pub resources: Resources,
+}
+
+/// What Core is told of a sidecar.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct TelemetrySpec {
+    /// Whether Core is told states, counters and exceptional events, never names or addresses. The node's data key signs them, so
+    /// the sidecar gets a copy of it.
+    #[serde(default)]
+    pub enabled: bool,
 }
 
 /// How the sidecars come into new Pods.
@@ -192,9 +204,24 @@ impl Default for EdmSpec {
     }
 }
 
+impl PopSpec {
+    /// Whether there is something that it signs.
+    #[must_use]
+    pub const fn tells_core(&self) -> bool {
+        self.enabled && self.telemetry.enabled
+    }
+}
+
 impl Default for PopSpec {
     fn default() -> Self {
-        Self { enabled: true, image: None, policy_ref: None, zone: default_zone(), resources: Resources::default() }
+        Self {
+            enabled: true,
+            image: None,
+            policy_ref: None,
+            zone: default_zone(),
+            telemetry: TelemetrySpec::default(),
+            resources: Resources::default(),
+        }
     }
 }
 

@@ -1,13 +1,15 @@
-//! What POP reads: `pop.yaml` and the lists beside it in the ConfigMap `<edge>-pop`, keys in the Secret `<edge>-pop-keys`.
+//! What POP reads: `pop.yaml` and the lists beside it in the ConfigMap `<edge>-pop`, keys in the Secret `<edge>-pop-keys`, and the
+//! data key in `<edge>-pop-datakey`.
 //!
 //! Lists are copied as they are: what stands in them is POP's to read and to report, and no business of the operator's.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use tapir_wire::config::pop::{self, PopConfig};
+use tapir_wire::node::DATA_KEY;
 use tapir_wire::node::paths::POP_CONFIG_FILE;
 
 use super::config::{ConfigBuildError, MOST_BYTES, pop_config_name};
@@ -56,7 +58,9 @@ pub fn pop_files(edge: &Edge<'_>, policy: Option<(&TapirPolicySpec, &Contents)>)
     };
     config.disabled = !edge.spec.pop.enabled;
     config.zone.clone_from(&edge.spec.pop.zone);
-    config.notify = vec![(address, notify.port).into()];
+    config.notify = vec![SocketAddr::new(address, notify.port).into()];
+    config.telemetry.enabled = edge.spec.pop.tells_core();
+    config.format = config.needed_format();
     let lists = policy.into_iter().flat_map(|(_, contents)| &contents.lists);
     let members: Members = lists.map(|(source, list)| (list_file(source), list.clone())).collect();
     let keys = policy.map(|(_, contents)| &contents.keys).filter(|keys| !keys.is_empty()).map(|keys| Secret {
@@ -66,6 +70,17 @@ pub fn pop_files(edge: &Edge<'_>, policy: Option<(&TapirPolicySpec, &Contents)>)
         ..Secret::default()
     });
     Ok(PopFiles { config: config_map(edge.namespace, edge.name, config, members)?, keys })
+}
+
+/// The data key for POP, which signs nothing but telemetry.
+#[must_use]
+pub fn pop_data_key(edge: &Edge<'_>, key: ByteString) -> Secret {
+    Secret {
+        metadata: metadata(edge.namespace, edge.name, names::pop_data_key(edge.name)),
+        type_: Some("Opaque".to_owned()),
+        data: Some(BTreeMap::from([(DATA_KEY.to_owned(), key)])),
+        ..Secret::default()
+    }
 }
 
 /// POP's ConfigMap after the edge: no connection to Core, local lists served on. It is made from the present one, because the policy
@@ -91,7 +106,8 @@ pub fn translate(policy: &TapirPolicySpec) -> Result<PopConfig, ConfigBuildError
     let mut config = bare()?;
     config.mode = policy.mode.into();
     config.sources = policy.sources.iter().map(source).collect::<Result<_, _>>()?;
-    config.deny = pop::Deny { action: policy.deny.action.into(), redirect: policy.deny.redirect.as_ref().map(Into::into) };
+    config.deny =
+        pop::Deny { action: policy.deny.action.into(), redirect: policy.deny.redirect.as_ref().map(Into::into), otherwise: None };
     config.doubt = policy.doubt.iter().map(rule).collect();
     config.record_ttl_seconds = policy.record_ttl_seconds;
     // The oldest that can say it: sidecars of the release before serve what they know.
@@ -171,13 +187,21 @@ fn source(source: &Source) -> Result<pop::Source, ConfigBuildError> {
             tsig_key_file: rpz.tsig_secret_ref.as_ref().map(|_| key_file(&source.name)),
             refresh_seconds: rpz.refresh_seconds,
             keep_seconds: rpz.keep_seconds,
+            ..pop::RpzSource::default()
         })
     });
     Ok(pop::Source {
         r#match: source.r#match.into(),
-        core: source.core.as_ref().map(|core| pop::CoreSource { max_ttl_seconds: core.max_ttl_seconds }),
+        core: source
+            .core
+            .as_ref()
+            .map(|core| pop::CoreSource { max_ttl_seconds: core.max_ttl_seconds, ..pop::CoreSource::default() }),
         inline: source.inline.as_ref().map(|inline| pop::InlineSource { names: inline.names.clone() }),
-        file: source.config_map_ref.as_ref().map(|_| pop::FileSource { path: list_file(&source.name), format }),
+        file: source.config_map_ref.as_ref().map(|_| pop::FileSource {
+            path: list_file(&source.name),
+            format,
+            ..pop::FileSource::default()
+        }),
         rpz: rpz.transpose()?,
         https: source.https.as_ref().map(|https| pop::HttpsSource {
             url: https.url.clone(),
@@ -185,6 +209,7 @@ fn source(source: &Source) -> Result<pop::Source, ConfigBuildError> {
             sha256: https.sha256.clone(),
             refresh_seconds: https.refresh_seconds,
             keep_seconds: https.keep_seconds,
+            ..pop::HttpsSource::default()
         }),
         ..pop::Source::new(source.name.clone(), source.list.into())
     })
@@ -282,6 +307,21 @@ mod tests {
             serde_json::from_value(json!({"sources": [{"name": "core", "list": "Doubt", "core": {}}]})).unwrap();
         assert_eq!(translate(&old).unwrap().format, 1);
         assert_eq!(translate(&policy()).unwrap().format, 2);
+    }
+
+    #[test]
+    fn telemetry_is_off_where_nothing_is_said() {
+        let told = |enabled: bool, telemetry: bool| {
+            let mut spec = spec();
+            (spec.pop.enabled, spec.pop.telemetry.enabled) = (enabled, telemetry);
+            let files = pop_files(&Edge { namespace: "dns", name: "demo", spec: &spec }, None).unwrap();
+            let config = PopConfig::parse(&files.config.data.unwrap()["pop.yaml"]).unwrap().config;
+            (config.format, config.telemetry)
+        };
+        let (on, off) = (pop::Telemetry { enabled: true, ..pop::Telemetry::default() }, pop::Telemetry::default());
+        assert_eq!(told(true, spec().pop.telemetry.enabled), (1, off.clone()));
+        assert_eq!(told(true, true), (2, on));
+        assert_eq!(told(false, true), (1, off));
     }
 
     #[test]

@@ -216,8 +216,9 @@ impl Indexes {
         if concerned.edges.is_empty() && !matches!(kind, Kind::Policy | Kind::Namespace) {
             return concerned;
         }
-        if self.marks.insert((kind, namespace, name), mark) == Some(mark) && kind != Kind::Policy {
-            return Concerned::default();
+        if self.marks.insert((kind, namespace, name), mark) == Some(mark) {
+            // A policy looks at its own status too; its edges do not.
+            return Concerned { edges: Vec::new(), policies: concerned.policies };
         }
         concerned
     }
@@ -372,6 +373,20 @@ mod tests {
             assert_eq!(names(&indexes.gone(kind, &object(name, "1"))), ["a", "b"]);
             assert_ne!(indexes.marks(&key), before);
         }
+    }
+
+    #[test]
+    fn the_status_of_a_policy_concerns_the_policy_alone() {
+        let mut indexes = Indexes::default();
+        indexes.edge(&edge("a", "p"));
+        let mut policy = policy("p", &json!([]));
+        policy.metadata.generation = Some(1);
+        assert_eq!(names(&indexes.policy(&policy)), ["a"]);
+        policy.metadata.resource_version = Some("2".to_owned());
+        let written = indexes.policy(&policy);
+        assert_eq!((names(&written), written.policies.len()), (vec![], 1));
+        policy.metadata.generation = Some(2);
+        assert_eq!(names(&indexes.policy(&policy)), ["a"]);
     }
 
     #[test]

@@ -38,9 +38,11 @@ const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 /// All watches of the operator.
 pub struct Feed {
-    pub scopes: Vec<Watched>,
+    /// Each with a client for its watches.
+    pub scopes: Vec<(Watched, Client)>,
     /// Bindings are of this operator's making, and it may watch them.
     pub bindings: bool,
+    /// For the watch of bindings.
     pub client: Client,
     pub cache: Cache,
     pub readiness: Readiness,
@@ -50,7 +52,10 @@ pub struct Feed {
 
 impl std::fmt::Debug for Feed {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Feed").field("scopes", &self.scopes).finish_non_exhaustive()
+        formatter
+            .debug_struct("Feed")
+            .field("scopes", &self.scopes.iter().map(|(watched, _)| watched).collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +76,7 @@ impl Feed {
             open: watch::channel(false).0,
             edges_known: watch::channel(false).0,
         };
-        let scopes: Vec<Scope> = self.scopes.iter().map(scope).collect();
+        let scopes: Vec<Scope> = self.scopes.iter().map(|(watched, _)| scope(watched)).collect();
         // Bindings are cluster-wide: one watch for all scopes, begun when it is known of which edges a mark is worth keeping.
         let (bindings_known, known) = watch::channel(!self.bindings);
         let everywhere = scope(&Watched::AllNamespaces);
@@ -91,7 +96,8 @@ impl Feed {
             };
             futures::join!(source.run, telling);
         };
-        let scopes = scopes.iter().map(|scope| scope.feed(&self.client, Arc::clone(&self.gone), known.clone()));
+        let scopes = scopes.iter().zip(&self.scopes);
+        let scopes = scopes.map(|(scope, (_, client))| scope.feed(client, Arc::clone(&self.gone), known.clone()));
         futures::join!(join_all(scopes), bindings);
     }
 }

@@ -1,9 +1,10 @@
 //! Fetches what the specification of an edge points at. No judgement here.
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Client;
 use kube::api::Api;
+use tapir_wire::node::DATA_KEY;
 
 use super::error::EdgeError;
 use super::sources::{self, Lack};
@@ -11,6 +12,7 @@ use crate::api::{TapirEdge, TapirPolicy};
 use crate::build::Contents;
 use crate::cache::Cache;
 use crate::identity::secrets::namespace_terminating;
+use crate::names;
 use crate::sidecars::EdgeKey;
 
 /// What is there of what was pointed at.
@@ -19,6 +21,8 @@ pub(super) struct Dereferenced {
     pub namespace_terminating: bool,
     pub policy: Option<Referent<PolicyFound>>,
     pub well_known_domains: Option<Referent<ByteString>>,
+    /// The node's, where POP signs anything.
+    pub data_key: Option<Referent<ByteString>>,
 }
 
 /// A policy with what its sources point at.
@@ -67,7 +71,15 @@ async fn fetch(client: &Client, cache: &Cache, key: &EdgeKey, edge: &TapirEdge) 
                 Some(member("ConfigMap", &reference.name, &reference.key, found, |map| map.binary_data?.remove(&reference.key)))
             }
         },
+        data_key: if spec.pop.tells_core() { Some(data_key(client, key).await?) } else { None },
     })
+}
+
+async fn data_key(client: &Client, key: &EdgeKey) -> Result<Referent<ByteString>, kube::Error> {
+    let identity = names::identity(&key.name);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+    let found = secrets.get_opt(&identity).await?;
+    Ok(member("Secret", &identity, DATA_KEY, found, |secret| secret.data?.remove(DATA_KEY)))
 }
 
 async fn policy(client: &Client, key: &EdgeKey, name: &str) -> Result<Referent<PolicyFound>, kube::Error> {

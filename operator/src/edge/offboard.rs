@@ -61,7 +61,10 @@ async fn remove_helpers(context: &Context, key: &EdgeKey) -> Result<(), EdgeErro
     let (services, secrets) =
         (Api::namespaced(context.client.clone(), &key.namespace), Api::namespaced(context.client.clone(), &key.namespace));
     peers::remove(&services, &key.name).await.map_err(EdgeError::Offboard)?;
-    keys::remove(&secrets, &names::pop_keys(&key.name)).await.map_err(EdgeError::Offboard)
+    for keys in [names::pop_keys(&key.name), names::pop_data_key(&key.name)] {
+        keys::remove(&secrets, &keys).await.map_err(EdgeError::Offboard)?;
+    }
+    Ok(())
 }
 
 async fn unbind(context: &Context, key: &EdgeKey) -> Result<(), EdgeError> {

@@ -287,12 +287,10 @@ fn next(context: &Context, key: &EdgeKey, pods: &PodsRound, reported: &Reported,
         let formality = wrote.then_some(FORMALITY);
         return Round::Again([replacing, rolling, awaited, formality].into_iter().flatten().min());
     }
-    // The identity controller has not looked yet: it tells when it has.
-    if context.identities.view(key).is_none() {
-        return Round::Again(awaited);
-    }
     let within = awaited.into_iter().chain(waiting).min();
-    Round::Settled(Next { within, quiet: awaited.is_none() })
+    // Where the identity controller has not looked yet, it tells when it has.
+    let looked = context.identities.view(key).is_some();
+    Round::Settled(Next { within, quiet: awaited.is_none() && looked })
 }
 
 async fn add_finalizer(client: &Client, namespace: &str, edge: &TapirEdge) -> Result<(), EdgeError> {

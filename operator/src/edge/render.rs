@@ -23,6 +23,7 @@ use crate::{digest, names};
 
 const POP_MAP: &str = "POP's ConfigMap";
 const POP_KEYS: &str = "POP's keys";
+const POP_DATA_KEY: &str = "the data key for POP";
 
 /// What was applied.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ pub(super) async fn render(
         let (pop, keys) = place(client, applier, namespace, &name, files).await;
         (policy, pop, keys)
     };
+    let data_key = data_key(client, applier, &input, found).await;
     let policy = not_applied(&pop).or_else(|| not_applied(&keys)).filter(|_| policy.truth == Truth::True).unwrap_or(policy);
     let policy_status = match &found.policy {
         Some(Referent::Found(PolicyFound { policy: found, .. })) => Some(PolicyStatus {
@@ -99,23 +101,23 @@ pub(super) async fn render(
     };
     let binding = bind(client, settings, applier, namespace, edge).await;
     Rendered {
-        all_seen: edm.seen && pop.seen && keys.seen,
+        all_seen: edm.seen && pop.seen && keys.seen && data_key.seen,
         edm: edm.object,
         pop: pop.object,
-        keys: keys
-            .object
-            .and_then(|keys| keys.data)
-            .map(|data| digest::members(data.iter().map(|(name, key)| (name, key.0.as_slice())))),
+        keys: mounted_keys([&keys, &data_key]),
         injection,
         target,
         in_force: in_force(settings, edge, binding.object.as_ref()),
         policy,
         policy_status,
-        trouble: [binding.trouble, invalid, pop.trouble, keys.trouble, edm.trouble, list, peers.trouble]
+        trouble: [binding.trouble, invalid, pop.trouble, keys.trouble, data_key.trouble, edm.trouble, list, peers.trouble]
             .into_iter()
             .flatten()
             .next(),
-        failures: [edm.failure, pop.failure, keys.failure, binding.failure, peers.failure].into_iter().flatten().collect(),
+        failures: [edm.failure, pop.failure, keys.failure, data_key.failure, binding.failure, peers.failure]
+            .into_iter()
+            .flatten()
+            .collect(),
     }
 }
 
@@ -209,7 +211,7 @@ async fn place(
             (put(applier, &maps, POP_MAP, Some(Err(error)), &map).await, standing(&secrets, POP_KEYS, &keys).await)
         }
         Some(Ok(PopFiles { config, keys: Some(wanted) })) => {
-            let kept = keep(&secrets, applier, &keys, Some(wanted)).await;
+            let kept = keep(&secrets, applier, (POP_KEYS, &keys), Some(wanted)).await;
             let ready = kept.failure.is_none() && kept.trouble.is_none();
             let map = if ready { applied(applier, &maps, POP_MAP, &config).await } else { standing(&maps, POP_MAP, &map).await };
             (map, kept)
@@ -217,22 +219,50 @@ async fn place(
         Some(Ok(PopFiles { config, keys: None })) => {
             let map = applied(applier, &maps, POP_MAP, &config).await;
             let dropped = map.failure.is_none() && map.trouble.is_none();
-            let kept =
-                if dropped { keep(&secrets, applier, &keys, None).await } else { standing(&secrets, POP_KEYS, &keys).await };
+            let kept = if dropped {
+                keep(&secrets, applier, (POP_KEYS, &keys), None).await
+            } else {
+                standing(&secrets, POP_KEYS, &keys).await
+            };
             (map, kept)
         }
     }
 }
 
-async fn keep(secrets: &Api<Secret>, applier: &Applier<'_>, name: &str, wanted: Option<Secret>) -> Placed<Secret> {
+/// The data key, while POP signs anything. Where the identity is not there, what POP has stays.
+async fn data_key(client: &Client, applier: &Applier<'_>, edge: &build::Edge<'_>, found: &Dereferenced) -> Placed<Secret> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), edge.namespace);
+    let name = names::pop_data_key(edge.name);
+    match &found.data_key {
+        None => keep(&secrets, applier, (POP_DATA_KEY, &name), None).await,
+        Some(Referent::Found(key)) => {
+            keep(&secrets, applier, (POP_DATA_KEY, &name), Some(build::pop_data_key(edge, key.clone()))).await
+        }
+        Some(Referent::Missing(_)) => standing(&secrets, POP_DATA_KEY, &name).await,
+    }
+}
+
+/// Digest of all that POP mounts of these.
+fn mounted_keys(placed: [&Placed<Secret>; 2]) -> Option<String> {
+    let data: Vec<_> = placed.into_iter().filter_map(|placed| placed.object.as_ref()?.data.as_ref()).collect();
+    let members = data.iter().flat_map(|data| data.iter()).map(|(name, key)| (name, key.0.as_slice()));
+    (!data.is_empty()).then(|| digest::members(members))
+}
+
+async fn keep(
+    secrets: &Api<Secret>,
+    applier: &Applier<'_>,
+    (what, name): (&'static str, &str),
+    wanted: Option<Secret>,
+) -> Placed<Secret> {
     match keys::keep(secrets, applier, name, wanted).await {
         Ok(object) => Placed { object, seen: true, trouble: None, failure: None },
         Err(error @ ApplyError::Foreign { .. }) => {
             Placed { object: None, seen: true, trouble: Some(("NameTaken", error.to_string())), failure: None }
         }
         Err(error) => {
-            let failure = EdgeError::Apply { what: POP_KEYS, error: Box::new(error) };
-            Placed { failure: Some(failure), ..standing(secrets, POP_KEYS, name).await }
+            let failure = EdgeError::Apply { what, error: Box::new(error) };
+            Placed { failure: Some(failure), ..standing(secrets, what, name).await }
         }
     }
 }

@@ -8,7 +8,7 @@ use tapir_wire::node_name::NodeName;
 
 use super::enrol::EnrolError;
 use super::keeper::{CredentialsFound, KeepError, Keeper, Wanted};
-use super::material::{Keys, NODEMAN_ANNOTATION, Refreshed, configuration_digest, data_key, node, refreshed};
+use super::material::{Keys, NODEMAN_ANNOTATION, Refreshed, configuration_digest, data_key, held_digest, node, refreshed};
 use super::plan::Step;
 use super::secrets::Secrets;
 use super::silent::Said;
@@ -228,6 +228,19 @@ impl Keeper {
         round.said = said;
         round.news.extend(news(&change));
         Ok(())
+    }
+}
+
+impl Keeper {
+    /// What Core said when the identity was written, where Core was not asked in this round: the next look asks Core alone.
+    pub(super) fn said_before(&self, wanted: &Wanted, identity: &Secret, round: &FromCore) -> Option<Said> {
+        if round.renewal.is_some() || round.refresh.is_some() || round.replacement.is_some() {
+            return None;
+        }
+        let digest = held_digest(identity, wanted.from_core.renew_at)?;
+        let node = data_key(identity).ok()?.node_name().clone();
+        let nodeman = self.nodeman(wanted, &address(wanted, identity, &node).ok()?, &node).ok()?;
+        Some(Said { nodeman, digest })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Does what [`plan`](super::plan) says, one step at a time, and looks again after each. The steps themselves are in [`steps`](super::steps).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,6 +22,7 @@ use super::plan::{Blocked, Credentials, Facts, Plan, Step, plan};
 use super::rivals::Rivals;
 use super::secrets::{Found, Secrets, refused_as_terminating};
 use super::silent::Looks;
+use super::waits::Waits;
 use crate::leader::Leadership;
 use crate::nodeman::{Nodeman, NodemanError, Transports, TrustAnchors};
 use crate::sidecars::EdgeKey;
@@ -150,6 +151,7 @@ pub struct Keeper {
     pub calls: Calls,
     pub rivals: Rivals,
     pub looks: Looks,
+    pub waits: Waits,
     transports: Transports,
     gate: Arc<Mutex<Gate<EdgeKey>>>,
 }
@@ -173,6 +175,7 @@ impl Keeper {
             calls: Calls::default(),
             rivals: Rivals::default(),
             looks: Looks::default(),
+            waits: Waits::default(),
             transports: Transports::default(),
             gate,
         }
@@ -194,7 +197,8 @@ impl Keeper {
     /// Nothing is to be remembered of an edge that is gone.
     pub async fn forget(&self, edge: &EdgeKey) {
         self.calls.forget(edge);
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner).forget(edge);
+        self.waits.forget(edge);
+        self.gate().forget(edge);
         self.rivals.forget(edge).await;
     }
 
@@ -220,6 +224,9 @@ impl Keeper {
                 Plan::Do(step) => step,
                 Plan::Settled { node, ignored_credentials } => {
                     let Some(secret) = found.identity.map(Box::new) else { return Ok(Kept::Waiting) };
+                    if round.said.is_none() {
+                        round.said = self.said_before(wanted, &secret, &round);
+                    }
                     return Ok(Kept::Identity { secret, node, ignored_credentials, from_core: Box::new(round) });
                 }
                 Plan::Wait => return Ok(Kept::Waiting),
@@ -289,21 +296,30 @@ impl Keeper {
                 .map_or(now, |certificate| certificate.info.not_after),
             Step::Refresh => now.saturating_add(REFRESH_URGENCY).unwrap_or(Timestamp::MAX),
             Step::Enrol | Step::DiscardPending | Step::ReplaceByNew if wanted.hold => return Err(KeepError::Held),
-            Step::Enrol | Step::DiscardPending | Step::ReplaceByNew => {
+            Step::CreatePending | Step::Enrol | Step::DiscardPending | Step::ReplaceByNew => {
                 now.saturating_add(ENROLMENT_URGENCY).unwrap_or(Timestamp::MAX)
             }
             _ => return Ok(()),
         };
         let key = EdgeKey { namespace: wanted.namespace.clone(), name: wanted.edge.clone() };
+        if step == Step::CreatePending {
+            // Keys are made when their turn has come: until then another look would be all that comes of them.
+            return passed(self.gate().apply(&key, urgency, Step::Enrol.calls(), Instant::now()));
+        }
         self.turn(&key, urgency, step.calls())
     }
 
+    fn gate(&self) -> MutexGuard<'_, Gate<EdgeKey>> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn turn(&self, key: &EdgeKey, urgency: Timestamp, calls: u32) -> Result<(), KeepError> {
-        let turn = self.gate.lock().unwrap_or_else(PoisonError::into_inner).ask(key, urgency, calls, Instant::now());
-        match turn {
-            Turn::Now => Ok(()),
-            Turn::At(turn) => Err(KeepError::Later(turn)),
-        }
+        passed(self.gate().ask(key, urgency, calls, Instant::now()))
+    }
+
+    /// When the turn of an edge that waits for Core is to come; none when it may ask, or does not wait.
+    pub(super) fn comes(&self, key: &EdgeKey, now: Instant) -> Option<Instant> {
+        self.gate().comes(key, now)
     }
 
     /// What Core says of a node now, as a digest.
@@ -344,6 +360,13 @@ impl Keeper {
         if let Some(ahead) = nodeman.skew().seconds() {
             self.metrics.clock_skew(ahead);
         }
+    }
+}
+
+fn passed(turn: Turn) -> Result<(), KeepError> {
+    match turn {
+        Turn::Now => Ok(()),
+        Turn::At(turn) => Err(KeepError::Later(turn)),
     }
 }
 

@@ -212,12 +212,25 @@ pub fn refreshed(
 /// Tells two answers of Core apart. A shuffle of its keys is no other answer.
 #[must_use]
 pub fn configuration_digest(configuration: &Configuration) -> [u8; 32] {
-    let mut keys = configuration.trusted_jwks.clone();
+    digest_of(configuration.trusted_jwks.clone(), &node_document(configuration, None))
+}
+
+/// The same of the answer that an identity was written from; none when the same answer would be written otherwise today.
+#[must_use]
+pub fn held_digest(identity: &Secret, renew_at: Percent) -> Option<[u8; 32]> {
+    let keys = serde_json::from_str(text(identity, TRUSTED_KEYS).ok()?).ok()?;
+    let document = node(identity)?;
+    let renewal = certificate(identity).map(|info| times(&document.name, &info, renew_at));
+    let digest = digest_of(keys, &NodeDocument { renewal: None, ..document.clone() });
+    (document.renewal == renewal).then_some(digest)
+}
+
+fn digest_of(mut keys: Value, document: &NodeDocument) -> [u8; 32] {
     keys.sort_all_objects();
     let mut hash = Sha256::new();
     hash.update(trusted_keys(&keys));
     hash.update([0]);
-    hash.update(serde_json::to_vec(&node_document(configuration, None)).unwrap_or_default());
+    hash.update(serde_json::to_vec(document).unwrap_or_default());
     hash.finalize().into()
 }
 
@@ -402,6 +415,25 @@ mod tests {
         assert_ne!(one, answer(serde_json::json!([{"kid": "b"}]), "mqtts://one/"));
         assert_ne!(one, answer(serde_json::json!([{"kid": "a", "x": "2"}, {"kid": "b"}]), "mqtts://one/"));
         assert_ne!(one, answer(serde_json::json!([{"kid": "a", "x": "1"}, {"kid": "b"}]), "mqtts://two/"));
+    }
+
+    #[test]
+    fn an_identity_tells_the_answer_that_it_was_written_from() {
+        let answer = |keys: serde_json::Value| -> Configuration {
+            let answer =
+                serde_json::json!({"name": "a.edge.test", "mqtt_broker": "mqtts://one/", "trusted_jwks": {"keys": keys}});
+            serde_json::from_value(answer).unwrap()
+        };
+        let identity = |renewal| {
+            let said = answer(serde_json::json!([{"kid": "b", "x": "1"}, {"kid": "a"}]));
+            Secret { data: Some(configuration_members(&said, renewal).unwrap()), ..Secret::default() }
+        };
+        let held = held_digest(&identity(None), Percent::DEFAULT);
+        assert_eq!(held, Some(configuration_digest(&answer(serde_json::json!([{"kid": "a"}, {"x": "1", "kid": "b"}])))));
+        assert_ne!(held, Some(configuration_digest(&answer(serde_json::json!([{"kid": "b", "x": "1"}])))));
+        let other = Renewal { due: jiff::Timestamp::MIN, overdue: jiff::Timestamp::MAX };
+        assert_eq!(held_digest(&identity(Some(other)), Percent::DEFAULT), None, "the times are to be written anew");
+        assert_eq!(held_digest(&Secret::default(), Percent::DEFAULT), None);
     }
 
     #[test]

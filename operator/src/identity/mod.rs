@@ -22,6 +22,7 @@ mod silent;
 mod steps;
 mod validate;
 pub mod verdict;
+mod waits;
 
 pub use board::{IdentityBoard, IdentityView, Standing};
 pub use controller::run;

@@ -25,6 +25,7 @@ use super::material::NODE_ANNOTATION;
 use super::silent;
 use super::validate;
 use super::verdict::{self, Verdict};
+use super::waits;
 use crate::api::{ANNOTATION_RECONCILE_NOW, ANNOTATION_RENEW_NOW, FINALIZER_OFFBOARD, TapirEdge};
 use crate::cache::{Edge, URGENT};
 use crate::edge::{Context, Next, handled};
@@ -72,6 +73,9 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
         return Ok(Action::requeue(left));
     }
     context.settled_identities.forget(&key);
+    if let Some(action) = waits::still(&context, &key, print) {
+        return Ok(action);
+    }
     if let Some(action) = silent::look(&context, &key, lean.metadata.uid.as_deref(), print).await {
         return Ok(action);
     }
@@ -97,13 +101,19 @@ pub async fn reconcile(edge: Arc<Edge>, context: Arc<Context>) -> Result<Action,
         }
     };
     let Round { outcome, retry_after } = keep(&context, &key, &edge, found).await?;
-    let (view, next) = match outcome {
+    let (view, turn) = match outcome {
         Ok(kept) => settled(&context, &key, &edge, kept, Begin { print, at: now }).await,
         Err(verdict) => (IdentityView::of(Standing::Failed(verdict)), None),
     };
     let there = view.node().is_some();
     context.identities.publish(&key, view);
-    let next = [retry_after, next].into_iter().flatten().min().map(|next| next.max(SHORTEST));
+    let instant = Instant::now();
+    if context.keeper.comes(&key, instant).is_some() {
+        let until = turn.and_then(|turn| context.keeper.clock.now().checked_add(turn.saturating_sub(SHORTEST)).ok());
+        context.keeper.waits.remember(&key, print, until);
+    }
+    let asks = there.then(|| context.keeper.calls.next(&key, instant)).flatten();
+    let next = [retry_after, turn, asks].into_iter().flatten().min().map(|next| next.max(SHORTEST));
     if there {
         // Until that time nothing is to be done, unless something changes.
         let until = next.map(|next| next.saturating_sub(SHORTEST));
@@ -231,7 +241,7 @@ struct Begin {
     at: Timestamp,
 }
 
-/// What is known of an identity that is there or on its way, and when to look again.
+/// What is known of an identity that is there or on its way, and when something is to be done about its certificate.
 async fn settled(
     context: &Context,
     key: &EdgeKey,
@@ -274,10 +284,11 @@ async fn settled(
     let troubles = calls.troubles(key);
     let waits = matches!(from_core.renewal, Some(Err(_))) || replacement.is_some() || troubles != [None, None];
     if let Some(said) = from_core.said.filter(|_| !waits) {
-        context.keeper.looks.remember(key, begin.print, said, turn, wall);
+        let until = turn.map(|turn| turn.saturating_sub(SHORTEST));
+        context.keeper.looks.remember(key, begin.print, said, until, wall);
     }
     let view = IdentityView::enrolled(standing, &secret, certificate, &troubles, replacement.as_deref());
-    (view, turn.into_iter().chain(calls.next(key, now)).min())
+    (view, turn)
 }
 
 fn words_of(error: &KeepError) -> String {

@@ -61,7 +61,7 @@ async fn pods_that_came_while_no_webhook_answered_are_replaced_until_that_is_see
     assert_eq!(scene.reason(EDGE, "Injected").1, "AdmissionSkipped");
     // Nor does an operator that begins try.
     scene.context.evictions.forget(&EdgeKey { namespace: "dns".into(), name: "stockholm".into() });
-    scene.an_hour_passes();
+    scene.hours_pass();
     scene.settle(EDGE).await;
     assert!(scene.server.get(P2).is_some());
     // A person does.

@@ -5,6 +5,7 @@ use super::*;
 
 const MAP: &str = "/api/v1/namespaces/dns/configmaps/stockholm-pop";
 const KEYS: &str = "/api/v1/namespaces/dns/secrets/stockholm-pop-keys";
+const DATA_KEY: &str = "/api/v1/namespaces/dns/secrets/stockholm-pop-datakey";
 const PEERS: &str = "/api/v1/namespaces/dns/services/stockholm-peers";
 const LISTS: &str = "/api/v1/namespaces/dns/configmaps/lists";
 const TSIG: &str = "/api/v1/namespaces/dns/secrets/tsig";
@@ -134,6 +135,44 @@ async fn a_transfer_key_is_copied_changed_and_removed() {
     scene.server.put(LISTS, lists("bad.example\n"));
     scene.settle(EDGE).await;
     assert!(scene.server.get(KEYS).is_none(), "nobody needs it any more");
+}
+
+fn telemetry(scene: &Scene, enabled: bool) {
+    scene.change(EDGE, |edge| {
+        edge["metadata"]["generation"] = (edge["metadata"]["generation"].as_i64().unwrap() + 1).into();
+        edge["spec"]["pop"]["telemetry"] = json!({"enabled": enabled});
+    });
+}
+
+#[tokio::test]
+async fn pop_has_the_data_key_while_it_tells_core_and_only_then() {
+    let scene = Scene::new().await;
+    let (pod, object) = injected_pod("p");
+    scene.server.put(&pod, object);
+    scene.server.put(POLICY, from_map());
+    scene.server.put(LISTS, lists("bad.example\n"));
+    scene.settle(EDGE).await;
+    assert!(scene.server.get(DATA_KEY).is_none(), "off where nothing is said");
+    let before = touched(&scene, &pod);
+
+    telemetry(&scene, true);
+    scene.settle(EDGE).await;
+    let identity = scene.server.get(IDENTITY).unwrap();
+    let copied = scene.server.get(DATA_KEY).unwrap();
+    assert!(identity["data"]["datakey.jwk"].is_string());
+    assert_eq!(copied["data"], json!({"datakey.jwk": identity["data"]["datakey.jwk"]}), "that, and nothing else");
+    assert!(scene.server.get(MAP).unwrap()["data"]["pop.yaml"].as_str().unwrap().contains("telemetry:"));
+    assert_ne!(touched(&scene, &pod), before, "running Pods are to mount it");
+
+    telemetry(&scene, false);
+    scene.settle(EDGE).await;
+    assert!(scene.server.get(DATA_KEY).is_none(), "nobody needs it any more");
+    telemetry(&scene, true);
+    scene.settle(EDGE).await;
+    assert!(scene.server.get(DATA_KEY).is_some());
+    scene.server.delete(EDGE);
+    scene.settle(EDGE).await;
+    assert!(scene.server.get(DATA_KEY).is_none(), "nor does anybody after the edge");
 }
 
 #[tokio::test]

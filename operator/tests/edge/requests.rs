@@ -7,8 +7,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
-use tapir_operator::edge::reconcile;
+use tapir_operator::edge::{Settled, reconcile};
 use tapir_operator::identity::calls::Calls;
+use tapir_operator::identity::keeper::Keeper;
+use tapir_operator::leader::Leadership;
+use tapir_plan::clock::Clock;
 
 use super::scene::*;
 use super::settled::settled;
@@ -182,4 +185,69 @@ async fn who_writes_over_a_configuration_meanwhile_is_seen() {
     scene.once_without_identity(EDGE).await.unwrap();
     assert_eq!(scene.server.get(MAP).unwrap()["metadata"]["labels"]["app.kubernetes.io/managed-by"], "somebody");
     assert_eq!(scene.reason(EDGE, "Injected").1, "NameTaken");
+}
+
+#[tokio::test]
+async fn the_first_look_at_core_after_a_start_asks_core_alone() {
+    let mut scene = Scene::new().await;
+    scene.settle(EDGE).await;
+    let start = |scene: &mut Scene| {
+        let context = Arc::get_mut(&mut scene.context).unwrap();
+        let keeper = Keeper::new(context.client.clone(), Leadership::for_tests(), context.metrics.clone());
+        context.keeper = keeper.with_clock(Arc::clone(&scene.clock) as Arc<dyn Clock>);
+        context.keeper.calls = Calls::every(Duration::from_hours(1));
+        (context.settled, context.settled_identities) = (Settled::default(), Settled::default());
+    };
+    start(&mut scene);
+    let (asked, of_core) = look(&scene).await;
+    assert!(asked > 0 && of_core == 0, "all is read, and it is not time to ask Core: {:?}", scene.nodeman.answers());
+    // Some minutes later it is.
+    let due = |scene: &mut Scene| {
+        let context = Arc::get_mut(&mut scene.context).unwrap();
+        context.keeper.calls = Calls::every(Duration::ZERO);
+        context.settled_identities = Settled::default();
+    };
+    due(&mut scene);
+    assert_eq!(look(&scene).await, (0, 1), "{:?}", scene.server.asked());
+    // What Core lists by then is followed.
+    start(&mut scene);
+    look(&scene).await;
+    scene.nodeman.trust(&["another"]);
+    due(&mut scene);
+    assert!(look(&scene).await.0 > 0);
+    assert!(scene.server.writes().iter().any(|write| write.contains("stockholm-identity")), "{:?}", scene.server.writes());
+}
+
+#[tokio::test]
+async fn who_waits_for_its_turn_at_core_asks_for_nothing_meanwhile() {
+    const OTHER: &str = "/apis/dnstapir.se/v1alpha1/namespaces/dns/tapiredges/uppsala";
+    let mut scene = Scene::new().await;
+    let context = Arc::get_mut(&mut scene.context).unwrap();
+    context.keeper = context.keeper.clone().with_calls_per_second(1);
+    context.keeper.calls = Calls::every(Duration::ZERO);
+    scene.settle(EDGE).await;
+    scene.nodeman.add("b.edge.test");
+    let mut credentials = secret(&scene.nodeman.credentials("b.edge.test"));
+    credentials["metadata"]["name"] = "enrol-b".into();
+    scene.server.put("/api/v1/namespaces/dns/secrets/enrol-b", credentials);
+    let mut other = edge("uppsala", "2026-11-21T00:00:00Z");
+    other["spec"]["enrollment"]["credentialsSecretRef"]["name"] = "enrol-b".into();
+    scene.server.put(OTHER, other);
+    scene.once_without_identity(OTHER).await.unwrap();
+    // Until Core has had all the calls that it gets at once.
+    while look(&scene).await.1 > 0 {}
+    let (mut looks, mut dear) = (0, 0);
+    while !scene.nodeman.answers().contains(&"enroll 200".to_owned()) {
+        scene.server.forget_writes();
+        scene.look_at_identity(OTHER).await.unwrap();
+        looks += 1;
+        dear += usize::from(scene.server.requests() > 0);
+        let enrolled = scene.server.get("/api/v1/namespaces/dns/secrets/uppsala-identity").is_some();
+        let keys = scene.server.get("/api/v1/namespaces/dns/secrets/uppsala-pending").is_some();
+        assert!(enrolled || !keys, "keys are made when the turn has come");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(looks > 10, "it had to wait");
+    // That it has to wait, that what it wrote for that has come back, and its turn.
+    assert!(dear <= 3, "{dear} of {looks} looks");
 }

@@ -102,11 +102,12 @@ impl Scene {
         reconcile(Arc::new(edge), Arc::clone(&self.context)).await.map(drop)
     }
 
-    /// An hour later: what needs nothing is looked at all the same.
-    pub fn an_hour_passes(&self) {
+    /// Hours later: what needs nothing is looked at all the same.
+    pub fn hours_pass(&self) {
         let key = EdgeKey { namespace: "dns".into(), name: "stockholm".into() };
         self.context.settled.forget(&key);
         self.context.settled_identities.forget(&key);
+        self.context.keeper.looks.forget(&key);
     }
 
     /// Brings the cache up to what the watches would have told by now.
@@ -179,7 +180,7 @@ impl Scene {
     /// Reconciles while the API server refuses some requests, until the status is not written any more.
     pub async fn settle_refused(&self, what: &str, code: u16) {
         self.server.refuse(Some((what, code)));
-        self.an_hour_passes();
+        self.hours_pass();
         for _ in 0..SETTLED_WITHIN {
             self.server.forget_writes();
             // What failed is an error too, for the log and the back-off.

@@ -211,7 +211,7 @@ async fn a_pod_that_is_not_well_is_read_whole() {
 #[tokio::test]
 async fn a_forced_look_asks_and_writes_nothing() {
     let scene = settled().await;
-    scene.an_hour_passes();
+    scene.hours_pass();
     scene.server.forget_writes();
     scene.once(EDGE).await.unwrap();
     assert!(scene.server.requests() > 0 && scene.server.writes().is_empty(), "{:?}", scene.server.writes());
@@ -221,7 +221,7 @@ async fn a_forced_look_asks_and_writes_nothing() {
 async fn what_is_as_it_was_left_is_not_even_asked_for() {
     let scene = settled().await;
     let maps = |scene: &Scene| scene.server.asked().into_iter().filter(|asked| asked.contains("configmaps/stockholm-")).count();
-    scene.an_hour_passes();
+    scene.hours_pass();
     scene.server.forget_writes();
     scene.once(EDGE).await.unwrap();
     assert_eq!(maps(&scene), 0, "{:?}", scene.server.asked());

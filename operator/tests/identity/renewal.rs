@@ -330,13 +330,15 @@ async fn a_certificate_that_does_not_belong_to_its_key_heals() {
 async fn who_asks_too_often_is_told_when_its_turn_is() {
     let mut scene = Scene::enrolled().await;
     scene.keeper = scene.keeper.clone().with_calls_per_second(1);
-    let mut turns = Vec::new();
-    for _ in 0..4 {
+    let (mut turns, begun) = (Vec::new(), std::time::Instant::now());
+    while turns.len() < 2 {
         let round = scene.heard(&scene.wanting(looking())).await;
         if let Some(Err(KeepError::Later(turn))) = round.refresh {
             turns.push(turn);
         }
     }
-    assert_eq!((turns.len(), scene.nodeman.answers().len()), (2, 2), "{turns:?}");
-    assert!(turns.iter().all(|turn| *turn > std::time::Instant::now() - Duration::from_secs(5)));
+    // Two at once, and on a machine so slow that it takes seconds, one more in each of them.
+    let most = 2 + begun.elapsed().as_secs();
+    assert!((2..=most).contains(&(scene.nodeman.answers().len() as u64)), "{:?} {turns:?}", scene.nodeman.answers());
+    assert!(turns.iter().all(|turn| *turn > begun));
 }
