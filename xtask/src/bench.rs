@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use tapir_harness::paths;
 use tapir_harness::progress::{Step, say};
+use tapir_harness::test_programs;
 
 use crate::checks;
 use figures::Figures;
@@ -18,7 +19,7 @@ use figures::Figures;
 pub(crate) struct Arguments {
     /// What to measure
     bench: Bench,
-    /// Resolver Pods of one edge on a real node; 0: none
+    /// For the operator: resolver Pods of one edge on a real node; 0: none
     #[arg(long, default_value_t = 50)]
     real_pods: usize,
     /// Handed to the bench; `-- --help` lists what it knows
@@ -30,12 +31,15 @@ pub(crate) struct Arguments {
 enum Bench {
     /// Thousands of edges and Pods on a real API server
     Operator,
+    /// POP with a million names, a real broker and readers that are not the bottleneck
+    Pop,
 }
 
 impl Bench {
     const fn name(self) -> &'static str {
         match self {
             Self::Operator => "operator",
+            Self::Pop => "pop",
         }
     }
 
@@ -43,6 +47,7 @@ impl Bench {
     const fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Operator => &["tapir-operator", "tapir-core-dev", "tapir-bench"],
+            Self::Pop => &["tapir-pop", "tapir-bench"],
         }
     }
 }
@@ -63,6 +68,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let programs = paths::target().join("release");
     let mut command = std::process::Command::new(programs.join("tapir-bench"));
     command.arg(bench.name()).args(&arguments.rest).current_dir(paths::repository()).env("TAPIR_PROGRAMS", &programs);
+    if bench == Bench::Pop {
+        command.env("PATH", test_programs::path()?);
+    }
     let mut step = Step::begin(format!("bench {}", bench.name()));
     let status = step.stream(&mut command, |line| figures.read(line))?;
     step.end();

@@ -12,8 +12,8 @@ use crate::report::{Counts, Report};
 
 const CARGO_DENY: &str = "0.20.2";
 
-/// Runs them all; each is said to have failed or not, none keeps the others from running.
-pub(crate) fn run(report: &mut Report) {
+/// Runs them all; each is said to have failed or not, none keeps the others from running. `long`: also those that take minutes.
+pub(crate) fn run(long: bool, report: &mut Report) {
     report.step("format", |_| succeed("cargo fmt", cargo().args(["fmt", "--all", "--check"])));
     report.step("clippy", |_| {
         succeed("cargo clippy", cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))
@@ -21,9 +21,7 @@ pub(crate) fn run(report: &mut Report) {
     licences(report);
     report.step("unit tests, wire vectors, drift", |counts| {
         let mut command = cargo();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = [test_programs::folder()?].into_iter().chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(folders)?);
+        command.env("PATH", test_programs::path()?);
         let packages = ["--workspace", "--exclude", "tapir-scenarios", "--exclude", "tapir-rig", "--locked"];
         succeed("build the tests", cargo().args(["test", "--no-run"]).args(packages))?;
         // Tests with time limits should not share the disk with the gigabytes of a first build.
@@ -31,6 +29,32 @@ pub(crate) fn run(report: &mut Report) {
         command.args(["test", "--no-fail-fast"]).args(packages);
         tests("cargo test", &mut command, counts)
     });
+    if long {
+        // Ten million names are too many for a build without optimisation, and what goes into images takes too long to build.
+        report.step("long tests: fuzzing, a huge feed", |counts| {
+            let mut command = cargo();
+            command.args([
+                "test",
+                "--release",
+                "--config",
+                "profile.release.lto='off'",
+                "--config",
+                "profile.release.codegen-units=16",
+            ]);
+            command.args([
+                "--package",
+                "tapir-fuzz",
+                "--package",
+                "tapir-pop",
+                "--locked",
+                "--no-fail-fast",
+                "--",
+                "--ignored",
+                "--nocapture",
+            ]);
+            tests("cargo test", &mut command, counts)
+        });
+    }
     // Their tests proper need a cluster, or at least an API server.
     report.step("unit tests of the end-to-end code", |counts| {
         let packages = ["--package", "tapir-scenarios", "--package", "tapir-rig"];

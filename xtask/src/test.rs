@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut report = Report::begin();
     if arguments.scenario.is_none() {
-        checks::run(&mut report);
+        checks::run(arguments.all, &mut report);
     }
     if !arguments.fast && arguments.scenario.is_none() {
         rig::step(arguments.all, &mut report);

@@ -7,6 +7,7 @@
 mod in_force;
 mod network;
 mod operator;
+mod pop;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -22,6 +23,8 @@ struct Arguments {
 enum Bench {
     /// Thousands of edges and Pods on a real API server
     Operator(operator::Arguments),
+    /// POP with a zone of a million names
+    Pop(pop::Arguments),
     /// How long until a changed policy is in force in all Pods of an edge; runs on the node
     InForce(in_force::Arguments),
 }
@@ -31,6 +34,7 @@ fn main() -> Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match Arguments::parse().bench {
         Bench::Operator(arguments) => operator::run(&arguments),
+        Bench::Pop(arguments) => pop::run(&arguments),
         Bench::InForce(arguments) => in_force::run(&arguments),
     }
 }

@@ -4,7 +4,7 @@
 //! * `images`: container images without an engine.
 //! * `certificates`: keys and users of an API server.
 //! * `cluster`: kind where there is an engine, else one sealed node in namespaces of its own.
-//! * `test_programs`: broker, resolver and dig for unit tests, without installing them.
+//! * `test_programs`: broker, resolvers, servers, dig and kdig for unit tests, without installing them.
 //! * `deploy`: what demo and scenarios put into a cluster.
 //! * `evidence`: what a failure leaves behind.
 //!

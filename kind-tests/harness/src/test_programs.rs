@@ -1,11 +1,13 @@
-//! Programs of the distribution that unit tests run on this machine: a broker, a resolver, `dig`.
+//! Programs of the distribution that unit tests run on this machine: a broker, resolvers, `dig` and `kdig`, servers that feed POP.
 //!
 //! They are unpacked beside the cache's other packages and started with their own libraries, so that nothing is installed on the
 //! host, and no daemon of it starts to listen, because somebody ran the tests.
 
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
@@ -16,31 +18,86 @@ use crate::paths;
 use crate::progress::Step;
 
 /// A program, where its package has it, and the package.
-const PROGRAMS: [(&str, &str, &str); 3] = [
+const PROGRAMS: [(&str, &str, &str); 8] = [
     ("mosquitto", "usr/sbin/mosquitto", "mosquitto"),
     ("unbound", "usr/sbin/unbound", "unbound"),
     ("dig", "usr/bin/dig", "bind9-dnsutils"),
+    ("kdig", "usr/bin/kdig", "knot-dnsutils"),
+    ("named", "usr/sbin/named", "bind9"),
+    ("nsd", "usr/sbin/nsd", "nsd"),
+    ("knotd", "usr/sbin/knotd", "knot"),
+    ("pdns_recursor", "usr/sbin/pdns_recursor", "pdns-recursor"),
 ];
+
+/// Its package has the paths of its Lua files compiled in, so it gets a root of its own.
+const KNOT_RESOLVER: [&str; 3] = ["knot-resolver", "lua-cqueues", "dns-root-data"];
 
 /// A folder for `PATH` with all of them.
 pub fn folder() -> Result<PathBuf> {
-    let mut step = Step::begin("broker, resolver and dig for the unit tests");
+    let mut step = Step::begin("broker, resolvers, servers, dig and kdig for the unit tests");
     let packages: Vec<String> = PROGRAMS.iter().map(|(_, _, package)| (*package).to_owned()).collect();
     let roots = debian::with_fresh_lists(|| debian::unpack(&debian::resolve(&packages)?, &mut step))?;
-    let key = roots.iter().fold(Sha256::new(), |hash, root| hash.chain_update(root.as_os_str().as_encoded_bytes())).finalize();
+    let resolver = debian::with_fresh_lists(|| debian::unpack(&debian::resolve(&KNOT_RESOLVER.map(str::to_owned))?, &mut step))?;
+    let all = roots.iter().chain(&resolver).map(|root| root.as_os_str().as_encoded_bytes());
+    let key = all.fold(Sha256::new_with_prefix(IN_A_ROOT), |hash, root| hash.chain_update(root)).finalize();
     let folder = paths::cache()?.join("programs").join(format!("tests-{}", hex::encode(&key[..6])));
     if !folder.is_dir() {
         let unfinished = paths::unfinished(&folder);
         fs::create_dir_all(&unfinished).with_context(|| format!("creating {}", unfinished.display()))?;
         for (name, path, _) in PROGRAMS {
-            let script = unfinished.join(name);
-            fs::write(&script, starter(path, &roots)?).with_context(|| format!("writing {}", script.display()))?;
-            fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+            write_script(&unfinished.join(name), &starter(path, &roots)?)?;
         }
+        merge(&resolver, &unfinished.join("knot-resolver"), &mut step)?;
+        write_script(&unfinished.join("kresd"), IN_A_ROOT)?;
         fs::rename(&unfinished, &folder).with_context(|| format!("keeping {}", folder.display()))?;
     }
     step.end();
     Ok(folder)
+}
+
+/// Starts `kresd` in a mount namespace of its own; needs no rights where users may make namespaces. The folder that it is started in
+/// is `/work` in there, and all else that it sees is its packages.
+const IN_A_ROOT: &str = r#"#!/bin/sh
+root="$(dirname "$0")/knot-resolver"
+exec unshare --map-root-user --mount -- sh -e -c '
+mount --rbind /dev "$0/dev"
+mount --bind "$PWD" "$0/work"
+cd "$0"
+exec chroot . /usr/sbin/kresd "$@"
+' "$root" "$@"
+"#;
+
+fn write_script(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).with_context(|| format!("writing {}", path.display()))
+}
+
+/// One tree of several packages, by hard links.
+fn merge(roots: &[PathBuf], tree: &Path, step: &mut Step) -> Result<()> {
+    for folder in ["usr/lib", "usr/lib64", "usr/bin", "usr/sbin", "dev", "work", "tmp"] {
+        fs::create_dir_all(tree.join(folder)).with_context(|| format!("creating {}", tree.join(folder).display()))?;
+    }
+    for folder in ["lib", "lib64", "bin", "sbin"] {
+        symlink(format!("usr/{folder}"), tree.join(folder)).with_context(|| format!("linking {folder}"))?;
+    }
+    let log = paths::cache()?.join("packages/log");
+    for root in roots {
+        for entry in fs::read_dir(root).with_context(|| format!("reading {}", root.display()))? {
+            let name = entry.with_context(|| format!("reading {}", root.display()))?.file_name();
+            // Into the folder, also where that is a link.
+            let (from, to) = (root.join(&name).join("."), tree.join(&name).join("."));
+            fs::create_dir_all(tree.join(&name)).with_context(|| format!("creating {}", to.display()))?;
+            step.run(Command::new("cp").arg("--archive").arg("--link").arg("--force").arg(from).arg(to), &log)?;
+        }
+    }
+    Ok(())
+}
+
+/// `PATH` with them in front.
+pub fn path() -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [folder()?].into_iter().chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).context("a folder of PATH has a strange name")
 }
 
 /// `exec`, so that the test's signals reach the program itself.

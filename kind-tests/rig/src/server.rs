@@ -130,6 +130,11 @@ impl Rig {
         self.version
     }
 
+    /// Where the API server listens, on this machine.
+    pub fn address(&self) -> &str {
+        &self.server
+    }
+
     /// Logs and keys.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -4,6 +4,8 @@
 
 #[path = "rig/clock.rs"]
 mod clock;
+#[path = "rig/connections.rs"]
+mod connections;
 #[path = "rig/crash_points.rs"]
 mod crash_points;
 #[path = "rig/crashes.rs"]

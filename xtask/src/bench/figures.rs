@@ -1,18 +1,63 @@
 //! Figures as a bench prints them, `figure NAME VALUE UNIT`, and their goals.
 
+use std::fmt::{self, Display};
+
 use serde_json::json;
 
-/// The most that each figure may be; figures that are only reported stand in no row.
-const GOALS: [(&str, f64); 8] = [
-    ("operator.rss_mib_1000_edges", 40.0),
-    ("operator.cold_reconcile_s_1000_edges", 60.0),
-    ("operator.noop_reconcile_ms_p99", 5.0),
-    ("operator.admission_policy_ms_p50", 2.0),
-    ("operator.admission_webhook_ms_p50", 5.0),
-    ("operator.quiet_writes", 0.0),
-    ("operator.idle_cpu_percent", 1.0),
-    ("operator.policy_in_force_s_p99", 2.0),
+use Goal::{AtLeast, AtMost};
+
+/// What a figure should be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// Figures that are only reported stand in no row.
+const GOALS: [(&str, Goal); 18] = [
+    ("operator.rss_mib_1000_edges", AtMost(40.0)),
+    ("operator.cold_reconcile_s_1000_edges", AtMost(60.0)),
+    ("operator.noop_reconcile_ms_p99", AtMost(5.0)),
+    ("operator.admission_policy_ms_p50", AtMost(2.0)),
+    ("operator.admission_webhook_ms_p50", AtMost(5.0)),
+    ("operator.quiet_writes", AtMost(0.0)),
+    ("operator.idle_cpu_percent", AtMost(1.0)),
+    ("operator.policy_in_force_s_p99", AtMost(2.0)),
+    ("pop.rss_mib_1m", AtMost(64.0)),
+    ("pop.axfr_rr_per_s_1m", AtLeast(15_000_000.0)),
+    ("pop.axfr_of_bare_socket", AtLeast(0.3)),
+    ("pop.axfr8_growth_mib", AtMost(8.0)),
+    ("pop.axfr_rr_per_s_8", AtLeast(20_000_000.0)),
+    ("pop.observations_per_s", AtLeast(10_000.0)),
+    ("pop.bytes_per_live_observation", AtMost(64.0)),
+    ("pop.notify_ms_p99", AtMost(2.0)),
+    ("pop.restart_ms_1m", AtMost(150.0)),
+    ("pop.rebuild_s_1m", AtMost(1.0)),
 ];
+
+impl Goal {
+    const fn value(self) -> f64 {
+        match self {
+            AtMost(value) | AtLeast(value) => value,
+        }
+    }
+
+    fn is_met(self, value: f64) -> bool {
+        match self {
+            AtMost(most) => value <= most,
+            AtLeast(least) => value >= least,
+        }
+    }
+}
+
+impl Display for Goal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AtMost(value) => value.fmt(formatter),
+            AtLeast(value) => write!(formatter, "≥ {value}"),
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq)]
 struct Figure {
@@ -44,7 +89,7 @@ impl Figures {
         let mut table = "| figure | measured | goal | |\n| --- | ---: | ---: | --- |\n".to_owned();
         for figure in &self.0 {
             let (goal, verdict) = match goal(&figure.name) {
-                Some(goal) if figure.value <= goal => (goal.to_string(), "met"),
+                Some(goal) if goal.is_met(figure.value) => (goal.to_string(), "met"),
                 Some(goal) => (goal.to_string(), "missed"),
                 None => ("–".to_owned(), "reported"),
             };
@@ -57,7 +102,7 @@ impl Figures {
         let figures: Vec<_> = self
             .0
             .iter()
-            .map(|figure| json!({"name": figure.name, "value": figure.value, "unit": figure.unit, "goal": goal(&figure.name)}))
+            .map(|figure| json!({"name": figure.name, "value": figure.value, "unit": figure.unit, "goal": goal(&figure.name).map(Goal::value)}))
             .collect();
         format!("{:#}\n", json!({"version": version, "figures": figures}))
     }
@@ -67,7 +112,7 @@ impl Figures {
     }
 }
 
-fn goal(name: &str) -> Option<f64> {
+fn goal(name: &str) -> Option<Goal> {
     GOALS.iter().find(|(known, _)| *known == name).map(|(_, goal)| *goal)
 }
 
@@ -91,6 +136,16 @@ mod tests {
             ["figure operator.quiet_writes 3 writes", "figure operator.requests_per_change 4.5 requests"]
         );
         assert!(figures.json("1").contains("\"goal\": 0.0"));
+    }
+
+    #[test]
+    fn of_rates_more_is_better() {
+        let mut figures = Figures::default();
+        figures.read("figure pop.axfr_of_bare_socket 0.31 of-bare");
+        figures.read("figure pop.observations_per_s 9999 messages/s");
+        let table = figures.table();
+        assert!(table.contains("| `pop.axfr_of_bare_socket` | 0.31 of-bare | ≥ 0.3 | met |"), "{table}");
+        assert!(table.contains("| `pop.observations_per_s` | 9999 messages/s | ≥ 10000 | missed |"), "{table}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A fleet as an ISP's: namespaces of a hundred edges each, their policies, credentials and Pods.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use futures::StreamExt as _;
 use futures::stream;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, ServiceAccount};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Resource};
 use serde::de::DeserializeOwned;
@@ -23,6 +24,8 @@ pub(crate) const EDGES_OF_A_NAMESPACE: usize = 100;
 const WRITERS: usize = 48;
 const POLICY: &str = "default";
 const NODE: &str = "bench";
+/// The resolver and both sidecars.
+const CONTAINERS: usize = 3;
 
 /// How many of what.
 #[derive(Debug, Clone, Copy)]
@@ -147,39 +150,32 @@ pub(crate) async fn edges(client: &Client, size: Size, nodeman: &Nodeman) -> Res
     .await
 }
 
-/// Containers that a Pod of an edge would get now. The API server follows its policies and bindings with a moment's delay.
-async fn containers(client: &Client, namespace: &str, edge: &str) -> Result<usize> {
-    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let parameters = PostParams { dry_run: true, ..PostParams::default() };
-    let made = api.create(&parameters, &object(pod("try", edge, true))?).await.context("trying to create a Pod")?;
-    Ok(made.spec.map_or(0, |spec| spec.containers.len()))
-}
-
-/// Waits until new Pods of every edge are injected.
-async fn injecting(client: &Client, size: Size) -> Result<()> {
-    for (namespace, edge) in size.names() {
-        wait(&format!("Pods of {namespace}/{edge} are injected"), Duration::from_mins(1), async || {
-            let found = containers(client, &namespace, &edge).await?;
-            Ok(if found == 3 { Ok(()) } else { Err(format!("{found} containers")) })
-        })
-        .await?;
-    }
-    Ok(())
+/// A Pod with both sidecars. The API server follows its policies and bindings with a moment's delay: one that came too early is made again.
+async fn injected(api: &Api<Pod>, name: &str, edge: &str) -> Result<Pod> {
+    let made = Cell::new(None);
+    wait(&format!("Pod {name} of {edge} is injected"), Duration::from_mins(1), async || {
+        let pod = make_and_get(api, object::<Pod>(pod(name, edge, true))?).await?;
+        let found = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
+        if found == CONTAINERS {
+            made.set(Some(pod));
+            return Ok(Ok(()));
+        }
+        api.delete(name, &DeleteParams::default().grace_period(0)).await.context("removing a Pod that came too early")?;
+        Ok(Err(format!("{found} containers")))
+    })
+    .await?;
+    made.into_inner().context("the Pod that was made")
 }
 
 /// All Pods, injected by the API server and said to run.
 pub(crate) async fn pods(client: &Client, size: Size, sidecars: &Sidecars) -> Result<()> {
-    injecting(client, size).await?;
     let wanted = (0..size.edges * size.pods_per_edge).map(|number| (number, Size::edge(number / size.pods_per_edge)));
     all(wanted, async |(number, (namespace, edge))| {
         let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
         let name = format!("resolver-{number}");
-        let pod = make_and_get(&api, object::<Pod>(pod(&name, &edge, true))?).await?;
+        let pod = injected(&api, &name, &edge).await?;
         let address = address(number);
         let containers = pod.spec.as_ref().map(|spec| spec.containers.clone()).unwrap_or_default();
-        if containers.len() != 3 {
-            bail!("Pod {namespace}/{name} has {} containers and should have been injected", containers.len());
-        }
         let ready: Vec<Value> = containers
             .iter()
             .map(|container| {
@@ -225,10 +221,13 @@ pub(crate) async fn wait(
     let begin = Instant::now();
     let mut said = Instant::now();
     loop {
+        let asked = Instant::now();
         let state = match done().await? {
             Ok(()) => return Ok(begin.elapsed()),
             Err(state) => state,
         };
+        // What is asked has its price, and is not what is measured.
+        let pause = (10 * asked.elapsed()).max(Duration::from_millis(200));
         if begin.elapsed() > limit {
             bail!("{what}: not within {} s: {state}", limit.as_secs());
         }
@@ -236,7 +235,7 @@ pub(crate) async fn wait(
             crate::say(&format!("    {what}: {state}"));
             said = Instant::now();
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

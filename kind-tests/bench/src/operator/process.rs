@@ -16,7 +16,7 @@ pub(crate) struct Memory {
 }
 
 pub(crate) fn memory(pid: u32) -> Result<Memory> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).context("reading the operator's memory")?;
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).context("reading the program's memory")?;
     let row = |name: &str| {
         let value = text.lines().find_map(|line| line.strip_prefix(name)).and_then(|rest| rest.split_whitespace().next());
         value.and_then(|value| value.parse().ok()).with_context(|| format!("{name} is missing in /proc/{pid}/status"))
@@ -26,7 +26,7 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
 
 /// Processor time used so far, in seconds. The kernel counts in hundredths.
 pub(crate) fn processor(pid: u32) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).context("reading the operator's processor time")?;
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).context("reading the program's processor time")?;
     // The name may hold blanks; what follows its bracket does not.
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     let field = |index: usize| rest.split_whitespace().nth(index).and_then(|value| value.parse::<f64>().ok());
