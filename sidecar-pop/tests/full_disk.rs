@@ -126,6 +126,19 @@ fn errors(pop: &Pop) -> String {
     }
 }
 
+/// What POP said since it was started last.
+fn log(pop: &Pop) -> String {
+    let log = fs::read_to_string(pop.directory.path().join("log")).unwrap();
+    log.rsplit_once("\"starting\"").map_or(log.clone(), |(_, last)| last.to_owned())
+}
+
+/// Whether the file was looked at.
+fn file_is_good(pop: &Pop) -> bool {
+    let status = pop.status().unwrap_or_default();
+    let rows = status["pop"]["sources"].as_array().cloned().unwrap_or_default();
+    rows.iter().any(|row| row["name"] == "file" && row["state"] == "Ready")
+}
+
 #[test]
 fn a_full_disk_costs_nothing_but_what_a_restart_would_know() {
     let pop = Pop::new(None);
@@ -164,8 +177,10 @@ fn a_full_disk_costs_nothing_but_what_a_restart_would_know() {
     let (serial, _) = is_zone(&pop, &own, "inline-5.example");
     assert!(serial >= last, "{serial} after {last}");
 
+    // What came while the disk was full goes there now: a restart does not begin with what was before.
     fs::remove_file(disk.filler()).unwrap();
     wait_for("no trouble any more", || errors(&pop), String::is_empty);
+    wait_for("the list on the disk", || log(&pop), |log| log.contains("the list is on the disk now"));
     configure(&pop, &disk, "r6", "last.example");
     pop.in_force("r6");
     let before = is_zone(&pop, &own, "last.example");
@@ -174,4 +189,8 @@ fn a_full_disk_costs_nothing_but_what_a_restart_would_know() {
     let after = wait_for("the zone of before", || zone(&pop), Option::is_some).unwrap();
     assert_eq!(after.0, before.0);
     assert!(after.1 == before.1, "{} names after {}", after.1.len(), before.1.len());
+    // Nor does it publish any, once all sources were read.
+    pop.in_force("r6");
+    wait_for("the file in the status", || file_is_good(&pop), |good| *good);
+    assert_eq!(zone(&pop).unwrap().0, before.0, "{}", log(&pop));
 }

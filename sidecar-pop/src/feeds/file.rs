@@ -27,7 +27,7 @@ const RECENT: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_millis(50);
 /// Attempts to find it quiet, until this is said; then it is tried less often.
 const ATTEMPTS: u32 = 20;
-/// Pause after a file that could not be taken.
+/// Pause after a file that could not be taken, and after a copy that the disk had no room for.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// One source.
@@ -138,15 +138,32 @@ impl FileFeed {
                 (Look::New | Look::Same, _) => teller.good(now, None).await?,
                 (Look::Failed(error), _) => teller.bad(error.to_string(), now, None).await?,
             }
-            tokio::select! {
-                () = watch.changed() => {}
-                () = sleep(PAUSE), if failed => {}
+            let pause = sleep(PAUSE);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = watch.changed() => break,
+                    () = &mut pause, if failed => break,
+                    () = sleep(PAUSE), if feed.store.is_in_memory() => {
+                        feed = spawn_blocking(move || feed.written_down()).await.map_err(|_| Gone)?;
+                    }
+                }
             }
         }
     }
 
     fn loaded(mut self) -> Self {
         self.held = self.store.load();
+        self
+    }
+
+    /// What only memory holds goes to the disk, should there be room by now: a restart would begin with the list before it.
+    fn written_down(mut self) -> Self {
+        if let Some(held) = &mut self.held
+            && self.store.update(held).is_ok()
+        {
+            tracing::info!(source = &*self.source, "the list is on the disk now");
+        }
         self
     }
 
@@ -158,7 +175,7 @@ impl FileFeed {
         }
     }
 
-    /// What the disk has no room for is taken into memory, and not kept for a restart: the file is still there.
+    /// What the disk has no room for is taken into memory until there is some.
     fn take(&mut self) -> Result<bool, FileError> {
         match self.take_by(true) {
             Err(error) if error.is_of_disk() => self.take_by(false).map_err(|_| error),
@@ -183,6 +200,7 @@ impl FileFeed {
             self.store.keep(&copy).map_err(FileError::Keep)?;
         } else {
             tracing::warn!(source = &*self.source, "the disk takes no copy of the list, it is held in memory");
+            self.store.hold_in_memory();
         }
         self.held = Some(copy);
         Ok(true)
