@@ -27,7 +27,7 @@ async fn ends(many: usize, others: usize, lifetime: i64) -> Duration {
             let name = format!("name{index}.some-domain-{}.example", index % 1000);
             let mut entry = entry(&name, SignedDuration::from_secs(500), 1);
             if *index >= others {
-                // To the moment, which is a whole second: what ends within one goes with the next.
+                // To the moment, which is a whole second.
                 let ttl = SignedDuration::from_secs(entry["ttl"].as_i64().unwrap());
                 entry["time_added"] = (end - ttl).to_string().into();
             }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tapir_table::{KeyBuf, Tree};
 use tapir_wire::observation::Entry;
 
-use super::sighting::{Guard, Sighting, milliseconds, second_from, second_of};
+use super::sighting::{Guard, Sighting, milliseconds, second_near, second_of};
 
 /// Longest life of an observation. Core's are hours to days; a month bounds what one mistaken message can do.
 pub const LONGEST_TTL: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -70,7 +70,9 @@ impl Observations {
         }
         let replayable = entry.expires().min(later(entry.time_added, LONGEST_TTL));
         let expires = replayable.min(later(entry.time_added, max_ttl));
-        if expires <= now {
+        // Also by what is noted of it: what has ended by that does not come back for the rest of its time.
+        let (end, expires) = (expires, second_near(expires));
+        if end <= now || expires <= second_of(now) {
             return Err(Refusal::Expired);
         }
         let added = milliseconds(entry.time_added);
@@ -80,8 +82,7 @@ impl Observations {
             return Err(Refusal::Stale);
         }
         let known = live.map(|live| live.guard).max(over.map(|over| over.until)).unwrap_or(0);
-        let expires = second_from(expires);
-        let guard = second_from(replayable).max(known).max(expires);
+        let guard = second_near(replayable).max(known).max(expires);
         let sighting = Sighting { added, expires, tags: entry.tag_mask, guard };
         self.put(key, Known::Live(sighting));
         Ok(sighting)
@@ -108,7 +109,7 @@ impl Observations {
     /// What was taken back is not known here, or no more. Somebody who missed that may tell of it still, so it is remembered for as long as what
     /// was taken back could have an effect: while there is room, so that nothing that counts goes for it.
     fn remember(&mut self, key: &KeyBuf, entry: &Entry, now: Timestamp) -> Result<Guard, Refusal> {
-        let until = second_from(entry.expires().min(later(entry.time_added, LONGEST_TTL)));
+        let until = second_near(entry.expires().min(later(entry.time_added, LONGEST_TTL)));
         if until <= second_of(now) || !self.has_room() {
             return Err(Refusal::Unknown);
         }

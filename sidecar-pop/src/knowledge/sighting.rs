@@ -37,8 +37,8 @@ impl Sighting {
 
     /// A time as it stands in [`Sighting::expires`].
     #[must_use]
-    pub fn second_from(time: Timestamp) -> u32 {
-        second_from(time)
+    pub fn second_near(time: Timestamp) -> u32 {
+        second_near(time)
     }
 
     /// When it was seen, and when it ends.
@@ -100,9 +100,9 @@ pub(super) fn milliseconds(time: Timestamp) -> u64 {
     u64::try_from(time.as_millisecond()).unwrap_or(0).min(GUARDED - 1)
 }
 
-/// The first whole second that is not before `time`: nothing ends early.
-pub(super) fn second_from(time: Timestamp) -> u32 {
-    let seconds = time.as_second().saturating_add(i64::from(time.subsec_nanosecond() > 0));
+/// The whole second next to `time`: what ends then is gone within a second of its end, with room for the version that says so.
+pub(super) fn second_near(time: Timestamp) -> u32 {
+    let seconds = time.as_second().saturating_add(i64::from(time.subsec_nanosecond() >= 500_000_000));
     u32::try_from(seconds.max(0)).unwrap_or(u32::MAX - 1).min(u32::MAX - 1)
 }
 
@@ -155,10 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_ends_early() {
-        let time = Timestamp::new(10, 1).unwrap();
-        assert_eq!((second_from(time), second_of(time)), (11, 10));
-        assert_eq!(second_from(Timestamp::new(10, 0).unwrap()), 10);
-        assert_eq!((second_from(Timestamp::MAX), second_of(Timestamp::MIN)), (u32::MAX - 1, 0));
+    fn ends_are_half_a_second_off_at_most() {
+        let of = |nanoseconds| Timestamp::new(10, nanoseconds).unwrap();
+        assert_eq!([0, 499_999_999, 500_000_000].map(|part| second_near(of(part))), [10, 10, 11]);
+        assert_eq!(second_of(of(999_999_999)), 10);
+        assert_eq!((second_near(Timestamp::MAX), second_of(Timestamp::MIN)), (u32::MAX - 1, 0));
     }
 }

@@ -49,7 +49,7 @@ pub fn read(folder: &Path, mut each: impl FnMut(Name, Known)) -> io::Result<u64>
 
 /// What has ended meanwhile, or was taken back, is sorted out by whoever takes it.
 fn known(added: Timestamp, expires: Timestamp, tags: u32, guard: Timestamp) -> Known {
-    let expires = Sighting::second_from(expires);
-    let guard = Sighting::second_from(guard).max(expires);
+    let expires = Sighting::second_near(expires);
+    let guard = Sighting::second_near(guard).max(expires);
     Known::Live(Sighting { added: Sighting::milliseconds(added), expires, tags, guard })
 }
