@@ -1,8 +1,8 @@
 //! The operator's processes on an API server without a cluster around it: `kind-tests/rig`.
 
 use anyhow::{Context as _, Result};
-use tapir_harness::paths;
 use tapir_harness::progress::say;
+use tapir_harness::{paths, tools};
 
 use crate::checks;
 use crate::report::{Counts, Report};
@@ -21,6 +21,7 @@ fn run(all: bool, counts: &mut Counts) -> Result<()> {
         std::fs::remove_dir_all(&folder).with_context(|| format!("clearing {}", folder.display()))?;
     }
     // Not in the midst of the tests, whose time limits it would eat.
+    tools::for_the_rig()?;
     checks::succeed("build the operator and the dev Core", checks::cargo().args(["build", "--locked", "--bins"]).args(PROGRAMS))?;
     let mut command = checks::cargo();
     command.args(["test", "--package", "tapir-rig", "--test", "*", "--locked", "--no-fail-fast", "--"]);

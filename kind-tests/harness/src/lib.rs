@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod deploy;
 pub mod evidence;
 pub mod images;
+mod lock;
 pub mod packages;
 pub mod paths;
 pub mod progress;

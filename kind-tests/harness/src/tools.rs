@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
-use crate::paths;
 use crate::progress::{Step, output, say};
+use crate::{lock, paths};
 
 /// The version of Kubernetes; clients look at what the API server says of itself.
 pub const KUBERNETES: &str = "v1.36.3";
@@ -118,6 +118,11 @@ pub fn api_server_1_35() -> Result<PathBuf> {
     build(&API_SERVER_1_35)
 }
 
+/// All that an API server without a cluster needs.
+pub fn for_the_rig() -> Result<()> {
+    [etcd, kubernetes, api_server_1_35, helm].into_iter().try_for_each(|tool| tool().map(|_| ()))
+}
+
 /// The folder that holds `etcd`.
 pub fn etcd() -> Result<PathBuf> {
     build(&ETCD)
@@ -136,6 +141,13 @@ fn build(tool: &Tool) -> Result<PathBuf> {
     let key = key(tool, &source, version.trim(), &linker_flags)?;
     let tools = paths::cache()?.join("tools");
     let folder = tools.join(format!("{}-{key}", tool.folder));
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    fs::create_dir_all(&tools).with_context(|| format!("creating {}", tools.display()))?;
+    // Two builds at once would take twice as long, and two of one process would write the same files.
+    let busy = format!("waiting for another build of {}", tool.folder);
+    let _lock = lock::hold(&tools.join(format!("{}-{key}.lock", tool.folder)), &busy)?;
     if folder.is_dir() {
         return Ok(folder);
     }
@@ -168,10 +180,7 @@ fn build(tool: &Tool) -> Result<PathBuf> {
         say(&format!("    {package}"));
         step.run(&mut command, &log)?;
     }
-    if fs::rename(&unfinished, &folder).is_err() {
-        // Somebody else finished the same content first.
-        fs::remove_dir_all(&unfinished).with_context(|| format!("removing {}", unfinished.display()))?;
-    }
+    fs::rename(&unfinished, &folder).with_context(|| format!("naming {}", folder.display()))?;
     step.end();
     Ok(folder)
 }

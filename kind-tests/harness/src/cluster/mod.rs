@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 
 pub use sealed::{NODE_COMMAND, run_node};
 pub use traces::Before;
 
 use crate::images::Image;
+use crate::lock;
 use crate::packages;
 use crate::paths::{self, ClusterName};
 use crate::progress::{output, say};
@@ -190,33 +191,11 @@ pub fn state(name: &ClusterName) -> State {
     if kind::is_ours(name) { kind::state(name) } else { sealed::state(name) }
 }
 
-/// One `up` or `down` of a name at a time; the kernel takes the lock back from whoever is killed.
+/// One `up` or `down` of a name at a time.
 fn lock(name: &ClusterName) -> Result<Flock<File>> {
-    let path = lock_file(name);
     fs::create_dir_all(paths::target().join("cluster")).context("creating the folder of the clusters")?;
-    loop {
-        let file =
-            File::options().create(true).append(true).open(&path).with_context(|| format!("opening {}", path.display()))?;
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((file, _)) => {
-                say(&format!("waiting for another `cargo xtask cluster` that works on {}", name.as_str()));
-                Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).context("locking the cluster")?
-            }
-        };
-        // Whoever held it before may have removed the file: then this lock protects nothing.
-        if is_same_file(&lock, &path) {
-            return Ok(lock);
-        }
-    }
-}
-
-fn is_same_file(open: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    match (open.metadata(), fs::metadata(path)) {
-        (Ok(one), Ok(two)) => one.ino() == two.ino(),
-        _ => false,
-    }
+    let busy = format!("waiting for another `cargo xtask cluster` that works on {}", name.as_str());
+    lock::hold(&lock_file(name), &busy)
 }
 
 fn lock_file(name: &ClusterName) -> PathBuf {
