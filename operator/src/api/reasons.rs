@@ -153,6 +153,8 @@ pub enum EventReason {
     RolloutHalted,
     /// A Pod was evicted to be created anew, with its sidecars or with others.
     PodEvicted,
+    /// Something happened at a sidecar that should not; its log and telemetry have it under the same identifier.
+    SidecarTrouble,
     /// The edge is gone; Pods still run the sidecars.
     PodsLeft,
     /// The resource cannot be read.

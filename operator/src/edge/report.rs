@@ -125,6 +125,10 @@ pub(super) async fn report(
         let (reason, kind) = (EventReason::PodEvicted, EventType::Normal);
         status::publish_event(&context.events, &edge.object_ref(&()), reason, kind, note).await;
     }
+    if let Some(note) = context.board.take_incidents(key) {
+        let (reason, kind) = (EventReason::SidecarTrouble, EventType::Warning);
+        status::publish_event(&context.events, &edge.object_ref(&()), reason, kind, note).await;
+    }
     for news in rollout.iter().flat_map(|rollout| &rollout.news) {
         status::publish_event(&context.events, &edge.object_ref(&()), news.reason, news.kind, news.note.clone()).await;
     }

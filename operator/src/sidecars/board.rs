@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tapir_wire::node::paths::{EDM_HTTP_PORT, POP_HTTP_PORT};
-use tapir_wire::status::{SidecarStatus, SourceStatus};
+use tapir_wire::status::{EventStatus, SidecarStatus, SourceStatus};
+
+use super::incidents::Incidents;
 
 /// Namespace and name of an edge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -135,6 +137,8 @@ struct Entry {
     silent: bool,
     /// The last answer, also of a sidecar that has been silent since.
     last: Option<Arc<Heard>>,
+    /// Time of the newest exceptional event that was taken in.
+    told: Option<Timestamp>,
 }
 
 impl Entry {
@@ -153,6 +157,7 @@ struct Row {
     /// The pause cannot grow further.
     calm: bool,
     epoch: u64,
+    incidents: Incidents,
 }
 
 impl Row {
@@ -179,7 +184,9 @@ impl Board {
         }
         let mut known: HashMap<Target, Entry> =
             std::mem::take(&mut row.entries).into_iter().map(|entry| (entry.target.clone(), entry)).collect();
-        let entry = |target: Target| known.remove(&target).unwrap_or(Entry { target, asked: false, silent: false, last: None });
+        let entry = |target: Target| {
+            known.remove(&target).unwrap_or(Entry { target, asked: false, silent: false, last: None, told: None })
+        };
         row.entries = targets.into_iter().map(entry).collect();
         row.hope = hope;
         row.due = None;
@@ -251,6 +258,22 @@ impl Board {
         }
         row.epoch += u64::from(taken.changed);
         taken
+    }
+
+    /// Takes down exceptional events of a sidecar that are newer than those before, and than `since`. Says whether there are any.
+    pub fn happened(&self, edge: &EdgeKey, target: &Target, events: &[EventStatus], since: Timestamp) -> bool {
+        let mut rows = self.lock();
+        let Some(row) = rows.get_mut(edge) else { return false };
+        let Some(entry) = row.entries.iter_mut().find(|entry| entry.target == *target) else { return false };
+        let any = row.incidents.take_in(&target.pod, events, entry.told.get_or_insert(since));
+        row.epoch += u64::from(any);
+        any
+    }
+
+    /// What happened at sidecars of an edge and was not told yet, in one note.
+    #[must_use]
+    pub fn take_incidents(&self, edge: &EdgeKey) -> Option<String> {
+        self.lock().get_mut(edge)?.incidents.take()
     }
 
     /// What was heard of each POP of an edge, as [`Self::heard`] tells it; none while the edge was not looked at.

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
-use tapir_wire::status::SidecarStatus;
+use jiff::Timestamp;
+use tapir_wire::status::{EventStatus, SidecarStatus};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,13 @@ pub struct Question {
     client: reqwest::Client,
 }
 
+/// What a sidecar says of itself, and what happened to it.
+#[derive(Debug)]
+struct Answer {
+    heard: Heard,
+    events: Vec<EventStatus>,
+}
+
 /// Asks all sidecars, round after round.
 #[derive(Debug)]
 pub struct Poller {
@@ -65,7 +73,7 @@ impl Question {
         self.ask(address).await.is_ok()
     }
 
-    async fn ask(&self, address: SocketAddr) -> Result<Heard, &'static str> {
+    async fn ask(&self, address: SocketAddr) -> Result<Answer, &'static str> {
         let mut answer = self.client.get(format!("http://{address}/status")).send().await.map_err(|_| "unreachable")?;
         if !answer.status().is_success() {
             return Err("refused");
@@ -77,13 +85,17 @@ impl Question {
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice::<SidecarStatus>(&body).map(Heard::from).map_err(|_| "malformed")
+        let mut status: SidecarStatus = serde_json::from_slice(&body).map_err(|_| "malformed")?;
+        let events = status.pop.as_mut().map(|pop| std::mem::take(&mut pop.events)).unwrap_or_default();
+        Ok(Answer { heard: status.into(), events })
     }
 }
 
 impl Poller {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        // What happened before was told by whoever was here then.
+        let since = Timestamp::now();
         let (mut eager, mut calm) = (Budget::new(EAGER_PER_SECOND), Budget::new(2 * CALM_PER_SECOND));
         loop {
             tokio::select! {
@@ -98,9 +110,15 @@ impl Poller {
                 due.filter(|due| if due.eager { &mut eager } else { &mut calm }.take(due.targets.len())).collect();
             let pauses = pauses(self.board.targets());
             for (edge, answers) in self.round(due).await {
-                let taken = self.board.took(&edge, answers);
+                let mut happened = false;
+                let answers = answers.into_iter().map(|(target, answer)| {
+                    let (heard, events) = answer.map(|Answer { heard, events }| (heard, events)).unzip();
+                    happened |= self.board.happened(&edge, &target, &events.unwrap_or_default(), since);
+                    (target, heard)
+                });
+                let taken = self.board.took(&edge, answers.collect());
                 self.board.postpone(&edge, taken, pauses, Instant::now());
-                if taken.changed {
+                if taken.changed || happened {
                     self.cache.heard(&edge);
                 }
             }
@@ -108,7 +126,7 @@ impl Poller {
     }
 
     /// Asks the sidecars of all edges that are due, side by side, so that the silent ones of one edge do not delay the others.
-    async fn round(&self, due: Vec<Due>) -> HashMap<EdgeKey, Vec<(Target, Option<Heard>)>> {
+    async fn round(&self, due: Vec<Due>) -> HashMap<EdgeKey, Vec<(Target, Option<Answer>)>> {
         let asked = due.into_iter().flat_map(|due| due.targets.into_iter().map(move |target| (due.edge.clone(), target)));
         let asked = asked.map(async |(edge, target)| {
             let answer = self.question.ask(SocketAddr::new(target.address, target.component.port())).await;
@@ -168,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    async fn ask(template: ResponseTemplate) -> Result<Heard, &'static str> {
+    async fn ask(template: ResponseTemplate) -> Result<Answer, &'static str> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let server = MockServer::start().await;
         Mock::given(path("/status")).respond_with(template).mount(&server).await;
@@ -184,8 +202,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_read_whatever_a_later_version_adds() {
-        let heard = ask(ResponseTemplate::new(200).set_body_json(status())).await.unwrap();
-        assert_eq!((heard.revision.as_str(), heard.connected), ("r1", true));
+        let Answer { heard, events } = ask(ResponseTemplate::new(200).set_body_json(status())).await.unwrap();
+        assert_eq!((heard.revision.as_str(), heard.connected, events.len()), ("r1", true, 0));
+        let mut pop = status();
+        pop["pop"] = serde_json::json!({"zone": "dnstapir.", "serial": 1, "records": 0, "sources": [], "events": [
+            {"id": "e1", "time": "2026-11-21T00:00:00Z", "component": "rpz", "message": "no room"}
+        ]});
+        assert_eq!(ask(ResponseTemplate::new(200).set_body_json(pop)).await.unwrap().events[0].id, "e1");
     }
 
     #[test]
@@ -208,9 +231,10 @@ mod tests {
 
     #[tokio::test]
     async fn strange_answers_are_told_apart() {
-        assert_eq!(ask(ResponseTemplate::new(200).set_body_string("{}")).await, Err("malformed"));
-        assert_eq!(ask(ResponseTemplate::new(500)).await, Err("refused"));
-        assert_eq!(ask(ResponseTemplate::new(200).set_body_bytes(vec![b' '; BODY_LIMIT + 1])).await, Err("too_large"));
-        assert_eq!(ask(ResponseTemplate::new(200).set_delay(LIMIT * 2)).await, Err("unreachable"));
+        let failed = async |template| ask(template).await.unwrap_err();
+        assert_eq!(failed(ResponseTemplate::new(200).set_body_string("{}")).await, "malformed");
+        assert_eq!(failed(ResponseTemplate::new(500)).await, "refused");
+        assert_eq!(failed(ResponseTemplate::new(200).set_body_bytes(vec![b' '; BODY_LIMIT + 1])).await, "too_large");
+        assert_eq!(failed(ResponseTemplate::new(200).set_delay(LIMIT * 2)).await, "unreachable");
     }
 }

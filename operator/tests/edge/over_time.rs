@@ -221,3 +221,26 @@ async fn what_new_edges_cost_grows_with_their_number() {
         reads.iter().filter(|read| read.contains("/secrets/edge-") && !read.contains("identity") && !read.contains("pending"));
     assert_eq!((lists, credentials.count()), (1, 2 * EDGES));
 }
+
+/// The identifier leads from the Event to the sidecar's log.
+#[tokio::test]
+async fn what_happened_at_a_sidecar_is_told_once() {
+    let scene = Scene::new().await;
+    let (path, pod) = injected_pod("p");
+    scene.server.put(&path, pod);
+    scene.settle(EDGE).await;
+    let happened = |id: &str, second: i64| {
+        let time = jiff::Timestamp::from_second(second).unwrap();
+        scene.pop_tells("p", &json!([{"id": id, "time": time, "component": "rpz", "message": "no room"}]));
+    };
+    happened("before", -1);
+    scene.once(EDGE).await.unwrap();
+    assert!(scene.events("SidecarTrouble").is_empty());
+    happened("first", 1);
+    happened("first", 1);
+    scene.once(EDGE).await.unwrap();
+    let told = scene.events("SidecarTrouble");
+    assert!(told.len() == 1 && told[0].0 == "Warning" && told[0].1.contains("Pod p: rpz: no room (event first)"), "{told:?}");
+    scene.settle(EDGE).await;
+    assert_eq!(scene.events("SidecarTrouble").len(), 1);
+}

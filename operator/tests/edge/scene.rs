@@ -219,12 +219,21 @@ impl Scene {
         self.sidecar_reports(pod, component, Some(revision), &json!([]));
     }
 
+    /// POP of a Pod tells of exceptional events; those of before 1970 are of before this operator.
+    pub fn pop_tells(&self, pod: &str, events: &Value) {
+        let key = EdgeKey { namespace: "dns".into(), name: "stockholm".into() };
+        let events: Vec<_> = serde_json::from_value(events.clone()).unwrap();
+        self.context.board.happened(&key, &self.target(pod, Component::Pop), &events, jiff::Timestamp::UNIX_EPOCH);
+    }
+
+    fn target(&self, pod: &str, component: Component) -> Target {
+        let pod_now = self.server.get(&format!("/api/v1/namespaces/dns/pods/{pod}")).unwrap();
+        let uid = pod_now["metadata"]["uid"].as_str().unwrap().to_owned();
+        Target { pod: pod.into(), uid, address: [10, 0, 0, 1].into(), component }
+    }
+
     fn sidecar_reports(&self, pod: &str, component: Component, revision: Option<&str>, sources: &Value) {
-        let uid = self.server.get(&format!("/api/v1/namespaces/dns/pods/{pod}")).unwrap()["metadata"]["uid"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let target = Target { pod: pod.into(), uid, address: [10, 0, 0, 1].into(), component };
+        let target = self.target(pod, component);
         let heard = revision.map(|revision| Heard {
             revision: revision.into(),
             config_error: None,
