@@ -5,22 +5,7 @@
 
 mod message;
 mod name;
-mod options;
-mod rdata;
 
+pub use crate::decode::DnsError;
 pub use message::{Message, Question};
 pub use name::QuestionName;
-
-/// Why a message was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DnsError {
-    /// The message ends inside something.
-    #[error("reading a DNS message: it ends too early")]
-    Truncated,
-    /// Longer than 255 octets, too many pointers, or a reserved label type.
-    #[error("reading a DNS message: bad name")]
-    Name,
-    /// RDATA that does not fit its type.
-    #[error("reading a DNS message: record data does not fit its type")]
-    RecordData,
-}

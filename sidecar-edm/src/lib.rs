@@ -6,17 +6,23 @@
 //! Readers never wait: what the worker cannot take is dropped and counted. The worker decides ([`minimise`]) and owns the
 //! store of seen names. The queue between worker and publisher is bounded and loses its oldest events first.
 //!
-//! No client address leaves this crate: not in events, logs, metrics or status. [`dnstap::Response`] and
-//! [`dns::QuestionName`] therefore print nothing of themselves.
+//! [`input::Input`], [`decode`] and [`names`] are the same way without a queue: one thread for each connection finds the frames where they
+//! were read, and hands them to an [`input::sink::FrameSink`], sixteen at a time; from a frame [`decode::counted`] makes what is counted,
+//! and [`names::Key`] the name to look up.
+//!
+//! No client address leaves this crate: not in events, logs, metrics or status. [`dnstap::Response`],
+//! [`dns::QuestionName`], [`decode::Address`] and [`names::WireName`] therefore print nothing of themselves.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod decode;
 pub mod dns;
 pub mod dnstap;
 pub mod framestream;
 pub mod input;
 pub mod metrics;
 pub mod minimise;
+pub mod names;
 pub mod privacy;
 pub mod publisher;
 pub mod queue;

@@ -2,7 +2,7 @@
 
 use super::DnsError;
 use super::name::{self, QuestionName};
-use super::rdata;
+use crate::decode::rdata;
 
 const HEADER_LENGTH: usize = 12;
 const TYPE_OPT: u16 = 41;

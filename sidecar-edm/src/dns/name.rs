@@ -3,11 +3,7 @@
 use std::fmt::Write as _;
 
 use super::DnsError;
-
-/// Octets of labels with their lengths, without the final zero (RFC 1035 section 3.1 allows 255 with it).
-const MAX_LABEL_OCTETS: usize = 254;
-/// A name of 255 octets cannot need more pointers than this; it is what ends a loop.
-const MAX_POINTERS: usize = 126;
+use crate::decode::name::walk;
 
 /// A question name, uncompressed, case as received.
 #[derive(Clone, PartialEq, Eq)]
@@ -82,39 +78,6 @@ pub(super) fn skip(message: &[u8], offset: usize) -> Result<usize, DnsError> {
     walk(message, offset, |_| ())
 }
 
-fn walk<'m>(message: &'m [u8], mut offset: usize, mut on_label: impl FnMut(&'m [u8])) -> Result<usize, DnsError> {
-    let mut after_pointer = None;
-    let mut pointers = 0;
-    let mut label_octets = 0;
-    loop {
-        let head = *message.get(offset).ok_or(DnsError::Truncated)?;
-        offset += 1;
-        match head & 0xc0 {
-            0x00 if head == 0 => return Ok(after_pointer.unwrap_or(offset)),
-            0x00 => {
-                let length = usize::from(head);
-                let label = message.get(offset..offset + length).ok_or(DnsError::Truncated)?;
-                label_octets += length + 1;
-                if label_octets > MAX_LABEL_OCTETS {
-                    return Err(DnsError::Name);
-                }
-                on_label(label);
-                offset += length;
-            }
-            0xc0 => {
-                let low = *message.get(offset).ok_or(DnsError::Truncated)?;
-                after_pointer.get_or_insert(offset + 1);
-                pointers += 1;
-                if pointers > MAX_POINTERS {
-                    return Err(DnsError::Name);
-                }
-                offset = usize::from(head & 0x3f) << 8 | usize::from(low);
-            }
-            _ => return Err(DnsError::Name),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -161,7 +124,7 @@ mod tests {
         #[test]
         fn garbage_never_panics(octets in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..8, Just(0xc0)], 0..300), offset in 0usize..310) {
             if let Ok((name, _)) = QuestionName::parse(&octets, offset) {
-                prop_assert!(name.wire.len() <= MAX_LABEL_OCTETS);
+                prop_assert!(name.wire.len() <= 254);
                 prop_assert!(name.presentation().ends_with('.'));
             }
         }

@@ -143,7 +143,7 @@ const fn fields(record_type: u16) -> Option<&'static [Field]> {
 }
 
 /// Checks the RDATA that begins at `start` and ends with `message`.
-pub(super) fn check(record_type: u16, message: &[u8], start: usize) -> Result<(), DnsError> {
+pub(crate) fn check(record_type: u16, message: &[u8], start: usize) -> Result<(), DnsError> {
     // Empty RDATA is fine for every type: dynamic updates (RFC 2136 section 2.5) have it.
     if start == message.len() {
         return Ok(());
