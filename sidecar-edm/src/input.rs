@@ -1,10 +1,36 @@
-//! The dnstap socket. It is always drained: what cannot be processed is dropped and counted, the resolver never waits.
+//! The dnstap input: sockets, handshakes, frames. The resolver never waits, and whatever it does costs one connection only.
+//!
+//! ```text
+//! accept --socket--> a thread for each connection: read -> [`reader`] finds the frames in the [`buffer`] -> [`sink`], 16 at a time
+//!                    and one that stands in for those whose sink does not come back: read -> drop, counted
+//! ```
+//! There is no queue: the sink works on the frames where they were read. What a connection holds is bounded by two buffers; how far it is
+//! behind is measured in [`lag`].
+//!
+//! `connection`, `frames` and `listener` are the input of the worker that is in service now.
 
+pub mod accept;
+pub mod buffer;
 mod connection;
+mod connections;
+mod control;
+pub mod counts;
+mod end;
+pub mod endpoint;
 mod frames;
+pub mod lag;
+mod line;
 mod listener;
+mod peer;
+pub mod reader;
+pub mod sink;
 mod socket;
+pub mod tls;
 
-pub use connection::{End, HANDSHAKE_LIMIT};
+pub use accept::{Input, InputState, Limits};
+pub use connection::HANDSHAKE_LIMIT;
+pub use counts::Counts;
+pub use end::End;
+pub use endpoint::Endpoint;
 pub use frames::{FrameQueue, Frames, QueuedFrame, frame_queue};
 pub use listener::{Listener, MAX_CONNECTIONS, SocketState};

@@ -2,39 +2,17 @@
 
 use std::time::Duration;
 
-use strum::{EnumIter, IntoStaticStr};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::FrameQueue;
+use super::end::End;
 use crate::framestream::{Action, Phase, Session, SessionError};
 use crate::metrics::Metrics;
 
 /// For each frame of the handshake, and for each answer.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const READ_BUFFER: usize = 64 * 1024;
-
-/// How a connection ended. Label of the metric `tapir_edm_input_connections_closed_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub enum End {
-    /// With STOP and FINISH.
-    Finished,
-    /// The sender went without STOP, between two frames.
-    Closed,
-    /// The sender went inside a frame.
-    Cut,
-    /// No progress in the handshake.
-    HandshakeTimeout,
-    /// What came is not Frame Streams with dnstap.
-    Protocol,
-    /// The operating system ended it.
-    Broken,
-    /// One connection too many.
-    Limit,
-    /// EDM shuts down.
-    Shutdown,
-}
 
 /// Serves one connection to its end.
 pub(super) async fn serve(

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::FrameQueue;
-use super::connection::{self, End};
+use super::connection;
+use super::end::End;
 use super::socket::{self, BoundSocket};
 use crate::metrics::{ClosedLabels, Metrics};
 

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
 /// The resolver runs as another user in another container, and the folder is shared by these two alone.
-const SOCKET_MODE: u32 = 0o666;
+pub(super) const SOCKET_MODE: u32 = 0o666;
 
 /// Makes `serving` the socket at `wanted`. The new one is bound before the old one goes; where that fails, the old one stays.
 pub(super) fn follow(serving: &mut Option<BoundSocket>, wanted: &Path) -> io::Result<()> {
     if serving.as_ref().is_some_and(|socket| socket.path == wanted && socket.file_is_ours()) {
         return Ok(());
     }
-    let refused = match BoundSocket::bind(wanted) {
+    let refused = match BoundSocket::bind(wanted, SOCKET_MODE) {
         Ok(new) => {
             tracing::info!(path = %wanted.display(), "listening for dnstap");
             *serving = Some(new);
@@ -25,29 +25,42 @@ pub(super) fn follow(serving: &mut Option<BoundSocket>, wanted: &Path) -> io::Re
     };
     // Nobody finds a socket without its file.
     if let Some(old) = serving.take_if(|old| !old.file_is_ours()) {
-        *serving = BoundSocket::bind(&old.path).ok();
+        *serving = old.again().ok();
     }
     Err(refused)
 }
 
 /// A listening socket and the file that leads to it.
+#[derive(Debug)]
 pub(super) struct BoundSocket {
     pub(super) listener: UnixListener,
     pub(super) path: PathBuf,
     identity: (u64, u64),
+    mode: u32,
 }
 
 impl BoundSocket {
-    fn bind(path: &Path) -> io::Result<Self> {
+    pub(super) fn bind(path: &Path, mode: u32) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
         remove_stale(path)?;
         let listener = UnixListener::bind(path)?;
         let metadata = std::fs::symlink_metadata(path)?;
-        let socket = Self { listener, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) };
-        std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+        let mut socket = Self { listener, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()), mode };
+        socket.set_mode(mode)?;
         Ok(socket)
+    }
+
+    /// Who may connect.
+    pub(super) fn set_mode(&mut self, mode: u32) -> io::Result<()> {
+        self.mode = mode;
+        std::fs::set_permissions(&self.path, Permissions::from_mode(mode))
+    }
+
+    /// The same again, where the file is gone.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        Self::bind(&self.path, self.mode)
     }
 
     pub(super) fn file_is_ours(&self) -> bool {
