@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a program for tests alone")]
 
 pub mod corpus;
+mod edm;
 mod mend;
 mod mutate;
 pub mod run;
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "dns_request", seeds: seeds::dns_requests, read: targets::dns_request },
     Target { name: "transfer_in", seeds: seeds::transfers, read: targets::transfer_in },
     Target { name: "jws", seeds: seeds::signed, read: targets::jws },
@@ -42,4 +43,6 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "zone_log", seeds: seeds::zone_logs, read: state::zone_log },
     Target { name: "observation_log", seeds: seeds::observation_logs, read: state::observation_log },
     Target { name: "state_json", seeds: seeds::state_json, read: state::state_json },
+    Target { name: "dnstap", seeds: edm::frames, read: edm::dnstap },
+    Target { name: "frame_stream", seeds: edm::sessions, read: edm::frame_stream },
 ];
