@@ -10,6 +10,7 @@ pub mod core_settings;
 pub mod dawg;
 pub mod enrolment;
 pub mod event;
+pub mod http_signature;
 pub mod jwk;
 pub mod jws;
 pub mod name;

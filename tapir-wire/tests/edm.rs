@@ -6,6 +6,7 @@ mod common;
 
 use common::{json, list, string};
 use tapir_wire::event::{NewQname, topic};
+use tapir_wire::http_signature::{BodyDigest, Signature};
 use tapir_wire::jwk::DataKey;
 use tapir_wire::jws;
 use tapir_wire::name::Name;
@@ -85,4 +86,28 @@ fn key_files_are_accepted_or_refused_as_upstream_does() {
         let key = DataKey::from_jwk(&case["jwk"].to_string());
         assert_eq!(key.is_ok(), accepted, "{case}: {key:?}");
     }
+}
+
+#[test]
+fn uploads_are_signed_to_the_octet() {
+    let vectors = json("edm/http_signature.json");
+    let cases = list(&vectors["vectors"]);
+    for case in cases {
+        let mut jwk = vectors["jwk_private"].clone();
+        jwk["kid"] = case["keyid"].clone();
+        let key = DataKey::from_jwk(&jwk.to_string()).unwrap();
+        let mut digest = BodyDigest::default();
+        digest.update(&hex::decode(string(case, "body_hex")).unwrap());
+        let content = digest.finish(string(case, "content_type"));
+        assert_eq!(
+            (content.length, content.digest.as_str()),
+            (case["content_length"].as_u64().unwrap(), string(case, "content_digest"))
+        );
+        let created = jiff::Timestamp::from_second(case["created"].as_i64().unwrap()).unwrap();
+        let expected =
+            Signature { input: string(case, "signature_input").to_owned(), signature: string(case, "signature").to_owned() };
+        // Ed25519 signatures are deterministic (RFC 8032): the same octets mean the same base.
+        assert_eq!(content.sign(&key, created), expected);
+    }
+    assert_eq!(cases.len(), 3);
 }
