@@ -10,19 +10,26 @@
 //! were read, and hands them to an [`input::sink::FrameSink`], sixteen at a time; from a frame [`decode::counted`] makes what is counted,
 //! and [`names::Key`] the name to look up.
 //!
+//! A finished minute is a [`histogram_file::Minute`]; [`outbox::Store`] takes it and never waits, [`outbox::Sender`] brings it to Core.
+//!
 //! No client address leaves this crate: not in events, logs, metrics or status. [`dnstap::Response`],
 //! [`dns::QuestionName`], [`decode::Address`] and [`names::WireName`] therefore print nothing of themselves.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod decode;
+pub mod disk;
 pub mod dns;
 pub mod dnstap;
 pub mod framestream;
+pub mod histogram_file;
 pub mod input;
+pub mod instance;
 pub mod metrics;
 pub mod minimise;
 pub mod names;
+pub mod outbox;
+pub mod parquet;
 pub mod privacy;
 pub mod publisher;
 pub mod queue;

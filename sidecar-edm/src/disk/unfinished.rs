@@ -1,0 +1,164 @@
+//! One file: created aside, written, synced, renamed, its folder synced.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::Failpoint;
+
+pub(super) const UNFINISHED: &str = ".tmp";
+const BUFFER: usize = 64 * 1024;
+
+/// A file that has not got its name yet. Dropped, it goes.
+#[derive(Debug)]
+pub struct Unfinished {
+    file: Option<BufWriter<File>>,
+    temporary: PathBuf,
+    folder: PathBuf,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// A file that shall be called `name` in `folder`, which is made where it is missing. Nobody but this user reads either.
+    ///
+    /// # Errors
+    /// When one of them cannot be made.
+    pub fn create(folder: &Path, name: &str) -> io::Result<Self> {
+        make_folder(folder)?;
+        let (path, temporary) = (folder.join(name), folder.join(format!("{name}{UNFINISHED}")));
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
+        Failpoint::FileCreated.pass();
+        Ok(Self { file: Some(BufWriter::with_capacity(BUFFER, file)), temporary, folder: folder.to_owned(), path })
+    }
+
+    /// Gives it its name, in place of what had it. Afterwards it is there even if the machine loses power.
+    ///
+    /// # Errors
+    /// When any step fails; then the file is gone, or it is there and may not survive a loss of power.
+    pub fn finish(mut self) -> io::Result<()> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        // What fails from here on drops the path as well as the file.
+        let outcome = self.finish_file(file);
+        if outcome.is_err() {
+            let _ = fs::remove_file(&self.temporary);
+        }
+        outcome?;
+        Failpoint::FileRenamed.pass();
+        sync_folder(&self.folder)
+    }
+
+    fn finish_file(&self, file: BufWriter<File>) -> io::Result<()> {
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Failpoint::FileWritten.pass();
+        file.sync_all()?;
+        // The pages count as this container's memory, and nobody reads them soon. Advice alone: whether it is taken does not matter.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        Failpoint::FileSynced.pass();
+        fs::rename(&self.temporary, &self.path)
+    }
+
+    fn buffer(&mut self) -> io::Result<&mut BufWriter<File>> {
+        self.file.as_mut().ok_or_else(|| io::Error::other("the file is finished"))
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let written = self.buffer()?.write(octets)?;
+        Failpoint::FileHalf.pass();
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.buffer()?.flush()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            // Without writing what is still in the buffer: the disk may be full.
+            let (file, _) = file.into_parts();
+            drop(file);
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Moves a file into another folder of the same disk, in place of what has its name there.
+///
+/// # Errors
+/// When it cannot be moved. Where only the folders could not be synced it is moved, and a loss of power may undo that.
+pub fn move_into(from: &Path, name: &str, to: &Path) -> io::Result<()> {
+    make_folder(to)?;
+    fs::rename(from.join(name), to.join(name))?;
+    Failpoint::FileMoved.pass();
+    sync_folder(to)?;
+    sync_folder(from)
+}
+
+/// Removes a file; one that is not there is as good as removed.
+///
+/// # Errors
+/// When it is there and stays.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+    folder.parent().map_or(Ok(()), sync_folder)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_has_its_name_only_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("a/b");
+        let mut file = Unfinished::create(&below, "x").unwrap();
+        file.write_all(b"whole").unwrap();
+        assert!(!below.join("x").exists() && below.join("x.tmp").exists());
+        file.finish().unwrap();
+        assert_eq!(fs::read(below.join("x")).unwrap(), b"whole");
+        assert!(!below.join("x.tmp").exists());
+        assert_eq!(fs::metadata(below.join("x")).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::metadata(&below).unwrap().permissions().mode() & 0o007, 0);
+    }
+
+    #[test]
+    fn what_is_given_up_is_gone_and_the_old_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("x"), "old").unwrap();
+        let mut file = Unfinished::create(folder.path(), "x").unwrap();
+        file.write_all(b"new").unwrap();
+        drop(file);
+        assert_eq!(fs::read(folder.path().join("x")).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_had_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("x")).unwrap();
+        fs::write(folder.path().join("x/y"), "").unwrap();
+        let file = Unfinished::create(folder.path(), "x").unwrap();
+        file.finish().unwrap_err();
+        assert!(!folder.path().join("x.tmp").exists());
+    }
+}

@@ -1,0 +1,100 @@
+//! Where files lie, and how many.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use strum::IntoEnumIterator as _;
+
+use super::{Counters, Refusal};
+use crate::disk::{self, Bound, Entry};
+use crate::histogram_file::Interval;
+
+/// The folders of histogram files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folders {
+    /// To be sent.
+    pub outbox: PathBuf,
+    /// Core has them.
+    pub sent: PathBuf,
+    /// Core refused them, each answer in a folder of its own.
+    pub refused: PathBuf,
+}
+
+impl Folders {
+    /// Below a data folder, as upstream has them.
+    #[must_use]
+    pub fn below(data: &Path) -> Self {
+        let histograms = data.join("parquet/histograms");
+        let [outbox, sent, refused] = ["outbox", "sent", "refused"].map(|name| histograms.join(name));
+        Self { outbox, sent, refused }
+    }
+
+    /// Where files go that met this refusal.
+    #[must_use]
+    pub fn refused(&self, refusal: Refusal) -> PathBuf {
+        self.refused.join(<&str>::from(refusal))
+    }
+
+    pub(super) fn all_refused(&self) -> impl Iterator<Item = PathBuf> {
+        Refusal::iter().map(|refusal| self.refused(refusal))
+    }
+
+    /// What waits, the first minute first.
+    pub(super) fn waiting(&self) -> io::Result<Vec<Entry>> {
+        histograms(&self.outbox)
+    }
+
+    /// Brings every folder within its bounds. What is unsent is counted when it goes.
+    pub(super) fn tidy(&self, bounds: &Bounds, counters: &Counters) -> io::Result<()> {
+        let now = SystemTime::now();
+        let mut waiting = self.waiting()?;
+        counters.dropped(disk::keep_within(&self.outbox, &mut waiting, &bounds.outbox, now, 0)?);
+        counters.waiting.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
+        let octets: u64 = waiting.iter().map(|entry| entry.octets).sum();
+        counters.waiting_octets.set(i64::try_from(octets).unwrap_or(i64::MAX));
+        for refused in self.all_refused() {
+            counters.dropped(disk::keep_within(&refused, &mut histograms(&refused)?, &bounds.refused, now, 0)?);
+        }
+        disk::keep_within(&self.sent, &mut histograms(&self.sent)?, &bounds.sent, now, 0)?;
+        Ok(())
+    }
+
+    /// Moves back what was refused with 401, to be tried once more.
+    pub(super) fn try_again(&self) -> io::Result<usize> {
+        let refused = self.refused(Refusal::Unauthorized);
+        let files = histograms(&refused)?;
+        for file in &files {
+            disk::move_into(&refused, &file.name, &self.outbox)?;
+        }
+        Ok(files.len())
+    }
+}
+
+/// What each folder may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Unsent.
+    pub outbox: Bound,
+    /// Sent.
+    pub sent: Bound,
+    /// Refused, for each answer.
+    pub refused: Bound,
+}
+
+impl Default for Bounds {
+    /// Sent files stay a day, as upstream keeps them, for whoever wants to see what left.
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        const MEBIBYTE: u64 = 1024 * 1024;
+        Self {
+            outbox: Bound { octets: 64 * MEBIBYTE, files: 5_000, age: 3 * DAY },
+            sent: Bound { octets: 32 * MEBIBYTE, files: 2_000, age: DAY },
+            refused: Bound { octets: 8 * MEBIBYTE, files: 500, age: DAY },
+        }
+    }
+}
+
+pub(super) fn histograms(folder: &Path) -> io::Result<Vec<Entry>> {
+    disk::list(folder, |name| Interval::of_file_name(name).is_ok())
+}

@@ -1,0 +1,149 @@
+//! Minutes into the outbox, on a thread of its own: whoever counts never waits for the disk.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::folders::histograms;
+use super::{Bounds, Counters, Folders};
+use crate::disk::{self, Jobs, Pressure, Unfinished};
+use crate::histogram_file::{Interval, Minute, Written, write};
+use crate::instance::Instance;
+use crate::parquet::WriteError;
+
+/// Minutes that wait for the disk beside the one that is being written.
+const CAPACITY: usize = 2;
+/// Between tries of a disk that does not take a file.
+const AGAIN: Duration = Duration::from_secs(1);
+
+type Job = Box<dyn Minute>;
+
+/// Takes minutes.
+#[derive(Debug)]
+pub struct Store {
+    jobs: Jobs<Job>,
+    counters: Counters,
+}
+
+/// Writes them.
+struct Keeper {
+    folders: Folders,
+    bounds: Bounds,
+    instance: Instance,
+    counters: Counters,
+    news: Arc<Notify>,
+}
+
+impl Store {
+    /// Starts the thread, which first removes what an earlier run left unfinished. `news` is notified of each file.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub fn start(
+        folders: Folders,
+        bounds: Bounds,
+        instance: Instance,
+        counters: Counters,
+        news: Arc<Notify>,
+    ) -> io::Result<Self> {
+        let keeper = Keeper { folders, bounds, instance, counters: counters.clone(), news };
+        let mut first = true;
+        let jobs = Jobs::start("outbox", CAPACITY, move |minute: Job, pressure: &Pressure<'_, Job>| {
+            if std::mem::take(&mut first) {
+                keeper.sweep();
+            }
+            keeper.keep(&*minute, pressure);
+        })?;
+        Ok(Self { jobs, counters })
+    }
+
+    /// Hands a minute over; never waits. If the disk is so slow that too many wait, the oldest of them is lost and counted.
+    pub fn put(&self, minute: Job) {
+        if self.jobs.put(minute).is_some() {
+            self.counters.minutes_lost.inc();
+            tracing::error!("the disk is too slow: the histogram of a minute is lost");
+        }
+    }
+
+    /// Waits so long for what was handed over to be written; false if it was not.
+    #[must_use]
+    pub fn finish(self, patience: Duration) -> bool {
+        self.jobs.finish(patience)
+    }
+}
+
+impl Keeper {
+    fn sweep(&self) {
+        match disk::sweep(&self.folders.outbox) {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "unfinished histogram files removed"),
+            Err(error) => tracing::warn!(%error, "unfinished histogram files cannot be removed"),
+        }
+    }
+
+    /// Tries until it is written, or there is no more time for it.
+    fn keep(&self, minute: &dyn Minute, pressure: &Pressure<'_, Job>) {
+        if minute.is_empty() {
+            return;
+        }
+        loop {
+            match self.write(minute) {
+                Ok((name, Written { rows, skipped })) => {
+                    self.counters.written.inc();
+                    self.counters.rows_skipped.inc_by(skipped);
+                    tracing::debug!(file = name, rows, skipped, "histogram written");
+                    if let Err(error) = self.folders.tidy(&self.bounds, &self.counters) {
+                        tracing::warn!(%error, "the outbox cannot be kept within its bounds");
+                    }
+                    return self.news.notify_one();
+                }
+                Err(error) => {
+                    self.counters.write_failures.inc();
+                    tracing::warn!(%error, reason = std::error::Error::source(&error).map(ToString::to_string), "a histogram cannot be written");
+                    if matches!(&error, WriteError::Io(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+                    {
+                        self.make_room();
+                    }
+                }
+            }
+            if !pressure.pause(AGAIN) {
+                self.counters.minutes_lost.inc();
+                tracing::error!("the disk does not take it: the histogram of a minute is lost");
+                return;
+            }
+        }
+    }
+
+    fn write(&self, minute: &dyn Minute) -> Result<(String, Written), WriteError> {
+        let name = self.free_name(&minute.interval());
+        let (file, written) = write(Unfinished::create(&self.folders.outbox, &name)?, minute, &self.instance)?;
+        file.finish()?;
+        Ok((name, written))
+    }
+
+    /// Two minutes may have the same seconds in their names: a rotation by hand, a clock that was set back.
+    fn free_name(&self, interval: &Interval) -> String {
+        const MOST: u32 = 1000;
+        let taken = |name: &str| [&self.folders.outbox, &self.folders.sent].iter().any(|folder| folder.join(name).exists());
+        let names = (0..MOST).map(|number| interval.file_name(number));
+        let mut names = names.skip_while(|name| taken(name));
+        names.next().unwrap_or_else(|| interval.file_name(MOST))
+    }
+
+    /// On a full disk what Core has goes first, then what it does not want, then the oldest that it should have had.
+    fn make_room(&self) {
+        let mut copies = vec![self.folders.sent.clone()];
+        copies.extend(self.folders.all_refused());
+        if copies.iter().map(|folder| remove_first(folder, usize::MAX)).sum::<usize>() == 0 {
+            self.counters.dropped_room.inc_by(remove_first(&self.folders.outbox, 1) as u64);
+        }
+    }
+}
+
+fn remove_first(folder: &Path, count: usize) -> usize {
+    let files = histograms(folder).unwrap_or_default();
+    files.iter().take(count).filter(|file| disk::remove(&folder.join(&file.name)).is_ok()).count()
+}
