@@ -59,6 +59,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskEnded> 
     let mqtt = mqtt::spawn_with_capacity(settings, shutdown.clone(), WAITING);
     let telemetry = Telemetry::new(Some(&mqtt.metrics), Some(mqtt.state));
     let metrics = Arc::new(telemetry.metrics.clone());
+    metrics.queues.watch("received", mqtt.queue);
     loader.load(&telemetry);
     let (publish, published) = watch::channel(None);
     let (questions, asked) = mpsc::channel(admin::MOST_QUESTIONS);
@@ -71,6 +72,8 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskEnded> 
         loader: reloads,
     };
     let (tell, news) = feeds::channel();
+    metrics.queues.watch("news", tell.queue());
+    telemetry.counting(tell.failures());
     let (tell_settings, settings_told) = mpsc::channel(global_config::WAITING);
     let loader = loader.answering(wishes).following(settings_told);
 

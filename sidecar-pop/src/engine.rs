@@ -14,6 +14,7 @@
 mod ask;
 mod builder;
 mod chores;
+mod counted;
 mod disk;
 mod jobs;
 mod keeper;
@@ -120,6 +121,8 @@ pub struct Engine {
     touched: Tree<Codes>,
     /// When the next version may be published.
     earliest: Instant,
+    /// When the first of the names ended that are still to leave.
+    ended: Option<Timestamp>,
     /// Since when a version waits for more names that end.
     held_since: Option<Instant>,
     jobs: SyncSender<Job>,
@@ -177,6 +180,7 @@ impl Engine {
             size: Size::default(),
             touched: Tree::new(),
             earliest: now,
+            ended: None,
             held_since: None,
             jobs,
             chores,

@@ -6,6 +6,7 @@
 mod begun;
 pub mod bootstrap;
 pub mod collect;
+mod failures;
 pub mod file;
 pub mod https;
 pub mod lists;
@@ -19,5 +20,6 @@ pub mod rpz;
 pub mod store;
 mod teller;
 
+pub use failures::Failures;
 pub use news::{Health, Meta, NewsSender, SourceNews, Told, channel};
 pub use rejected::Rejected;

@@ -52,6 +52,9 @@ pub enum Reject {
 }
 
 impl Reject {
+    /// Labels of what is found here.
+    pub(crate) const OWN_LABELS: [&str; 5] = ["no_keys", "wrong_source", "wrong_list", "too_old", "not_wanted"];
+
     /// For metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {

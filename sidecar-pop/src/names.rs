@@ -14,7 +14,7 @@ const WILDCARD_OCTETS: usize = 2;
 pub struct ZoneName(Name);
 
 /// Why a name is refused before it touches any state. Variant names serve as metric labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum UnfitName {
     /// It would be everything.

@@ -53,6 +53,7 @@ pub async fn run<Z: Zone>(
 ) {
     loop {
         let Targets { listen, targets: addresses } = targets.borrow_and_update().clone();
+        metrics.targets.are(addresses.iter().map(|target| target.address));
         let mut tasks = JoinSet::new();
         for target in addresses {
             tasks.spawn(one_target(target, listen.clone(), published.clone(), Arc::clone(&metrics)));
@@ -103,23 +104,23 @@ async fn tell(to: &To, zone: &impl Zone, metrics: &Metrics) {
     let mut waits = WAITS.start();
     for _ in 0..ATTEMPTS {
         let wait = waits.next_pause();
-        metrics.notify("sent");
+        metrics.notify(target, "sent");
         let attempt = attempt(to, &request, &bytes);
         match timeout(wait, attempt).await {
             Ok(Response::Taken) => {
-                metrics.notify("acknowledged");
+                metrics.notify(target, "acknowledged");
                 tracing::debug!(%target, serial = zone.serial().0, "NOTIFY acknowledged");
                 return;
             }
             Ok(Response::Refused(code)) => {
-                metrics.notify("refused");
+                metrics.notify(target, "refused");
                 tracing::warn!(%target, %code, "NOTIFY refused; is the zone configured there, with this address as primary?");
                 return;
             }
-            Err(_) => metrics.notify("timeout"),
+            Err(_) => metrics.notify(target, "timeout"),
         }
     }
-    metrics.notify("given_up");
+    metrics.notify(target, "given_up");
     tracing::warn!(%target, serial = zone.serial().0, "NOTIFY not answered, leaving it to the resolver's refresh");
 }
 

@@ -404,6 +404,7 @@ impl Loader {
                 telemetry.metrics.load("keys", "taken");
                 telemetry.keys_read(None);
                 if !same {
+                    telemetry.keys_in_force(keys.len());
                     tracing::info!(keys = keys.len(), skipped = keys.skipped().len(), "trusted keys in force");
                     self.keys.send_replace(Some(Arc::new(keys)));
                 }

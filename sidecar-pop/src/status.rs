@@ -1,6 +1,7 @@
 //! What POP tells of itself: metrics, `/status`, `/livez`, `/readyz`.
 
 pub mod rows;
+mod scrape;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,18 +13,18 @@ use tapir_runtime::http::{HttpState, Probe};
 use tapir_runtime::mqtt::{ConnectionState, MqttMetrics};
 use tapir_wire::name::Name;
 use tapir_wire::node::Renewal;
-use tapir_wire::status::{
-    ConfigStatus, CoreStatus, EventStatus, IdentityStatus, PopStatus, SidecarStatus, SourceState, SourceStatus,
-};
+use tapir_wire::status::{ConfigStatus, CoreStatus, EventStatus, IdentityStatus, PopStatus, SidecarStatus, SourceState};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::feeds::Failures;
 use crate::global_config::FromCore;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::telemetry::{Parts, Seen, parts};
+use crate::telemetry::{COMPONENTS, Parts, Seen, parts};
 use crate::zone::{Serial, Size};
-use rows::CoreRow;
+use rows::{CoreRow, Row};
+use scrape::Scrape;
 
 /// A resolver that acknowledged nothing is well again when none was given up for so long.
 const NOTIFY_MEMORY: SignedDuration = SignedDuration::from_hours(1);
@@ -40,8 +41,10 @@ pub struct Telemetry {
     registry: Registry,
     http: watch::Sender<HttpState>,
     started_at: Timestamp,
-    facts: Mutex<Facts>,
+    facts: Shared,
 }
+
+type Shared = Arc<Mutex<Facts>>;
 
 /// What may be wrong with this POP itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,11 +70,19 @@ struct Facts {
     identity_error: Option<String>,
     keys_error: Option<(SourceState, String)>,
     core: Option<watch::Receiver<ConnectionState>>,
+    /// The sources apart.
     pop: PopStatus,
+    sources: Vec<Row>,
+    failures: Failures,
+    /// The configuration in force, and how many there were.
+    setup: Option<Arc<Setup>>,
+    generation: u64,
+    /// Trusted keys, and since when.
+    keys: Option<(usize, Timestamp)>,
     renewal: Option<Renewal>,
     /// How many NOTIFYs were given up, and when one was last.
     given_up: (u64, Option<Timestamp>),
-    core_sources: Vec<String>,
+    core_sources: Arc<[String]>,
     troubles: BTreeMap<Trouble, String>,
     published: bool,
     beat: Instant,
@@ -94,20 +105,21 @@ impl Telemetry {
             keys_error: None,
             core,
             pop: PopStatus::default(),
+            sources: Vec::new(),
+            failures: Failures::default(),
+            setup: None,
+            generation: 0,
+            keys: None,
             renewal: None,
             given_up: (0, None),
-            core_sources: Vec::new(),
+            core_sources: Arc::default(),
             troubles: BTreeMap::new(),
             published: false,
             beat: Instant::now(),
         };
-        Arc::new(Self {
-            metrics,
-            registry,
-            http: watch::Sender::default(),
-            started_at: Timestamp::now(),
-            facts: Mutex::new(facts),
-        })
+        let facts = Arc::new(Mutex::new(facts));
+        registry.register_collector(Box::new(Scrape(Arc::clone(&facts))));
+        Arc::new(Self { metrics, registry, http: watch::Sender::default(), started_at: Timestamp::now(), facts })
     }
 
     /// For the task that serves this.
@@ -116,10 +128,20 @@ impl Telemetry {
         self.http.clone()
     }
 
-    /// A configuration came into force: the zone that follows from it is published.
+    /// Counts how often sources could not be had.
+    pub(crate) fn counting(&self, failures: Failures) {
+        self.facts().failures = failures;
+    }
+
+    /// The zone that is published follows from this configuration.
     pub fn configured(&self, setup: &Arc<Setup>) {
         let mut facts = self.facts();
+        if facts.setup.as_ref().is_some_and(|known| Arc::ptr_eq(known, setup)) {
+            return;
+        }
         let now = Timestamp::now();
+        facts.setup = Some(Arc::clone(setup));
+        facts.generation += 1;
         facts.core_sources = setup.rules.cores.iter().map(|core| core.name.clone()).collect();
         facts.pop.zone = setup.zone.name().to_string();
         facts.troubles.remove(&Trouble::Unserved);
@@ -173,6 +195,9 @@ impl Telemetry {
 
     /// Something happened that should not.
     pub(crate) fn event(&self, event: EventStatus) {
+        if let Some(component) = COMPONENTS.iter().find(|component| **component == event.component) {
+            self.metrics.event(component);
+        }
         let events = &mut self.facts().pop.events;
         if events.len() >= MOST_EVENTS {
             events.remove(0);
@@ -191,7 +216,7 @@ impl Telemetry {
 
     /// How each part is.
     pub(crate) fn parts(&self, now: Timestamp) -> Parts {
-        let (document, given_up) = (self.document(), self.metrics.notifies_given_up());
+        let (document, given_up) = (self.document(), self.metrics.targets.given_up());
         let mut facts = self.facts();
         if given_up > facts.given_up.0 {
             facts.given_up = (given_up, Some(now));
@@ -212,6 +237,11 @@ impl Telemetry {
         self.facts().keys_error = error;
     }
 
+    /// So many trusted keys are in force from now on.
+    pub(crate) fn keys_in_force(&self, keys: usize) {
+        self.facts().keys = Some((keys, Timestamp::now()));
+    }
+
     /// Something is wrong, or right again.
     pub(crate) fn trouble(&self, what: Trouble, error: Option<String>) {
         let troubles = &mut self.facts().troubles;
@@ -222,16 +252,24 @@ impl Telemetry {
     }
 
     /// How it is with the sources of the newest configuration.
-    pub(crate) fn sources(&self, rows: Vec<SourceStatus>) {
-        self.facts().pop.sources = rows;
+    pub(crate) fn sources(&self, rows: Vec<Row>) {
+        let former = std::mem::replace(&mut self.facts().sources, rows);
+        // Not while others wait.
+        drop(former);
+    }
+
+    /// These are all that there may be from now on.
+    pub(crate) fn configured_sources(&self, sources: &[String]) {
+        let failures = self.facts().failures.clone();
+        failures.keep(sources);
     }
 
     /// Observations came or went.
-    pub(crate) fn observed(&self, source: &str, row: &CoreRow, remembered: usize) {
-        self.metrics.observed_names.set(i64::try_from(remembered).unwrap_or(i64::MAX));
+    pub(crate) fn observed(&self, source: &str, row: &CoreRow, (live, remembered): (u64, u64)) {
+        self.metrics.observed(live, remembered);
         let mut facts = self.facts();
-        if let Some(known) = facts.pop.sources.iter_mut().find(|known| known.name == source) {
-            *known = rows::of_core(source, Some(*row));
+        if let Some(known) = facts.sources.iter_mut().find(|known| known.told.name == source) {
+            known.told = Arc::new(rows::of_core(source, Some(*row)));
         }
     }
 
@@ -241,14 +279,12 @@ impl Telemetry {
     }
 
     /// A version is published now: whoever sees it here sees it served, and the other way round. Nobody who holds what is served may ask here.
-    pub(crate) fn published(&self, zone: &Name, serial: Serial, Size { records, .. }: Size, publish: impl FnOnce()) {
-        self.metrics.publications.inc();
-        self.metrics.serial.set(i64::from(serial.0));
-        self.metrics.records.set(i64::try_from(records).unwrap_or(i64::MAX));
+    pub(crate) fn published(&self, zone: &Name, serial: Serial, size: Size, publish: impl FnOnce()) {
+        self.metrics.published(serial, &size);
         let mut facts = self.facts();
         facts.published = true;
         facts.pop.serial = serial.0;
-        facts.pop.records = records;
+        facts.pop.records = size.records;
         facts.pop.zone = zone.to_string();
         publish();
     }
@@ -261,6 +297,8 @@ impl Telemetry {
     #[must_use]
     pub fn document(&self) -> SidecarStatus {
         let facts = self.facts();
+        let rows = facts.sources.clone();
+        let (core_sources, keys_error) = (Arc::clone(&facts.core_sources), facts.keys_error.clone());
         let state = facts.core.as_ref().map(|core| core.borrow().clone()).unwrap_or_default();
         let core = CoreStatus::from(&state);
         let mut pop = facts.pop.clone();
@@ -271,17 +309,7 @@ impl Telemetry {
         }
         let http = self.http.borrow().error.clone().map(|error| format!("cannot bind the address of probes and status, {error}"));
         pop.errors = facts.troubles.values().cloned().chain(http).collect();
-        let now = Timestamp::now();
-        for row in &mut pop.sources {
-            row.age_seconds = row.updated_at.and_then(|updated| u64::try_from(now.duration_since(updated).as_secs()).ok());
-            if facts.core_sources.contains(&row.name) {
-                (row.state, row.error) = match &facts.keys_error {
-                    Some((state, error)) => (*state, Some(error.clone())),
-                    None => (SourceState::Ready, None),
-                };
-            }
-        }
-        SidecarStatus {
+        let mut document = SidecarStatus {
             format: SidecarStatus::FORMAT,
             component: "pop".to_owned(),
             version: tapir_version::VERSION.to_owned(),
@@ -292,8 +320,14 @@ impl Telemetry {
             identity_error: facts.identity_error.clone(),
             core,
             edm: None,
-            pop: Some(pop),
-        }
+            pop: None,
+        };
+        // The engine tells its own facts here: it does not wait for all that there is to say of hundreds of sources.
+        drop(facts);
+        let now = Timestamp::now();
+        pop.sources = rows.iter().map(|row| row.as_told(&core_sources, keys_error.as_ref(), now)).collect();
+        document.pop = Some(pop);
+        document
     }
 
     /// Nothing in here is left half done by a panic.

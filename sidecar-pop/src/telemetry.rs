@@ -21,7 +21,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::status::Telemetry;
 use events::Watch;
-pub(crate) use parts::{Parts, Seen, parts};
+pub(crate) use parts::{COMPONENTS, Parts, Seen, State, parts};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -60,7 +60,11 @@ pub async fn run(
             Ok(()) = sending.changed() => {}
         }
         let now = Timestamp::now();
-        for event in watched.look(&telemetry.parts(now), now) {
+        let parts = telemetry.parts(now);
+        for (part, (state, _)) in &parts {
+            telemetry.metrics.component(part, *state);
+        }
+        for event in watched.look(&parts, now) {
             telemetry.event(event);
             due = Instant::now();
         }

@@ -10,6 +10,7 @@ pub mod rebuild;
 pub mod serial;
 mod snapshot;
 pub mod source;
+pub mod tally;
 pub mod text;
 pub mod touch;
 pub mod weigh;

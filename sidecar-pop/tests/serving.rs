@@ -318,7 +318,8 @@ async fn a_reader_that_stops_is_closed_and_gives_its_window_back_before() {
     // The only window comes to the other once the first reader stalls.
     let (stream, mut client) = pair().await;
     let reader = std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()).unwrap());
-    let sent = send(&stream, &mut Endless(20), &windows, &patient()).await.unwrap();
+    let (sent, ended) = send(&stream, &mut Endless(20), &windows, &patient()).await;
+    ended.unwrap();
     drop(stream);
     assert_eq!(reader.join().unwrap(), sent);
     assert!(!stalled.is_finished());
@@ -326,7 +327,7 @@ async fn a_reader_that_stops_is_closed_and_gives_its_window_back_before() {
 
     let (stream, _client) = pair().await;
     let began = Instant::now();
-    let ended = send(&stream, &mut Endless(10_000), &windows, &impatient()).await;
+    let (_, ended) = send(&stream, &mut Endless(10_000), &windows, &impatient()).await;
     assert!(matches!(ended, Err(SendError::Slow)), "{ended:?}");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
@@ -343,7 +344,7 @@ async fn a_reader_that_takes_little_is_closed() {
     });
     let limits = Limits { least: 64 << 20, ..impatient() };
     let began = Instant::now();
-    let ended = send(&stream, &mut Endless(10_000), &Windows::new(1), &limits).await;
+    let (_, ended) = send(&stream, &mut Endless(10_000), &Windows::new(1), &limits).await;
     assert!(matches!(ended, Err(SendError::Slow)), "{ended:?}");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     drop(stream);
@@ -351,6 +352,6 @@ async fn a_reader_that_takes_little_is_closed() {
 
     let (stream, client) = pair().await;
     drop(client);
-    let ended = send(&stream, &mut Endless(10_000), &Windows::new(1), &limits).await;
+    let (_, ended) = send(&stream, &mut Endless(10_000), &Windows::new(1), &limits).await;
     assert!(matches!(ended, Err(SendError::Gone(_))), "{ended:?}");
 }

@@ -69,7 +69,7 @@ async fn only_a_signed_answer_to_a_signed_message_ends_the_telling() {
     socket.send_to(&answer_to(&first), from).unwrap();
 
     let (mut again, mut from) = receive(&socket);
-    assert!(!text(&metrics).contains("acknowledged"));
+    assert!(text(&metrics).contains("outcome=\"acknowledged\"} 0"));
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let end = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {

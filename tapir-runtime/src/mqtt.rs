@@ -99,6 +99,8 @@ pub struct MqttHandle {
     /// Messages from the broker; the same channel over all reconnects. When it is full, by [`INCOMING_OCTETS`] or by count, the
     /// newest message is dropped and counted. Drop the receiver when nothing is expected: what comes is then discarded at once.
     pub incoming: mpsc::Receiver<Incoming>,
+    /// The other end of it, for who looks how much waits there.
+    pub queue: mpsc::WeakSender<Incoming>,
     /// Where the connection stands.
     pub state: watch::Receiver<ConnectionState>,
     /// For sending.
@@ -122,7 +124,7 @@ pub fn spawn_with_capacity(settings: watch::Receiver<Option<MqttSettings>>, shut
     let (state_sender, state) = watch::channel(ConnectionState::default());
     let (link_sender, link) = watch::channel(None);
     let publisher = MqttPublisher::new(link, state.clone());
-    let metrics = MqttMetrics::default();
+    let (metrics, queue) = (MqttMetrics::default(), incoming_sender.downgrade());
     let outlets = connection::Outlets {
         incoming: incoming::Inlet::new(incoming_sender, metrics.clone()),
         state: state_sender,
@@ -130,5 +132,5 @@ pub fn spawn_with_capacity(settings: watch::Receiver<Option<MqttSettings>>, shut
         metrics: metrics.clone(),
     };
     let task = tokio::spawn(task::run(settings, std::sync::Arc::new(outlets), shutdown));
-    MqttHandle { incoming, state, publisher, metrics, task }
+    MqttHandle { incoming, queue, state, publisher, metrics, task }
 }

@@ -11,7 +11,7 @@ pub const MAX_MESSAGE: usize = 1024 * 1024;
 pub const MAX_SIGNATURES: usize = 8;
 
 /// Why a message was not accepted. Variant names serve as metric labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum VerifyError {
     /// Longer than [`MAX_MESSAGE`].

@@ -62,7 +62,7 @@ pub struct Message {
 }
 
 /// Why an entry was left out of an otherwise good message. Variant names serve as metric labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::Display)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::VariantNames, strum::Display)]
 #[strum(serialize_all = "snake_case")]
 pub enum RejectReason {
     /// No name, or an empty one, or the root: that would be everything.
@@ -74,7 +74,7 @@ pub enum RejectReason {
 }
 
 /// Why a whole message was refused. Variant names serve as metric labels.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum ObservationError {
     /// Not JSON.

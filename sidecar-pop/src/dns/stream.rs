@@ -92,26 +92,16 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Sends all of it: octets that went out.
-pub async fn send(stream: &TcpStream, outgoing: &mut dyn Outgoing, windows: &Windows, limits: &Limits) -> Result<u64, SendError> {
+/// Sends all of it: octets that went out, however it ended.
+pub async fn send(
+    stream: &TcpStream,
+    outgoing: &mut dyn Outgoing,
+    windows: &Windows,
+    limits: &Limits,
+) -> (u64, Result<(), SendError>) {
     let mut pace = Pace::new(limits);
-    loop {
-        let waited = Instant::now();
-        let Some(mut taken) = windows.take().await else { return Ok(pace.sent) };
-        // That others had the windows is not the reader's fault.
-        pace.forgive(waited.elapsed());
-        let Some(window) = &mut taken.window else { return Ok(pace.sent) };
-        if !outgoing.fill(window)? {
-            return Ok(pace.sent);
-        }
-        let octets = window.as_bytes();
-        let written = pace.write(stream, octets, Some(limits.keep_window)).await?;
-        if written < octets.len() {
-            let rest = octets.get(written..).unwrap_or_default().to_vec();
-            drop(taken);
-            pace.write(stream, &rest, None).await?;
-        }
-    }
+    let ended = pace.all(stream, outgoing, windows).await;
+    (pace.sent, ended)
 }
 
 /// What the reader took, and by when it has to take more.
@@ -127,6 +117,26 @@ impl<'a> Pace<'a> {
     fn new(limits: &'a Limits) -> Self {
         let now = Instant::now();
         Self { limits, sent: 0, mark: (0, now + limits.slow), end: now + limits.longest }
+    }
+
+    async fn all(&mut self, stream: &TcpStream, outgoing: &mut dyn Outgoing, windows: &Windows) -> Result<(), SendError> {
+        loop {
+            let waited = Instant::now();
+            let Some(mut taken) = windows.take().await else { return Ok(()) };
+            // That others had the windows is not the reader's fault.
+            self.forgive(waited.elapsed());
+            let Some(window) = &mut taken.window else { return Ok(()) };
+            if !outgoing.fill(window)? {
+                return Ok(());
+            }
+            let octets = window.as_bytes();
+            let written = self.write(stream, octets, Some(self.limits.keep_window)).await?;
+            if written < octets.len() {
+                let rest = octets.get(written..).unwrap_or_default().to_vec();
+                drop(taken);
+                self.write(stream, &rest, None).await?;
+            }
+        }
     }
 
     fn forgive(&mut self, waited: Duration) {

@@ -100,9 +100,9 @@ async fn connection<Z: Zone>(
             Answer::None => return Ok(()),
             Answer::Message(message) => write(&mut stream, &message).await?,
             Answer::Transfer(transfer) => {
-                let turn = turn(service, shared).await;
+                let (kind, turn) = (transfer.kind(), turn(service, shared).await);
                 let Turn::Ours(_permit) = turn else {
-                    service.metrics.transfer("busy");
+                    service.metrics.transfer(kind, "busy", 0);
                     let mut busy = transfer.busy();
                     if let Some(mut signer) = signer {
                         signer.append(&mut busy);
@@ -113,13 +113,13 @@ async fn connection<Z: Zone>(
                         _ => continue,
                     }
                 };
-                let (back, sent) = elsewhere(&service.threads, stream, transfer, signer, Arc::clone(shared)).await?;
+                let (back, (octets, sent)) = elsewhere(&service.threads, stream, transfer, signer, Arc::clone(shared)).await?;
                 stream = back;
-                service.metrics.transfer(sent.as_ref().map_or_else(Into::into, |_| "done"));
+                service.metrics.transfer(kind, sent.as_ref().map_or_else(Into::into, |()| "done"), octets);
                 if let Err(SendError::Unreadable(error)) = &sent {
                     tracing::error!(%error, "a transfer was broken off: the zone cannot be read");
                 }
-                let octets = sent.map_err(io::Error::other)?;
+                sent.map_err(io::Error::other)?;
                 tracing::debug!(octets, "zone transferred");
             }
         }
@@ -163,6 +163,9 @@ async fn turn<'a, Z: Zone>(service: &Service<Z>, shared: &'a Shared) -> Turn<'a>
     }
 }
 
+/// Octets that went out, and how it ended.
+type Sent = (u64, Result<(), SendError>);
+
 /// Sends it from the threads of transfers; the connection comes back.
 async fn elsewhere<Z: Zone>(
     handle: &Handle,
@@ -170,7 +173,7 @@ async fn elsewhere<Z: Zone>(
     transfer: Transfer<Z>,
     signer: Option<Signer>,
     shared: Arc<Shared>,
-) -> io::Result<(TcpStream, Result<u64, SendError>)> {
+) -> io::Result<(TcpStream, Sent)> {
     let stream = stream.into_std()?;
     let sent = threads::run(handle, async move {
         let stream = TcpStream::from_std(stream)?;
@@ -181,14 +184,12 @@ async fn elsewhere<Z: Zone>(
     Ok((TcpStream::from_std(stream)?, sent))
 }
 
-async fn send<Z: Zone>(
-    stream: &TcpStream,
-    transfer: Transfer<Z>,
-    signer: Option<Signer>,
-    shared: &Shared,
-) -> Result<u64, SendError> {
+async fn send<Z: Zone>(stream: &TcpStream, transfer: Transfer<Z>, signer: Option<Signer>, shared: &Shared) -> Sent {
     // Changes may have to be condensed first.
-    let mut outgoing = blocking(|| transfer.begin(signer))?;
+    let mut outgoing = match blocking(|| transfer.begin(signer)) {
+        Ok(outgoing) => outgoing,
+        Err(error) => return (0, Err(error.into())),
+    };
     stream::send(stream, outgoing.as_mut(), &shared.windows, &shared.limits).await
 }
 

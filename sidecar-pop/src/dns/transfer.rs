@@ -8,6 +8,7 @@ use tapir_table::{Codes, Cursor, ReadError};
 use super::render::{Condensed, Envelope, Incremental, Renderer, Steps, Window};
 use super::tsig::Signer;
 use super::zone::{Since, Zone};
+use crate::metrics::TRANSFERS;
 use crate::zone::Serial;
 
 /// Changes that are condensed into one step, at most: 400 KiB. More of them go out step by step.
@@ -31,6 +32,8 @@ pub struct Transfer<Z: Zone> {
     pub zone: Arc<Z>,
     /// What changed, where that was asked for and is known, and how many changes that is.
     pub steps: Option<(Z::Steps, usize)>,
+    /// Whether what changed was asked for.
+    pub incremental: bool,
 }
 
 impl<Z: Zone> Transfer<Z> {
@@ -44,13 +47,24 @@ impl<Z: Zone> Transfer<Z> {
             }
             _ => None,
         };
-        Some(Self { id, question, zone: Arc::clone(zone), steps })
+        Some(Self { id, question, zone: Arc::clone(zone), steps, incremental: held.is_some() })
     }
 
     /// Whether the whole zone is sent.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         self.steps.is_none()
+    }
+
+    /// As label for metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        let [axfr, ixfr, ixfr_whole] = TRANSFERS;
+        match (self.incremental, self.is_whole()) {
+            (false, _) => axfr,
+            (true, false) => ixfr,
+            (true, true) => ixfr_whole,
+        }
     }
 
     /// "Not now": SERVFAIL.

@@ -41,6 +41,8 @@ pub(super) async fn run<Z: Zone>(socket: Arc<UdpSocket>, service: Service<Z>) {
                         send(&socket, &message, peer).await;
                     }
                 });
+            } else {
+                service.metrics.dropped.inc();
             }
             continue;
         }

@@ -11,8 +11,10 @@ use jiff::Timestamp;
 use tapir_table::{Codes, Merge, Palette, SortError, Staged, TableFile, TableWriter, Tree};
 use tokio::sync::mpsc;
 
+use super::counted::Counted;
 use super::world::World;
 use crate::feeds::SourceNews;
+use crate::metrics::Occasion;
 use crate::names::ZoneName;
 use crate::sources::ListText;
 use crate::state::failpoint::pass;
@@ -22,6 +24,7 @@ use crate::zone::emit::Emit;
 use crate::zone::judge::Source as _;
 use crate::zone::layers::Layers;
 use crate::zone::rebuild::{RebuildError, merge, rebuild};
+use crate::zone::tally::Tally;
 use crate::zone::{Snapshot, text};
 
 /// How much later than everything else this thread comes.
@@ -79,6 +82,8 @@ pub(crate) enum Done {
 pub(crate) struct Base {
     /// To read from.
     pub(crate) table: Arc<TableFile>,
+    /// Its records.
+    pub(crate) tally: Tally,
     /// Name of its file; none in memory.
     pub(crate) file: Option<String>,
     /// Why it is in no file, where it should be.
@@ -114,7 +119,7 @@ fn done(job: Job) -> Done {
         }
         Job::Rebuild(zone) => Done::Rebuilt(made(&zone, rebuilt)),
         Job::Merge(zone) => {
-            let merged = made(&zone, |zone, writer| merge(&zone.layers, writer, || zone.goes_on()));
+            let merged = made(&zone, |zone, writer| merge(&zone.layers, writer, || zone.goes_on()).map(|tally| ((), tally)));
             Done::Merged(merged.map(|(base, ())| base))
         }
         Job::Condense(source, condense) => Done::Condensed(source, condense.write()),
@@ -131,34 +136,37 @@ impl Zone {
     }
 }
 
-fn rebuilt(zone: &Zone, writer: &mut TableWriter<Target>) -> Result<Tree<Codes>, RebuildError> {
+fn rebuilt(zone: &Zone, writer: &mut TableWriter<Target>) -> Result<(Tree<Codes>, Tally), RebuildError> {
     let Some(world) = &zone.world else { return Err(RebuildError::GivenUp) };
     let mut names = Merge::new(world.sources.iter().map(|source| source.cursor()).collect());
-    rebuild(Emit::new(&world.judge, &mut names, world.room()), &zone.layers, writer, || zone.goes_on())
+    let judge = Counted::new(world);
+    let rebuilt = rebuild(Emit::new(&judge, &mut names, world.room()), &zone.layers, writer, || zone.goes_on())?;
+    judge.tell(Occasion::All);
+    Ok(rebuilt)
 }
 
 /// Into the file, or into memory where that cannot be.
 fn made<T>(
     zone: &Zone,
-    make: impl Fn(&Zone, &mut TableWriter<Target>) -> Result<T, RebuildError>,
+    make: impl Fn(&Zone, &mut TableWriter<Target>) -> Result<(T, Tally), RebuildError>,
 ) -> Result<(Base, T), RebuildError> {
     let mut error = None;
     if let Some(path) = &zone.to {
         match in_file(zone, path, &make) {
-            Ok((table, made)) => {
+            Ok((table, (made, tally))) => {
                 let file = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-                return Ok((Base { table: Arc::new(table), file, error: None }, made));
+                return Ok((Base { table: Arc::new(table), tally, file, error: None }, made));
             }
             Err(RebuildError::Write(failed)) => error = Some(io::Error::other(failed)),
             Err(other) => return Err(other),
         }
     }
     let mut writer = TableWriter::new(Target::Memory(Vec::new()))?;
-    let made = make(zone, &mut writer)?;
+    let (made, tally) = make(zone, &mut writer)?;
     let (target, _) = writer.finish(0, &zone.palette)?;
     let Target::Memory(octets) = target else { return Err(RebuildError::GivenUp) };
     let table = TableFile::from_memory(octets).map_err(opened)?;
-    Ok((Base { table: Arc::new(table), file: None, error }, made))
+    Ok((Base { table: Arc::new(table), tally, file: None, error }, made))
 }
 
 fn in_file<T>(

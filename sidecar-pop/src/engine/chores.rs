@@ -112,7 +112,10 @@ impl Engine {
             Kept::Settled(settled) => {
                 self.keeping.settling = self.keeping.settling.saturating_sub(1);
                 match settled {
-                    Ok(serial) => store.log.based_on(serial),
+                    Ok(serial) => {
+                        store.log.based_on(serial);
+                        self.report_journal();
+                    }
                     Err(error) => {
                         self.telemetry.metrics.state_error("zone");
                         tracing::error!(%error, "the base of the zone may not survive a power loss");
@@ -126,5 +129,6 @@ impl Engine {
         let zone = self.store.as_ref().and_then(|store| store.trouble.clone());
         let trouble = zone.or_else(|| self.cores.values().find_map(|core| core.trouble.clone()));
         self.telemetry.trouble(Trouble::Disk, trouble);
+        self.report_journal();
     }
 }

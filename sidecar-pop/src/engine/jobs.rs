@@ -244,7 +244,7 @@ impl Engine {
     fn rebuild_job(&mut self) -> Option<(Job, Running)> {
         let setup = self.setup.clone()?;
         let (lists, cores) = (&self.lists, &self.cores);
-        let world = World::new(&setup, &mut self.palette, |name| {
+        let mut world = World::new(&setup, &mut self.palette, |name| {
             let core = cores.get(name).filter(|_| setup.rules.cores.iter().any(|core| core.name == name));
             match (core, lists.get(name)) {
                 (Some(core), _) => (core.source(), 0),
@@ -252,6 +252,7 @@ impl Engine {
                 (None, None) => (AnySource::nothing(), 0),
             }
         });
+        world.deciding = self.telemetry.metrics.decisions.of(&setup.rules.policy);
         let from_nothing = self.wanted.from_nothing;
         let layers =
             if from_nothing { crate::zone::layers::Layers::new(crate::zone::nothing()?) } else { self.layers.clone()? };

@@ -184,10 +184,12 @@ impl Engine {
                 if core.observations.next_due().is_none_or(|due| i64::from(due) > now.as_second()) {
                     break;
                 }
-                let mut names = Vec::new();
+                let (mut names, first) = (Vec::new(), core.observations.live().earliest());
                 core.observations.expire(now, EXPIRED, |key| names.push(*key));
                 if !names.is_empty() {
                     core.updated_at = Some(now);
+                    let first = first.and_then(|second| Timestamp::from_second(second.into()).ok());
+                    self.ended = self.ended.into_iter().chain(first).min();
                     self.earliest = self.earliest.min(tokio::time::Instant::now() + ENDED);
                     self.observed(&source, &names);
                     self.report_core(&source);

@@ -1,14 +1,18 @@
 //! Touched names -> a version of the zone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tapir_table::{Cursor as _, KeyBuf, ReadError, Tree};
 use tokio::time::Instant;
 
+use super::counted::Counted;
 use super::{Engine, Running};
+use crate::metrics::Occasion;
 use crate::state::zone_log::record::{Body, Change, Step};
 use crate::zone::layers::Layers;
+use crate::zone::tally::Tally;
 use crate::zone::touch::{Changed, Touch, TouchError, Touched};
 use crate::zone::{Serial, Size, Snapshot};
 
@@ -44,6 +48,10 @@ impl Engine {
             Err(TouchError::TooMany) => self.wanted.rebuild = true,
             Err(TouchError::Read(error)) => self.unreadable(&error),
         }
+        // Of names that were not in the zone nobody waits for the end.
+        if !self.wanted.rebuild {
+            self.ended = None;
+        }
         let took = started.elapsed();
         self.telemetry.metrics.build_microseconds.set(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
         let interval = self.setup.as_ref().map_or_else(Default::default, |setup| setup.publish_interval);
@@ -53,9 +61,12 @@ impl Engine {
 
     fn decide(&self, touched: &Tree) -> Result<Option<Changed>, TouchError> {
         let (Some(world), Some(layers)) = (&self.world, &self.layers) else { return Ok(None) };
-        let mut touch = Touch::new(&world.judge, &world.sources, world.room(), layers, BUDGET);
+        let judge = Counted::new(world);
+        let mut touch = Touch::new(&judge, &world.sources, world.room(), layers, BUDGET);
         touch.touch(named(touched))?;
-        Ok(Some(touch.finish()))
+        let changed = touch.finish();
+        judge.tell(Occasion::Change);
+        Ok(Some(changed))
     }
 
     /// Whether there is a new version.
@@ -126,10 +137,22 @@ impl Engine {
         tracing::info!(serial = serial.0, records = self.size.records, "zone published");
         let publish = || _ = self.published.send_replace(Some(Arc::new(snapshot)));
         self.telemetry.published(setup.zone.name(), serial, self.size, publish);
+        if let Some(ended) = self.ended.take() {
+            self.telemetry.metrics.lag.took(Duration::try_from(Timestamp::now().duration_since(ended)).unwrap_or_default());
+        }
+        self.report_journal();
     }
 
-    pub(super) fn sized(layers: &Layers) -> Result<Size, ReadError> {
-        let mut size = Size::of(layers);
+    /// How much history there is.
+    pub(super) fn report_journal(&self) {
+        if let Some(store) = &self.store {
+            self.telemetry.metrics.journal(store.log.octets(), store.log.len());
+        }
+    }
+
+    /// How much is in layers over a base with so many records of each kind.
+    pub(super) fn sized(layers: &Layers, base: Tally) -> Result<Size, ReadError> {
+        let mut size = Size::of(&layers.base, base);
         let mut trail = tapir_table::Trail::new();
         let mut fresh = layers.fresh.cursor();
         while fresh.advance()? {

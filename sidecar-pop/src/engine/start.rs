@@ -14,10 +14,12 @@ use super::builder::Base;
 use super::observe::Core;
 use super::store::{KeptZone, Opened, Store, apex_text};
 use crate::knowledge::observations::{Known, Observations};
+use crate::policy::explain::Binding;
 use crate::setup::Setup;
 use crate::state::former;
 use crate::state::observation_log::ObservationLog;
 use crate::status::Trouble;
+use crate::status::rows::Row;
 
 /// Files of the log beyond which a new base is written, so that they can go.
 const MOST_FILES: usize = 32;
@@ -56,6 +58,7 @@ impl Engine {
         self.give_up();
         self.wanted.rebuild = true;
         self.wanted.not_before = None;
+        self.telemetry.configured_sources(&setup.sources);
         self.setup = Some(setup);
         self.report_sources();
     }
@@ -77,7 +80,7 @@ impl Engine {
     }
 
     fn serve_kept(&mut self, kept: KeptZone, setup: &Setup, now: Timestamp) {
-        let KeptZone { layers, size, palette, serial, manifest } = kept;
+        let KeptZone { layers, tally, size, palette, serial, manifest } = kept;
         if manifest.zone != setup.zone.name().to_string() {
             tracing::info!(was = manifest.zone, "the zone has another name now and is made anew");
             if let Some(store) = &mut self.store {
@@ -97,7 +100,7 @@ impl Engine {
         // Its number may have been used for something else: history begins here. A number that nobody sees stands for the base.
         let (below, serial) = (self.number(now), self.number(now));
         if let Some(table) = self.layers.as_ref().map(|layers| Arc::clone(&layers.base)) {
-            let base = Base { table, file: Some(manifest.base), error: None };
+            let base = Base { table, tally, file: Some(manifest.base), error: None };
             self.begin_history(&base, below, serial, now);
         }
         self.show(serial);
@@ -204,7 +207,7 @@ impl Engine {
     /// How many there are of each source, and how it is with them.
     pub(super) fn report_sources(&self) {
         let Some(setup) = &self.setup else { return };
-        let rows = setup.bindings.iter().map(|binding| {
+        let row_of = |binding: &Binding| {
             let name = binding.source.as_str();
             if setup.rules.cores.iter().any(|core| core.name == name) {
                 return crate::status::rows::of_core(name, self.cores.get(name).map(super::ask::core_row));
@@ -216,14 +219,15 @@ impl Engine {
                 self.lists.get(name).map(|list| (&list.meta, list.health.as_ref())),
                 idle.or(stale),
             )
-        });
+        };
+        let rows = setup.bindings.iter().map(|binding| Row { list: binding.list, told: Arc::new(row_of(binding)) });
         self.telemetry.sources(rows.collect());
     }
 
     pub(super) fn report_core(&self, name: &str) {
         if let Some(core) = self.cores.get(name) {
-            let names: usize =
-                self.cores.values().map(|core| core.observations.live().len() + core.observations.guards().len()).sum();
+            let count = |of: fn(&Observations) -> usize| self.cores.values().map(|core| of(&core.observations) as u64).sum();
+            let names = (count(|known| known.live().len()), count(|known| known.guards().len()));
             self.telemetry.observed(name, &super::ask::core_row(core), names);
         }
     }

@@ -8,15 +8,18 @@ use tokio::time::Instant;
 
 use super::Engine;
 use super::builder::Base;
+use super::counted::Counted;
 use super::jobs::Building;
 use super::keeper::Chore;
 use super::publish::{BUDGET, named};
 use super::store::Store;
+use crate::metrics::Occasion;
 use crate::state::manifest::{FORMAT, Manifest, apex_text};
 use crate::state::zone_log::record::{Body, Change};
 use crate::zone::Serial;
 use crate::zone::layers::Layers;
 use crate::zone::rebuild::Rebuilt;
+use crate::zone::tally::Tally;
 use crate::zone::touch::{Changed, TouchError};
 
 /// Changes beyond which it may cost a client less to get the whole zone.
@@ -34,8 +37,12 @@ impl Engine {
         let Some(published) = published else { return };
         let world = &building.world;
         let rebuilt = Rebuilt { base: Arc::clone(&base.table), differs };
-        let parts = (&world.judge, world.sources.as_slice(), world.room());
+        let judge = Counted::new(world);
+        let parts = (&judge, world.sources.as_slice(), world.room());
         let swapped = rebuilt.swap(parts, named(&building.touched), &published, &building.meanwhile, BUDGET);
+        if swapped.is_ok() {
+            judge.tell(Occasion::Change);
+        }
         let done = match swapped {
             Ok(changed) => self.take_over(changed, building, base, now),
             Err(TouchError::TooMany) => {
@@ -59,7 +66,7 @@ impl Engine {
 
     fn take_over(&mut self, changed: Changed, building: Building, base: &Base, now: Timestamp) -> Result<(), ReadError> {
         let Changed { layers, before } = changed;
-        let size = Self::sized(&layers)?;
+        let size = Self::sized(&layers, base.tally)?;
         let previous = self.published.borrow().clone();
         let setup = Arc::clone(&building.world.setup);
         let forced = building.from_nothing || previous.as_ref().is_none_or(|zone| zone.apex != setup.apex);
@@ -106,6 +113,7 @@ impl Engine {
                 self.show(serial);
             }
         }
+        self.ended = None;
         // A zone that stands for the first time is no change, nor is one that is as it was.
         let changed = serial.is_some() && serial != self.published.borrow().as_ref().map(|zone| zone.serial);
         let next = Instant::now() + setup.publish_interval;
@@ -135,7 +143,7 @@ impl Engine {
     /// The file is the base from now on; the log goes on from this version. Whether it is.
     fn settle(&mut self, base: &Base, serial: Serial) -> bool {
         let Some(file) = &base.file else { return false };
-        let Some(manifest) = self.manifest(file, serial) else { return false };
+        let Some(manifest) = self.manifest(file, base.tally, serial) else { return false };
         let Some(store) = &mut self.store else { return false };
         match store.settle(manifest) {
             Ok(useless) => {
@@ -191,7 +199,7 @@ impl Engine {
         }
     }
 
-    fn manifest(&self, file: &str, serial: Serial) -> Option<Manifest> {
+    fn manifest(&self, file: &str, tally: Tally, serial: Serial) -> Option<Manifest> {
         let setup = self.world.as_ref().map(|world| &world.setup).or(self.setup.as_ref())?;
         let held = |source: &&String| self.lists.get(source.as_str()).is_some_and(|list| list.meta.entries > 0);
         let own = |source: &&String| !setup.rules.lists.iter().any(|list| list.source == **source);
@@ -201,6 +209,7 @@ impl Engine {
             apex: apex_text(&setup.apex),
             base: file.to_owned(),
             serial,
+            records: tally.numbers(),
             sources: setup.sources.iter().filter(held).filter(own).cloned().collect(),
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tapir_table::{Hit, Palette};
 
+use crate::metrics::Deciding;
 use crate::policy::{Action, Policy};
 use crate::setup::Setup;
 use crate::zone::judge::Judge as _;
@@ -20,6 +21,8 @@ pub(super) struct World {
     pub(super) setup: Arc<Setup>,
     /// Decides. Redirects are those of the zone's palette.
     pub(super) judge: Weigh,
+    /// Counts what it decides, if that is wanted.
+    pub(super) deciding: Deciding,
     /// In the order of the configuration.
     pub(super) sources: Vec<AnySource>,
     /// Their names.
@@ -41,7 +44,7 @@ impl World {
             Weigh { policy: with_palette(&setup.rules.policy, palette), mode: setup.rules.mode, origins: origins.collect() };
         let names: Vec<Arc<str>> = setup.bindings.iter().map(|binding| Arc::from(binding.source.as_str())).collect();
         let (sources, wholes) = names.iter().map(|name| of(name)).unzip();
-        Self { setup: Arc::clone(setup), judge, sources, names, wholes }
+        Self { setup: Arc::clone(setup), judge, deciding: Deciding::default(), sources, names, wholes }
     }
 
     /// Whether it has this whole of a source, so that changes of that fit.

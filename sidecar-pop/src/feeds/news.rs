@@ -8,7 +8,7 @@ use tapir_table::{Codes, KeyBuf, Palette, TableFile};
 use tapir_wire::observation::Message;
 use tokio::sync::mpsc;
 
-use super::Rejected;
+use super::{Failures, Rejected};
 
 /// News that may wait for the engine: one or two of each source that a policy may have.
 const WAITING: usize = 512;
@@ -102,23 +102,43 @@ pub struct Told {
 
 /// Where feeds tell their news. When the engine does not keep up they wait: nothing is lost, and no source outruns the others.
 #[derive(Clone, Debug)]
-pub struct NewsSender(mpsc::Sender<Told>);
+pub struct NewsSender {
+    sender: mpsc::Sender<Told>,
+    failures: Failures,
+}
 
 /// Between feeds and engine.
 #[must_use]
 pub fn channel() -> (NewsSender, mpsc::Receiver<Told>) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    (NewsSender(sender), receiver)
+    (NewsSender { sender, failures: Failures::default() }, receiver)
 }
 
 impl NewsSender {
     /// Tells it; false when nobody listens any more, and then the feed ends.
     pub async fn tell(&self, source: &Arc<str>, news: SourceNews) -> bool {
-        self.0.send(Told { source: Arc::clone(source), news }).await.is_ok()
+        self.sender.send(Told { source: Arc::clone(source), news }).await.is_ok()
+    }
+
+    /// It could not be had, once more.
+    pub(crate) fn failed(&self, source: &Arc<str>) {
+        self.failures.count(source);
+    }
+
+    /// For who tells how it is.
+    #[must_use]
+    pub fn failures(&self) -> Failures {
+        self.failures.clone()
+    }
+
+    /// For who looks how much waits.
+    #[must_use]
+    pub fn queue(&self) -> mpsc::WeakSender<Told> {
+        self.sender.downgrade()
     }
 
     /// Tells [`SourceNews::Coming`], unless too much waits: it helps, and nothing depends on it.
     pub(super) fn coming(&self, source: &Arc<str>) {
-        _ = self.0.try_send(Told { source: Arc::clone(source), news: SourceNews::Coming });
+        _ = self.sender.try_send(Told { source: Arc::clone(source), news: SourceNews::Coming });
     }
 }

@@ -46,6 +46,7 @@ impl Teller {
 
     /// It was not, or what it has is no good.
     pub(super) async fn bad(&mut self, error: String, now: Timestamp, expires_at: Option<Timestamp>) -> Result<(), Gone> {
+        self.to.failed(&self.source);
         if self.told.as_ref().is_none_or(|told| told.error.as_deref() != Some(&error)) {
             tracing::warn!(source = &*self.source, %error, "the source has nothing new; what it had stays until it expires");
         }

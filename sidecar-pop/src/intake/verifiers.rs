@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -49,6 +50,7 @@ pub fn spawn(
     settings: Option<ToldSettings>,
 ) -> io::Result<mpsc::Receiver<Observed>> {
     let (tell, observed) = mpsc::channel(WAITING);
+    metrics.queues.watch("verified", tell.downgrade());
     let line = Arc::new(Line::new(incoming));
     let verifier = Verifier { line, keys, setup, metrics, tell, settings };
     for number in 1..=THREADS {
@@ -94,7 +96,13 @@ impl Verifier {
                 let (message, sources) = take(&message, keys.as_deref(), sources, Timestamp::now())?;
                 Ok(Taken::Observed(message, sources))
             };
-            let taken: Vec<_> = messages.drain(..).map(take).collect();
+            let timed = |message| {
+                let begun = Instant::now();
+                let taken = take(message);
+                self.metrics.verification.took(begun.elapsed());
+                taken
+            };
+            let taken: Vec<_> = messages.drain(..).map(timed).collect();
             turn.wait();
             for taken in taken {
                 if !self.told(taken) {

@@ -21,7 +21,7 @@ pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 const BESIDE_THE_NAME: usize = 24;
 
 /// Why an entry had no effect. Variant names serve as metric labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Refusal {
     /// Ended before it came.

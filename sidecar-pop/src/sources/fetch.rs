@@ -118,6 +118,7 @@ fn begin(
                 Err(error) => {
                     let news = SourceNews::Health(Health::bad(error.to_string(), Timestamp::now(), None));
                     let (tell, source) = (tell.clone(), Arc::from(source));
+                    tell.failed(&source);
                     Begun(None, tasks.spawn(async move { _ = tell.tell(&source, news).await }))
                 }
             }

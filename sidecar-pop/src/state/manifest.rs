@@ -32,6 +32,9 @@ pub struct Manifest {
     pub base: String,
     /// The version that the log goes on from.
     pub serial: Serial,
+    /// Records of the base by kind; none where nobody counted.
+    #[serde(default)]
+    pub records: Vec<u64>,
     /// Sources that held something: without them the zone is not made anew at once.
     #[serde(default)]
     pub sources: Vec<String>,
@@ -88,6 +91,7 @@ mod tests {
             apex: String::new(),
             base: base.to_owned(),
             serial: Serial(7),
+            records: vec![1, 2],
             sources: vec!["feed".to_owned()],
         };
         base("base-1.tab").write(folder.path()).unwrap();

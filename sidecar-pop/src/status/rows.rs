@@ -1,9 +1,44 @@
 //! Rows of `/status`, one a source.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use tapir_wire::config::pop::List;
 use tapir_wire::status::{SourceState, SourceStatus};
 
 use crate::feeds::{Health, Meta};
+
+/// What is told of a source, and the class of list that it is.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its class.
+    pub list: List,
+    /// The row; shared, so that who reads it holds up nobody.
+    pub told: Arc<SourceStatus>,
+}
+
+impl Row {
+    /// How it is with it: what Core says is worth what its keys are.
+    #[must_use]
+    pub fn state(&self, core_sources: &[String], keys_error: Option<&(SourceState, String)>) -> SourceState {
+        if core_sources.contains(&self.told.name) {
+            return keys_error.map_or(SourceState::Ready, |(state, _)| *state);
+        }
+        self.told.state
+    }
+
+    /// As it stands in `/status`.
+    #[must_use]
+    pub fn as_told(&self, core_sources: &[String], keys_error: Option<&(SourceState, String)>, now: Timestamp) -> SourceStatus {
+        let mut row = SourceStatus::clone(&self.told);
+        row.age_seconds = row.updated_at.and_then(|updated| u64::try_from(now.duration_since(updated).as_secs()).ok());
+        row.state = self.state(core_sources, keys_error);
+        if core_sources.contains(&row.name) {
+            row.error = keys_error.map(|(_, error)| error.clone());
+        }
+        row
+    }
+}
 
 /// What is told of a source of observations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

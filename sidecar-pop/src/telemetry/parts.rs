@@ -13,6 +13,10 @@ const LATE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// A connection that is gone for so long is worth an event; shorter breaks are everyday.
 const GONE: SignedDuration = SignedDuration::from_secs(60);
 
+/// All parts that there may be.
+pub(crate) const COMPONENTS: [&str; 8] =
+    ["main-boot", "cert-status", "mqtt-event", "mqtt-config", "rpz", "downstream-notify", "tapir-observation", "rpz-inbound"];
+
 /// How a part is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {

@@ -1,5 +1,7 @@
 //! What Core is told: upstream's members, and beside them the events and the counters.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tapir_runtime::http::Probe as _;
@@ -49,20 +51,49 @@ fn time(time: Option<Timestamp>) -> String {
     time.map_or_else(|| NEVER.to_owned(), |time| time.to_string())
 }
 
-/// The metrics: what is there to be scraped may be told, and nothing else. Labels are kinds of things, none is a name.
+/// Labels with values that the configuration made up: what they tell apart is told as one.
+const OWN_LABELS: [&str; 2] = ["target", "rule"];
+
+/// The metrics: what is there to be scraped may be told, and nothing else, and of that neither a name nor an address. What there is of each
+/// source is said by its state.
 fn counters(exposition: &str) -> Map<String, Value> {
-    let lines = exposition.lines().filter(|line| !line.starts_with('#') && !line.contains("build_info"));
-    let figures = lines.filter_map(|line| {
-        let (name, figure) = line.strip_prefix("tapir_pop_")?.rsplit_once(' ')?;
-        Some((name.replace('"', ""), figure.parse::<i64>().ok()?.into()))
-    });
-    figures.collect()
+    let left_out = |line: &&str| ["#", "tapir_pop_build_info", "tapir_pop_source_"].iter().any(|start| line.starts_with(start));
+    let mut figures = BTreeMap::<String, i64>::new();
+    for line in exposition.lines().filter(|line| !left_out(line) && !line.contains("_bucket{")) {
+        let Some((name, figure)) = line.strip_prefix("tapir_pop_").and_then(|line| line.rsplit_once(' ')) else { continue };
+        let Ok(figure) = figure.parse::<i64>() else { continue };
+        let sum = figures.entry(shared(name)).or_default();
+        *sum = sum.saturating_add(figure);
+    }
+    figures.into_iter().map(|(name, figure)| (name, figure.into())).collect()
+}
+
+/// A figure's name with the labels that all POPs have.
+fn shared(name: &str) -> String {
+    let Some((name, labels)) = name.strip_suffix('}').and_then(|name| name.split_once('{')) else { return name.to_owned() };
+    let kept: Vec<_> =
+        pairs(labels).filter(|(key, _)| !OWN_LABELS.contains(key)).map(|(key, value)| format!("{key}={value}")).collect();
+    if kept.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", kept.join(",")) }
+}
+
+/// Labels and values; a quotation mark within a value has a backslash before it.
+fn pairs(mut labels: &str) -> impl Iterator<Item = (&str, &str)> {
+    std::iter::from_fn(move || {
+        let (key, rest) = labels.split_once("=\"")?;
+        let mut escaped = false;
+        let end = rest.find(|character| {
+            let ends = character == '"' && !escaped;
+            escaped = character == '\\' && !escaped;
+            ends
+        })?;
+        let (value, rest) = rest.split_at_checked(end)?;
+        labels = rest.strip_prefix('"').map_or("", |rest| rest.trim_start_matches(','));
+        Some((key, value))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::super::parts::{Parts, Seen, parts};
     use super::*;
 
@@ -97,6 +128,29 @@ mod tests {
             }
             assert_eq!(told["LastFailure"] == vector["payload"]["LastFailure"], state != State::Fail, "the zero of its language");
         }
+    }
+
+    #[test]
+    fn names_and_addresses_of_the_configuration_are_not_told() {
+        let exposition = r#"# TYPE tapir_pop_notifies counter
+tapir_pop_notifies_total{target="192.0.2.1:53",outcome="sent"} 2
+tapir_pop_notifies_total{target="192.0.2.2:53",outcome="sent"} 3
+tapir_pop_notifies_total{target="192.0.2.2:53",outcome="given_up"} 1
+tapir_pop_policy_decisions_total{list="Doubt",rule="a \",list=\"b",occasion="all"} 5
+tapir_pop_policy_decisions_total{list="Doubt",rule="c",occasion="all"} 6
+tapir_pop_source_names{source="own",list="Allow"} 7
+tapir_pop_build_info{version="1"} 1
+tapir_pop_lag_bucket{le="1.0"} 1
+tapir_pop_lag_sum 0.5
+tapir_pop_zone_serial 9
+# EOF"#;
+        let expected = json!({
+            "notifies_total{outcome=sent}": 5,
+            "notifies_total{outcome=given_up}": 1,
+            "policy_decisions_total{list=Doubt,occasion=all}": 11,
+            "zone_serial": 9,
+        });
+        assert_eq!(Value::Object(counters(exposition)), expected);
     }
 
     #[test]

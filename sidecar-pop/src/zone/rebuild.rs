@@ -12,6 +12,7 @@ use tapir_table::{Bulk, Codes, Cursor, Diff, Overlay, ReadError, TableFile, Tabl
 use super::emit::Emit;
 use super::judge::{Judge, Source};
 use super::layers::Layers;
+use super::tally::Tally;
 use super::touch::{Changed, Touch, TouchError, Touched};
 
 /// Why a new base could not be written.
@@ -31,14 +32,14 @@ pub enum RebuildError {
 /// Names after which a builder looks whether it should go on.
 const LOOK_EVERY: usize = 4096;
 
-/// Emits everything into `writer`. Returns what `published` says of every name that will be different. `goes_on` is asked now and
-/// then.
+/// Emits everything into `writer`. Returns what `published` says of every name that will be different, and how much was written. `goes_on` is
+/// asked now and then.
 pub fn rebuild<J, C, W>(
     emit: Emit<'_, J, C>,
     published: &Layers,
     writer: &mut TableWriter<W>,
     goes_on: impl Fn() -> bool,
-) -> Result<Tree<Codes>, RebuildError>
+) -> Result<(Tree<Codes>, Tally), RebuildError>
 where
     J: Judge,
     C: Cursor<Value = J::Value>,
@@ -47,7 +48,7 @@ where
     // In order and often all of it: written once, and packed.
     let mut differs = Bulk::new();
     let mut diff = Diff::new(published.cursor(), emit);
-    let mut count = 0;
+    let (mut tally, mut count) = (Tally::default(), 0);
     while diff.step()? {
         let change = diff.change();
         if change.old != change.new {
@@ -55,27 +56,29 @@ where
         }
         if change.new != Codes::SILENT {
             writer.push(diff.key(), change.new)?;
+            tally.add(change.new);
         }
         count += 1;
         if count % LOOK_EVERY == 0 && !goes_on() {
             return Err(RebuildError::GivenUp);
         }
     }
-    Ok(differs.finish())
+    Ok((differs.finish(), tally))
 }
 
-/// Writes base and older changes into `writer`. When that is finished, [`Layers::rebase`] goes over to it.
-pub fn merge<W: Write>(layers: &Layers, writer: &mut TableWriter<W>, goes_on: impl Fn() -> bool) -> Result<(), RebuildError> {
+/// Writes base and older changes into `writer`: how much that is. When that is finished, [`Layers::rebase`] goes over to it.
+pub fn merge<W: Write>(layers: &Layers, writer: &mut TableWriter<W>, goes_on: impl Fn() -> bool) -> Result<Tally, RebuildError> {
     let mut zone = Overlay::new(layers.base.scan(), layers.frozen.cursor());
-    let mut count = 0;
+    let (mut tally, mut count) = (Tally::default(), 0);
     while zone.advance()? {
         writer.push(zone.key(), zone.value())?;
+        tally.add(zone.value());
         count += 1;
         if count % LOOK_EVERY == 0 && !goes_on() {
             return Err(RebuildError::GivenUp);
         }
     }
-    Ok(())
+    Ok(tally)
 }
 
 /// A zone that was made anew and is not published so far.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tapir_table::{Codes, KeyBuf, Palette, ReadError, TreeCursor, Value as _};
+use tapir_table::{Codes, KeyBuf, Palette, ReadError, TableFile, TreeCursor, Value as _};
 
 use super::layers::{Layers, ZoneCursor};
 use super::serial::Serial;
+use super::tally::Tally;
 use crate::dns::history::Logged;
 use crate::dns::render::Changed;
 use crate::dns::zone::{Apex, Since, Zone};
@@ -18,13 +19,15 @@ pub struct Size {
     pub names: u64,
     /// Owners of records: names and wildcards.
     pub records: u64,
+    /// The same by what they do.
+    pub kinds: Tally,
 }
 
 impl Size {
-    /// Of what stands in a file.
+    /// Of what stands in a file, with so many records of each kind.
     #[must_use]
-    pub fn of(layers: &Layers) -> Self {
-        Self { names: layers.base.nodes(), records: layers.base.records() }
+    pub fn of(base: &TableFile, kinds: Tally) -> Self {
+        Self { names: base.nodes(), records: base.records(), kinds }
     }
 
     /// After a name changed.
@@ -32,6 +35,7 @@ impl Size {
         let names = |codes: Codes| u64::from(!codes.is_absent());
         self.names = (self.names + names(new)).saturating_sub(names(old));
         self.records = (self.records + new.records()).saturating_sub(old.records());
+        self.kinds.change(old, new);
     }
 }
 

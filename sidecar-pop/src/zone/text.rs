@@ -74,6 +74,7 @@ mod tests {
     use super::*;
     use crate::state::zone_log::Past;
     use crate::zone::layers::Layers;
+    use crate::zone::tally::Tally;
     use crate::zone::{Serial, Size};
 
     #[test]
@@ -93,7 +94,7 @@ mod tests {
         }
         let table = TableFile::from_memory(writer.finish(0, &palette).unwrap().0).unwrap();
         let layers = Layers::new(Arc::new(table));
-        let size = Size::of(&layers);
+        let size = Size::of(&layers.base, Tally::of(&layers.base).unwrap());
         let apex = Apex::new(WireName::from_wire(b"\x01z\0").unwrap(), 30);
         let zone = Snapshot::new(Serial(7), Arc::new(apex), Arc::new(palette), (layers, size), Past::default());
         let mut file = Vec::new();

@@ -5,7 +5,7 @@ use tapir_wire::config::pop::{List, Match, Mode};
 
 use super::judge::Judge;
 use super::known::{Known, action, code};
-use crate::policy::{Evidence, Finding, Policy};
+use crate::policy::{Decision, Evidence, Finding, Policy};
 
 /// What the policy thinks of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,30 @@ impl Weigh {
     }
 
     fn decide(&self, evidence: &Evidence) -> Code {
-        self.policy.judge(evidence).published(self.mode).map_or(Code::SILENT, code)
+        self.published(&self.policy.judge(evidence))
+    }
+
+    /// What a decision makes of a name.
+    pub(crate) fn published(&self, decision: &Decision) -> Code {
+        decision.published(self.mode).map_or(Code::SILENT, code)
+    }
+
+    /// What is decided of a name itself.
+    pub(crate) fn decision(&self, inherited: &[Word], hits: &[Hit<Known>]) -> Decision {
+        let mut evidence = Evidence::default();
+        // In the order of the sources: of two redirects the first one counts.
+        let mut words = inherited.iter().peekable();
+        for hit in hits {
+            while let Some(word) = words.next_if(|word| word.source < hit.index) {
+                self.add(&mut evidence, word.source, Some(word.said));
+            }
+            let above = words.next_if(|word| word.source == hit.index).map(|word| word.said);
+            self.add(&mut evidence, hit.index, Self::of_name(hit.value, above));
+        }
+        for word in words {
+            self.add(&mut evidence, word.source, Some(word.said));
+        }
+        self.policy.judge(&evidence)
     }
 }
 
@@ -101,20 +124,7 @@ impl Judge for Weigh {
     }
 
     fn own(&self, inherited: &Vec<Word>, hits: &[Hit<Known>]) -> Code {
-        let mut evidence = Evidence::default();
-        // In the order of the sources: of two redirects the first one counts.
-        let mut words = inherited.iter().peekable();
-        for hit in hits {
-            while let Some(word) = words.next_if(|word| word.source < hit.index) {
-                self.add(&mut evidence, word.source, Some(word.said));
-            }
-            let above = words.next_if(|word| word.source == hit.index).map(|word| word.said);
-            self.add(&mut evidence, hit.index, Self::of_name(hit.value, above));
-        }
-        for word in words {
-            self.add(&mut evidence, word.source, Some(word.said));
-        }
-        self.decide(&evidence)
+        self.published(&self.decision(inherited, hits))
     }
 
     fn descend(&self, inherited: &mut Vec<Word>, hits: &[Hit<Known>]) {

@@ -17,6 +17,7 @@ use tapir_pop::policy::{Action, Rule};
 use tapir_pop::state::zone_log::Past;
 use tapir_pop::zone::known::code;
 use tapir_pop::zone::layers::Layers;
+use tapir_pop::zone::tally::Tally;
 use tapir_pop::zone::{LocalData, LocalIndex, Serial, Size, Snapshot};
 use tapir_table::{Codes, KeyBuf, Palette, TableFile, TableWriter};
 use tapir_wire::config::pop::PopConfig;
@@ -86,7 +87,7 @@ pub(crate) fn snapshot_with(serial: u32, records: impl IntoIterator<Item = (Name
     nodes.iter().for_each(|(key, codes)| writer.push(key, *codes).unwrap());
     let table = TableFile::from_memory(writer.finish(serial, &palette).unwrap().0).unwrap();
     let layers = Layers::new(Arc::new(table));
-    let size = Size::of(&layers);
+    let size = Size::of(&layers.base, Tally::of(&layers.base).unwrap());
     let apex = Apex::new(WireName::from(zone().name()), record_ttl);
     Arc::new(Snapshot::new(Serial(serial), Arc::new(apex), Arc::new(palette), (layers, size), Past::default()))
 }

@@ -50,7 +50,9 @@ fn silent_connections_and_readers_that_take_nothing_keep_nobody_out_and_take_no_
     }
     assert_eq!(open.len(), HALF_OPEN + SLOW);
     let metrics = || get(pop.http, "/metrics").unwrap();
-    wait_for("the slow ones closed", metrics, |text| text.contains("tapir_pop_dns_transfers_total{outcome=\"slow\"}"));
+    wait_for("the slow ones closed", metrics, |text| {
+        !text.contains("tapir_pop_dns_transfers_total{kind=\"axfr\",outcome=\"slow\"} 0\n")
+    });
     let grown = memory(pid, "VmHWM").saturating_sub(rest);
     probe.end(&format!("{HALF_OPEN} half-open connections and {SLOW} slow readers, {grown} KiB more"));
     assert!(grown < MOST_GROWTH_KIBIBYTES, "{grown} KiB");
@@ -104,9 +106,13 @@ fn few_connections_are_never_all_for_transfers() {
         .collect();
     let metrics = || get(pop.http, "/metrics").unwrap();
     // Those that were sent away for others: 20 came, 5 have room, 2 of them are sent the zone.
-    wait_for("some sent away", metrics, |text| text.contains("tapir_pop_dns_transfers_total{outcome=\"busy\"}"));
+    wait_for("some sent away", metrics, |text| {
+        !text.contains("tapir_pop_dns_transfers_total{kind=\"axfr\",outcome=\"busy\"} 0\n")
+    });
     let probe = Probe::start(pop.port);
-    wait_for("the slow ones closed", metrics, |text| text.contains("tapir_pop_dns_transfers_total{outcome=\"slow\"}"));
+    wait_for("the slow ones closed", metrics, |text| {
+        !text.contains("tapir_pop_dns_transfers_total{kind=\"axfr\",outcome=\"slow\"} 0\n")
+    });
     probe.end("5 connections, 20 slow readers");
     drop(slow);
 }

@@ -14,6 +14,7 @@ use tapir_pop::notify::{self, Target, Targets};
 use tapir_pop::state::zone_log::Past;
 use tapir_pop::status::Telemetry;
 use tapir_pop::zone::layers::Layers;
+use tapir_pop::zone::tally::Tally;
 use tapir_pop::zone::{Serial, Size, Snapshot, text};
 use tapir_runtime::shutdown::Shutdown;
 use tapir_table::{Codes, KeyBuf, Palette, ReadError, TableFile, TableWriter};
@@ -150,7 +151,8 @@ impl Serving {
         names.iter().for_each(|(key, codes)| writer.push(key, *codes).unwrap());
         let table = TableFile::from_memory(writer.finish(*serial, &palette()).unwrap().0).unwrap();
         let layers = Layers::new(Arc::new(table));
-        let (size, apex) = (Size::of(&layers), Versions::new(self.versions.clone()).apex());
+        let (size, apex) =
+            (Size::of(&layers.base, Tally::of(&layers.base).unwrap()), Versions::new(self.versions.clone()).apex());
         let snapshot = Snapshot::new(Serial(*serial), apex, Arc::new(palette()), (layers, size), Past::default());
         let mut written = Vec::new();
         text::write(&snapshot, &mut written).unwrap();

@@ -17,6 +17,7 @@ use crate::state::unwritten::Unwritten;
 use crate::state::zone_log::ZoneLog;
 use crate::state::zone_log::record::Record;
 use crate::zone::layers::Layers;
+use crate::zone::tally::Tally;
 use crate::zone::{Serial, Size};
 
 /// What somebody must have removed.
@@ -28,6 +29,8 @@ const MISSING: &str = "versions of the zone that were written last are missing, 
 pub(in crate::engine) struct KeptZone {
     /// Its names.
     pub(in crate::engine) layers: Layers,
+    /// Records of the base.
+    pub(in crate::engine) tally: Tally,
     /// How many those are.
     pub(in crate::engine) size: Size,
     /// Local data of its codes.
@@ -84,7 +87,7 @@ impl Store {
         self.generation = generations(&self.zone_folder()).into_iter().max().unwrap_or(0);
         let kept = match Manifest::read(&self.zone_folder()) {
             Ok(Some(manifest)) => match self.read_zone(&manifest) {
-                Ok((layers, size, palette, head)) => Some((layers, size, palette, head, manifest)),
+                Ok((zone, head)) => Some((zone, head, manifest)),
                 Err(error) => {
                     let aside = self.set_aside(&manifest.base);
                     opened.damage.push(format!("the zone of before the start cannot be read: {error}; {aside}"));
@@ -106,7 +109,7 @@ impl Store {
                 Err(error) => self.fail(&error),
             }
         }
-        let head = kept.as_ref().map(|(_, _, _, head, _)| *head);
+        let head = kept.as_ref().map(|(_, head, _)| *head);
         let reserved = Reserved::read(&self.folder).unwrap_or_else(|error| {
             opened.damage.push(format!("the numbers that were reserved cannot be read, going on from the clock: {error}"));
             None
@@ -135,7 +138,7 @@ impl Store {
         {
             self.numbers = Numbers::after(None, Some(used), boot);
         }
-        let Some((layers, size, palette, head, manifest)) = kept else { return };
+        let Some(((layers, tally, size, palette), head, manifest)) = kept else { return };
         // Numbers beyond the last version may have been seen: what they stood for is not known.
         let serial = (self.numbers.last() == Some(head) && !doubtful).then_some(head);
         if serial.is_none() {
@@ -146,12 +149,15 @@ impl Store {
             }
         }
         self.manifest = Some(manifest.clone());
-        opened.kept = Some(KeptZone { layers, size, palette, serial, manifest });
+        opened.kept = Some(KeptZone { layers, tally, size, palette, serial, manifest });
     }
 
-    fn read_zone(&mut self, manifest: &Manifest) -> io::Result<(Layers, Size, Palette, Serial)> {
+    fn read_zone(&mut self, manifest: &Manifest) -> io::Result<((Layers, Tally, Size, Palette), Serial)> {
         let base = TableFile::open(File::open(self.zone_folder().join(&manifest.base))?).map_err(io::Error::other)?;
         let base = Arc::new(base);
+        // Who wrote it before there were numbers, or numbers of so many kinds, said nothing of use.
+        let tally = Tally::from_numbers(&manifest.records, base.records())
+            .map_or_else(|| Tally::of(&base).map_err(io::Error::other), Ok)?;
         let (mut palette, mut replay) = (base.palette().clone(), Replay::default());
         let (log, _) = ZoneLog::open(&self.zone_folder(), manifest.serial, self.limits)?;
         let mut head = manifest.serial;
@@ -168,9 +174,9 @@ impl Store {
             }
             head = version.step.to;
         }
-        let (layers, size) = replay.onto(&base).map_err(io::Error::other)?;
+        let (layers, size) = replay.onto(&base, tally).map_err(io::Error::other)?;
         self.log = log.through(&self.scribe);
-        Ok((layers, size, palette, head))
+        Ok(((layers, tally, size, palette), head))
     }
 
     /// For somebody to look at; the newest is kept.

@@ -7,6 +7,7 @@ use tapir_table::{Bulk, Codes, Cursor as _, KeyBuf, ReadError, Scan, TableFile};
 
 use crate::zone::Size;
 use crate::zone::layers::Layers;
+use crate::zone::tally::Tally;
 
 /// Names that are read in a row before one is searched for.
 const ROW: usize = 128;
@@ -28,14 +29,14 @@ impl Replay {
         self.octets.extend(key);
     }
 
-    /// The base with all of them, and how much that is. What the base says anyway is left out.
-    pub(super) fn onto(self, base: &Arc<TableFile>) -> Result<(Layers, Size), ReadError> {
+    /// The base, which has so many records, with all of them, and how much that is. What the base says anyway is left out.
+    pub(super) fn onto(self, base: &Arc<TableFile>, tally: Tally) -> Result<(Layers, Size), ReadError> {
         let Self { octets, mut changes } = self;
         let key = |(at, length, _): &(usize, u8, Codes)| octets.get(*at..*at + usize::from(*length)).unwrap_or_default();
         // Of one name they stay in their order.
         changes.sort_by(|one, other| key(one).cmp(key(other)));
         let mut layers = Layers::new(Arc::clone(base));
-        let (mut size, mut fresh, mut under) = (Size::of(&layers), Bulk::new(), Under::new(base));
+        let (mut size, mut fresh, mut under) = (Size::of(base, tally), Bulk::new(), Under::new(base));
         for (index, change) in changes.iter().enumerate() {
             let name = key(change);
             let newer = changes.get(index + 1).is_some_and(|next| key(next) == name);
@@ -105,13 +106,14 @@ mod tests {
             .chain((1500..2500).map(|number| (number, if number % 3 == 0 { Codes::SILENT } else { drop })))
             .collect();
         let mut expected = Layers::new(Arc::clone(&base));
-        let (mut size, mut replay) = (Size::of(&expected), Replay::default());
+        let tally = Tally::of(&base).unwrap();
+        let (mut size, mut replay) = (Size::of(&base, tally), Replay::default());
         for (number, codes) in changes {
             size.change(expected.get(key(number).as_bytes()).unwrap(), codes);
             expected.fresh.insert(&key(number), codes);
             replay.push(&key(number), codes);
         }
-        let (layers, counted) = replay.onto(&base).unwrap();
+        let (layers, counted) = replay.onto(&base, tally).unwrap();
         assert_eq!(counted, size);
         for number in 0..4500 {
             let name = key(number);
