@@ -4,8 +4,24 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::protobuf::{Fields, Malformed, Value};
+use super::protobuf::{Fields, Malformed, fixed32, octets, varint};
 use super::{CountedTypes, Dropped};
+
+/// Of `Dnstap`.
+const IDENTITY: u64 = octets(1);
+const MESSAGE: u64 = octets(14);
+const TYPE: u64 = varint(15);
+/// Of `Message`. A field of any other tag is unknown, also one of these numbers with another wire type.
+const MESSAGE_TYPE: u64 = varint(1);
+const SOCKET_FAMILY: u64 = varint(2);
+const SOCKET_PROTOCOL: u64 = varint(3);
+const QUERY_ADDRESS: u64 = octets(4);
+const RESPONSE_ADDRESS: u64 = octets(5);
+const QUERY_PORT: u64 = varint(6);
+const RESPONSE_PORT: u64 = varint(7);
+const RESPONSE_SECONDS: u64 = varint(12);
+const RESPONSE_NANOSECONDS: u64 = fixed32(13);
+const RESPONSE_MESSAGE: u64 = octets(14);
 
 /// What a resolver says of a response. Enumerations are open: numbers of later schema versions pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,15 +112,18 @@ impl<'a> Message<'a> {
     pub fn read(frame: &'a [u8], types: CountedTypes) -> Result<Self, Dropped> {
         let mut fields = Fields::new(frame);
         let (mut parts, mut identity, mut has_message, mut has_type) = (Parts::default(), &[][..], false, false);
-        while let Some(field) = fields.next()? {
-            match field {
-                (1, Value::Octets(octets)) => identity = octets,
-                (14, Value::Octets(octets)) => {
+        while let Some(tag) = fields.tag()? {
+            match tag {
+                IDENTITY => identity = fields.octets()?,
+                MESSAGE => {
                     has_message = true;
-                    parts.read(octets, types)?;
+                    parts.read(fields.octets()?, types)?;
                 }
-                (15, Value::Varint(_)) => has_type = true,
-                _ => {}
+                TYPE => {
+                    fields.varint()?;
+                    has_type = true;
+                }
+                _ => fields.skip(tag)?,
             }
         }
         if !has_type {
@@ -127,26 +146,26 @@ impl<'a> Parts<'a> {
     fn read(&mut self, octets: &'a [u8], types: CountedTypes) -> Result<(), Dropped> {
         let mut fields = Fields::new(octets);
         let message = &mut self.message;
-        while let Some(field) = fields.next()? {
+        while let Some(tag) = fields.tag()? {
             // Numbers that do not fit are cut, as the protobuf encoding wants it.
-            match field {
-                (1, Value::Varint(number)) => {
-                    message.message_type = number as i32;
+            match tag {
+                MESSAGE_TYPE => {
+                    message.message_type = fields.varint()? as i32;
                     self.has_type = true;
                     if !types.counts(message.message_type) {
                         return Err(Dropped::TypeNotCounted);
                     }
                 }
-                (2, Value::Varint(number)) => message.family = Some(number as i32),
-                (3, Value::Varint(number)) => message.protocol = Some(number as i32),
-                (4, Value::Octets(octets)) => message.client = Address(octets),
-                (5, Value::Octets(octets)) => message.server = Address(octets),
-                (6, Value::Varint(number)) => message.client_port = Some(number as u32),
-                (7, Value::Varint(number)) => message.server_port = Some(number as u32),
-                (12, Value::Varint(seconds)) => self.seconds = Some(seconds),
-                (13, Value::Fixed32(nanoseconds)) => self.nanoseconds = nanoseconds,
-                (14, Value::Octets(octets)) => message.response = octets,
-                _ => {}
+                SOCKET_FAMILY => message.family = Some(fields.varint()? as i32),
+                SOCKET_PROTOCOL => message.protocol = Some(fields.varint()? as i32),
+                QUERY_ADDRESS => message.client = Address(fields.octets()?),
+                RESPONSE_ADDRESS => message.server = Address(fields.octets()?),
+                QUERY_PORT => message.client_port = Some(fields.varint()? as u32),
+                RESPONSE_PORT => message.server_port = Some(fields.varint()? as u32),
+                RESPONSE_SECONDS => self.seconds = Some(fields.varint()?),
+                RESPONSE_NANOSECONDS => self.nanoseconds = fields.fixed32()?,
+                RESPONSE_MESSAGE => message.response = fields.octets()?,
+                _ => fields.skip(tag)?,
             }
         }
         Ok(())
@@ -163,7 +182,9 @@ impl From<Malformed> for Dropped {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use jiff::Timestamp;
+
+    use super::{Address, CountedTypes, Dropped, Message, Time};
 
     fn varint(number: u32, mut value: u64) -> Vec<u8> {
         let mut octets = vec![u8::try_from(number << 3).unwrap()];

@@ -14,17 +14,22 @@ const MAX_NUMBER_IN_GROUP: u64 = i32::MAX as u64;
 /// Groups in groups.
 const MAX_DEPTH: usize = 10_001;
 
-/// Value of a field, as far as its wire type tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
-    Varint(u64),
-    Fixed32(u32),
-    Octets(&'a [u8]),
-    /// Of no use here: 64 bits, or a group.
-    Skipped,
+/// Tag of a field whose value is a number of variable length.
+pub(super) const fn varint(number: u64) -> u64 {
+    number << 3
 }
 
-/// The fields of a message.
+/// Tag of a field whose value is octets with their length.
+pub(super) const fn octets(number: u64) -> u64 {
+    number << 3 | 2
+}
+
+/// Tag of a field whose value has four octets.
+pub(super) const fn fixed32(number: u64) -> u64 {
+    number << 3 | 5
+}
+
+/// The fields of a message: a tag, then the value that belongs to it, or [`Fields::skip`].
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
@@ -35,41 +40,51 @@ impl<'a> Fields<'a> {
         Self { rest: octets }
     }
 
-    /// Number and value of the next one.
+    /// Number and wire type of the next field.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
-        let (number, wire_type) = self.tag(MAX_NUMBER)?;
-        Ok(Some((number, self.value(number, wire_type)?)))
+    pub(super) fn tag(&mut self) -> Result<Option<u64>, Malformed> {
+        if self.rest.is_empty() { Ok(None) } else { self.tag_up_to(MAX_NUMBER).map(Some) }
     }
 
     #[inline]
-    fn tag(&mut self, max_number: u64) -> Result<(u32, u8), Malformed> {
+    fn tag_up_to(&mut self, max_number: u64) -> Result<u64, Malformed> {
         let tag = self.varint()?;
-        let number = tag >> 3;
-        if number == 0 || number > max_number {
-            return Err(Malformed);
-        }
-        // Both fit, as has just been seen.
-        Ok((number as u32, (tag & 7) as u8))
+        if (1..=max_number).contains(&(tag >> 3)) { Ok(tag) } else { Err(Malformed) }
     }
 
     #[inline]
-    fn value(&mut self, number: u32, wire_type: u8) -> Result<Value<'a>, Malformed> {
-        match wire_type {
-            0 => self.varint().map(Value::Varint),
-            1 => self.take(8).map(|_| Value::Skipped),
-            2 => {
-                let length = usize::try_from(self.varint()?).map_err(|_| Malformed)?;
-                self.take(length).map(Value::Octets)
+    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+        match self.rest.split_first() {
+            Some((octet, rest)) if *octet < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*octet))
             }
-            3 => self.skip_group(number).map(|()| Value::Skipped),
-            5 => {
-                let octets = self.take(4)?.first_chunk::<4>().ok_or(Malformed)?;
-                Ok(Value::Fixed32(u32::from_le_bytes(*octets)))
-            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn octets(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = usize::try_from(self.varint()?).map_err(|_| Malformed)?;
+        self.take(length)
+    }
+
+    #[inline]
+    pub(super) fn fixed32(&mut self) -> Result<u32, Malformed> {
+        let (octets, rest) = self.rest.split_first_chunk::<4>().ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(u32::from_le_bytes(*octets))
+    }
+
+    /// Passes over the value of a field that nobody wants, whatever its wire type.
+    #[inline]
+    pub(super) fn skip(&mut self, tag: u64) -> Result<(), Malformed> {
+        match tag & 7 {
+            0 => self.varint().map(|_| ()),
+            1 => self.take(8).map(|_| ()),
+            2 => self.octets().map(|_| ()),
+            3 => self.skip_group(tag),
+            5 => self.take(4).map(|_| ()),
             // The end of a group that never began, or a type that does not exist.
             _ => Err(Malformed),
         }
@@ -80,17 +95,6 @@ impl<'a> Fields<'a> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(Malformed)?;
         self.rest = rest;
         Ok(taken)
-    }
-
-    #[inline]
-    fn varint(&mut self) -> Result<u64, Malformed> {
-        match self.rest.split_first() {
-            Some((octet, rest)) if *octet < 0x80 => {
-                self.rest = rest;
-                Ok(u64::from(*octet))
-            }
-            _ => self.long_varint(),
-        }
     }
 
     fn long_varint(&mut self) -> Result<u64, Malformed> {
@@ -109,15 +113,15 @@ impl<'a> Fields<'a> {
 
     /// No message of dnstap has groups, so nobody pays for the stack.
     #[cold]
-    fn skip_group(&mut self, number: u32) -> Result<(), Malformed> {
-        let mut open = vec![number];
+    fn skip_group(&mut self, tag: u64) -> Result<(), Malformed> {
+        let mut open = vec![tag >> 3];
         while let Some(innermost) = open.last() {
-            match self.tag(MAX_NUMBER_IN_GROUP)? {
-                (number, 4) if number == *innermost => _ = open.pop(),
-                (_, 4) => return Err(Malformed),
-                (number, 3) if open.len() < MAX_DEPTH => open.push(number),
-                (_, 3) => return Err(Malformed),
-                (number, wire_type) => _ = self.value(number, wire_type)?,
+            let tag = self.tag_up_to(MAX_NUMBER_IN_GROUP)?;
+            match tag & 7 {
+                4 if tag >> 3 == *innermost => _ = open.pop(),
+                3 if open.len() < MAX_DEPTH => open.push(tag >> 3),
+                3 | 4 => return Err(Malformed),
+                _ => self.skip(tag)?,
             }
         }
         Ok(())
@@ -128,12 +132,29 @@ impl<'a> Fields<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{Fields, MAX_DEPTH, MAX_NUMBER, Malformed};
 
-    fn fields(octets: &[u8]) -> Result<Vec<(u32, Value<'_>)>, Malformed> {
+    /// Value of a field, as far as its wire type tells.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Value<'a> {
+        Varint(u64),
+        Fixed32(u32),
+        Octets(&'a [u8]),
+        Skipped,
+    }
+
+    fn fields(octets: &[u8]) -> Result<Vec<(u64, Value<'_>)>, Malformed> {
         let (mut fields, mut all) = (Fields::new(octets), Vec::new());
-        while let Some(field) = fields.next()? {
-            all.push(field);
+        while let Some(tag) = fields.tag()? {
+            let mut other = fields;
+            let value = match tag & 7 {
+                0 => Value::Varint(fields.varint()?),
+                2 => Value::Octets(fields.octets()?),
+                5 => Value::Fixed32(fields.fixed32()?),
+                _ => fields.skip(tag).map(|()| Value::Skipped)?,
+            };
+            assert_eq!((other.skip(tag), other.rest), (Ok(()), fields.rest), "what is skipped is as long as what is read");
+            all.push((tag >> 3, value));
         }
         Ok(all)
     }
@@ -199,7 +220,7 @@ mod tests {
         #[test]
         fn what_was_written_is_read(numbers in prop::collection::vec((1u64..=MAX_NUMBER, any::<u64>()), 0..20)) {
             let octets: Vec<u8> = numbers.iter().flat_map(|(number, value)| [varint(number << 3), varint(*value)].concat()).collect();
-            let expected = numbers.iter().map(|(number, value)| (*number as u32, Value::Varint(*value))).collect::<Vec<_>>();
+            let expected = numbers.iter().map(|(number, value)| (*number, Value::Varint(*value))).collect::<Vec<_>>();
             prop_assert_eq!(fields(&octets), Ok(expected));
         }
     }
