@@ -10,8 +10,8 @@ use tapir_edm::input::buffer::MOST;
 use tapir_edm::input::reader::{Next, Reader};
 use tapir_edm::names::{Key, Presentation};
 
-/// The best of so many rounds counts: the machine does other things as well.
-const ROUNDS: usize = 7;
+/// How often each is measured.
+const ROUNDS: usize = 9;
 /// Beginnings of names.
 const LABELS: [&str; 12] =
     ["www", "mail", "api", "cdn-7", "static.assets", "ns1", "login", "img", "edge-11.eu-north", "a", "_dmarc", "telemetry.prod"];
@@ -59,28 +59,34 @@ fn main() {
     });
 }
 
-/// Nanoseconds for a frame of the whole stream, looked at as a connection does: as much as fits into its buffer.
+/// Nanoseconds for a frame, looked at as a connection does: a read at a time, in a buffer that the read has just written.
 fn measure(what: &str, stream: &[u8], frames: usize, mut work: impl FnMut(&[u8]) -> usize) {
-    let (mut best, mut places) = (Duration::MAX, Vec::new());
+    let (mut buffer, mut places, mut best) = (vec![0; MOST], Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let (mut reader, mut at, mut seen, mut sum) = (Reader::default(), 0, 0, 0);
-        let begun = Instant::now();
+        let (mut reader, mut at, mut seen, mut sum, mut reads) = (Reader::default(), 0, 0, 0, 0);
         while at < stream.len() {
-            let read = &stream[at..stream.len().min(at + MOST)];
+            let read = &mut buffer[..MOST.min(stream.len() - at)];
+            read.copy_from_slice(&stream[at..at + read.len()]);
             places.clear();
+            let begun = Instant::now();
             let pass = reader.pass(read, &mut places);
             for place in &places {
                 sum += work(&read[place.range()]);
             }
-            seen += places.len();
-            at += pass.consumed;
+            let time = begun.elapsed();
+            // The best time of each read counts: the machine does other things as well.
+            match best.get_mut(reads) {
+                None => best.push(time),
+                Some(best) => *best = time.min(*best),
+            }
+            (seen, reads, at) = (seen + places.len(), reads + 1, at + pass.consumed);
             assert!(!matches!(pass.next, Next::Refuse(_) | Next::Finish(_)));
         }
-        best = best.min(begun.elapsed());
         assert_eq!(seen, frames);
         black_box(sum);
     }
-    println!("{what:<28} {:>7.1} ns", best.as_nanos() as f64 / frames as f64);
+    let all: Duration = best.iter().sum();
+    println!("{what:<28} {:>7.1} ns", all.as_nanos() as f64 / frames as f64);
 }
 
 /// A client's answer with one to three records and EDNS, or a query.
