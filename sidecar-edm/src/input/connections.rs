@@ -42,7 +42,7 @@ impl Connections {
     pub(super) fn new(limits: Limits, counts: Counts) -> Arc<Self> {
         let connections = Arc::new(Self { open: Mutex::default(), gone: Condvar::new(), limits, counts });
         let weak = Arc::downgrade(&connections);
-        let pause = limits.stuck / 2;
+        let pause = (limits.stuck / 2).max(OFTEN);
         let started = thread::Builder::new().name("dnstap-stand-in".to_owned()).spawn(move || stand_in(&weak, pause));
         if let Err(error) = started {
             tracing::error!(error = %error, "no thread that stands in: a fault of ours can make the resolver wait");

@@ -192,7 +192,7 @@ impl Line {
         if inner.reader.phase() != before {
             let is_data = inner.reader.phase() == Phase::Data;
             inner.deadline = (!is_data).then(|| Instant::now() + self.limits.handshake);
-            if is_data && inner.peer.set_patience(self.limits.idle).is_err() {
+            if is_data && inner.peer.set_patience(self.limits.idle.filter(|idle| !idle.is_zero())).is_err() {
                 return (pass.consumed, Some(End::Broken));
             }
         }
