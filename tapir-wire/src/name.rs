@@ -189,7 +189,7 @@ impl AsRef<str> for Name {
 }
 
 /// Appends one octet of a label as Core and the upstream edge write it.
-pub(crate) fn push_octet(text: &mut String, octet: u8) {
+pub fn push_octet(text: &mut String, octet: u8) {
     match octet {
         b'.' | b' ' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\' => {
             text.push('\\');

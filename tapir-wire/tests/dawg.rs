@@ -6,7 +6,7 @@ mod common;
 
 use common::{bytes, json, list, string, upstream};
 use serde_json::Value;
-use tapir_wire::dawg::{CompileError, Dawg, DawgError, DomainSet, WalkError, compile, walk};
+use tapir_wire::dawg::{CompileError, Dawg, DawgError, DomainSet, WalkError, compile, scan, walk};
 use tapir_wire::name::Name;
 
 fn check(name: &str, octets: &[u8], words: &[String]) {
@@ -233,6 +233,86 @@ fn walked(octets: &[u8]) -> Result<Vec<String>, WalkError> {
     Ok(words)
 }
 
+fn scanned(octets: &[u8]) -> Result<Vec<String>, WalkError> {
+    let mut words = Vec::new();
+    let count = scan(octets, 1 << 20, |word| {
+        words.push(word.to_owned());
+        Ok::<_, WalkError>(())
+    })?;
+    assert_eq!(count, words.len() as u64);
+    Ok(words)
+}
+
+#[test]
+fn a_scan_finds_the_words_of_every_file() {
+    for name in ["empty", "one", "single-char", "empty-word", "mixed", "prefixes", "200-hosts", "unicode"] {
+        let octets = bytes(&format!("edm/dawg/generated-{name}.dawg"));
+        let words: Vec<String> = Dawg::from_bytes(octets.clone()).unwrap().words().collect();
+        assert_eq!(scanned(&octets).unwrap(), words, "{name}");
+    }
+    let Some(octets) = upstream("edm/dawg/well-known-domains.dawg") else { return };
+    assert!(scanned(&octets).unwrap() == Dawg::from_bytes(octets).unwrap().words().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_scan_of_a_damaged_file_ends_and_refuses_what_does_not_fit() {
+    for file in ["edm/dawg/generated-mixed.dawg", "pop/dawg/two-hundred.dawg"] {
+        let octets = bytes(file);
+        for end in 0..octets.len() {
+            let mut cut = octets[..end].to_vec();
+            assert!(scanned(&cut).is_err(), "{file}: {end}");
+            if let Some(size) = cut.first_chunk_mut::<4>() {
+                *size = u32::try_from(end).unwrap().to_be_bytes();
+            }
+            assert!(scanned(&cut).is_err(), "{file}: {end} with its size");
+        }
+        for bit in 0..octets.len() * 8 {
+            let mut flipped = octets.clone();
+            flipped[bit / 8] ^= 0x80 >> (bit % 8);
+            // The same as the reader that unpacks the graph.
+            let whole = Dawg::from_bytes(flipped.clone()).map(|dawg| dawg.words().collect::<Vec<_>>());
+            assert_eq!(scanned(&flipped).ok(), whole.ok(), "{file}: {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_scan_does_not_write_out_what_few_octets_make_many_words_of() {
+    let all: Vec<String> = (0..1_u32 << 12).map(|number| format!("{number:012b}")).collect();
+    let octets = compile(all.iter().map(String::as_str)).unwrap();
+    assert_eq!(scanned(&octets).unwrap(), all);
+    let result = scan(&octets, 4095, |_| Ok::<_, WalkError>(()));
+    assert!(matches!(result, Err(WalkError::TooMany { words: 4096, limit: 4095 })));
+}
+
+#[test]
+fn a_scan_does_not_go_ways_without_a_word_at_their_end() {
+    // Forty nodes, each with two edges to the next, and a leaf where no word ends: 2^40 ways, and not one word in the header.
+    let (mut bits, root, node, levels) = (String::new(), 72, 11 + 2 * 23, 40);
+    for level in 1..=levels {
+        let next = root + level * node;
+        bits += &format!("00000000010{:07b}{next:016b}{:07b}{next:016b}", b'a', b'b');
+    }
+    bits += "00000000000";
+    let mut file = vec![0, 0, 0, 0, 7, 16, 0, levels as u8 + 1, 1];
+    for octet in bits.as_bytes().chunks(8) {
+        let digits = format!("{:0<8}", std::str::from_utf8(octet).unwrap());
+        file.push(u8::from_str_radix(&digits, 2).unwrap());
+    }
+    let size = u32::try_from(file.len()).unwrap();
+    file[..4].copy_from_slice(&size.to_be_bytes());
+    assert!(Dawg::from_bytes(file.clone()).unwrap().is_empty(), "the file is whole");
+    assert!(matches!(scanned(&file), Err(WalkError::Dawg(DawgError::BadCounts))));
+}
+
+#[test]
+fn a_scan_refuses_a_way_back_and_a_node_inside_another() {
+    let back = by_hand(1, &format!("001{:07b}{ROOT:08b}", b'a'));
+    assert!(matches!(scanned(&back), Err(WalkError::Dawg(DawgError::Cycle))));
+    let inside = by_hand(2, &format!("001{:07b}{:08b}100000000001", b'a', ROOT + 19));
+    assert!(matches!(scanned(&inside), Err(WalkError::Dawg(DawgError::BadLayout))));
+}
+
 #[test]
 fn a_walk_finds_the_words_of_upstreams_files() {
     for file in ["allow-small", "prefixchain", "single", "suffixes", "two-hundred"] {
@@ -291,5 +371,6 @@ fn random_octets_are_no_word_list() {
         (octets[4], octets[5]) = (octets[4] % 22, octets[5] % 36);
         // What counts is that it ends.
         _ = walked(&octets);
+        _ = scanned(&octets);
     }
 }

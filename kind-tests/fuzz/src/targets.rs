@@ -175,7 +175,7 @@ pub(crate) fn zone_file(octets: &[u8]) -> String {
     list(&Form::Rpz { zone }, octets)
 }
 
-/// Word by word from a file, and as a whole in memory; both see the same.
+/// Word by word from a file, as a whole in memory, and in one go without the graph; all see the same.
 pub(crate) fn dawg(octets: &[u8]) -> String {
     let mut words = 0_u64;
     let walked = dawg::walk(octets, 4096, |_| {
@@ -183,12 +183,25 @@ pub(crate) fn dawg(octets: &[u8]) -> String {
         Ok::<_, WalkError>(())
     });
     let whole = Dawg::from_bytes(octets.to_vec());
+    let mut scanned = 0_u64;
+    let scan = dawg::scan(octets, 4096, |_| {
+        scanned += 1;
+        Ok::<_, WalkError>(())
+    });
+    if let (Ok(count), Ok(dawg)) = (&scan, &whole) {
+        assert_eq!((*count, dawg.len()), (scanned, scanned));
+    }
     if let (Ok(count), Ok(dawg)) = (&walked, &whole) {
         assert_eq!((*count, dawg.len()), (words, words));
         _ = dawg.index_of("www.example.org.");
     }
     let said = |result: Result<u64, String>| result.map_or_else(|error| error, |count| format!("{}", 64 - count.leading_zeros()));
-    format!("{} {}", said(walked.map_err(|error| kind(&error))), whole.map_or_else(|error| kind(&error), |_| "good".to_owned()))
+    format!(
+        "{} {} {}",
+        said(walked.map_err(|error| kind(&error))),
+        said(scan.map_err(|error| kind(&error))),
+        whole.map_or_else(|error| kind(&error), |_| "good".to_owned())
+    )
 }
 
 pub(crate) fn bootstrap_export(octets: &[u8]) -> String {

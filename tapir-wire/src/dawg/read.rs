@@ -190,18 +190,28 @@ fn set<T>(slots: &mut [T], number: u32, value: T) {
     }
 }
 
-struct Header {
-    character_bits: u32,
-    address_bits: u32,
-    words: u64,
-    nodes: u64,
+/// What a file says of itself in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Bits of a character.
+    pub character_bits: u32,
+    /// Bits of the place of a node.
+    pub address_bits: u32,
+    /// How many words.
+    pub words: u64,
+    /// How many nodes.
+    pub nodes: u64,
+    /// How many edges were added while it was built; those that turned out to be copies are counted too.
+    pub edges_added: u64,
     /// Bits of the field that tells a node's bits per skip.
-    skip_length_bits: u32,
-    root: u64,
+    pub(super) skip_length_bits: u32,
+    /// Where the root begins.
+    pub(super) root: u64,
 }
 
 impl Header {
-    fn read(file: &[u8]) -> Result<Self, DawgError> {
+    /// Reads and checks it; the size that it states must be that of the file.
+    pub fn read(file: &[u8]) -> Result<Self, DawgError> {
         let mut reader = Reader::at(file, 0);
         let mut fixed = |bits| reader.bits(bits).ok_or(DawgError::Truncated);
         let stated = fixed(32)?;
@@ -211,7 +221,7 @@ impl Header {
         }
         let (character_bits, address_bits) = (fixed(8)? as u32, fixed(8)? as u32);
         let mut number = || reader.variable().ok_or(DawgError::Truncated);
-        let (words, nodes, _edges_while_building) = (number()?, number()?, number()?);
+        let (words, nodes, edges_added) = (number()?, number()?, number()?);
         // A node with one edge takes two bits and a character, one with none eleven bits.
         let most_nodes = actual * 8 / (2 + u64::from(character_bits)).min(11);
         // A Unicode character has 21 bits, a bit address in a 32-bit size 35.
@@ -220,7 +230,7 @@ impl Header {
             return Err(DawgError::BadHeader);
         }
         let skip_length_bits = bit_length(u64::from(bit_length(words)));
-        Ok(Self { character_bits, address_bits, words, nodes, skip_length_bits, root: reader.position() })
+        Ok(Self { character_bits, address_bits, words, nodes, edges_added, skip_length_bits, root: reader.position() })
     }
 }
 
