@@ -4,6 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
+/// The reader of the recorded vectors' folder, which says so where upstream's own are not at hand.
+#[path = "../../tapir-wire/tests/common/mod.rs"]
+mod common;
+
+pub(crate) use common::upstream;
+
 /// A file of the EDM vectors.
 pub(crate) fn load(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tapir-wire/vectors/edm").join(name);

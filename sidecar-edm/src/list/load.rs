@@ -1,0 +1,170 @@
+//! A list from its file.
+
+use std::hash::{DefaultHasher, Hasher as _};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use tapir_wire::dawg::{WalkError, scan};
+
+use super::entry::canonical;
+use super::table::{Builder, Entry, GROUP, Name, Table};
+
+/// Longest file in octets: some seven million names.
+pub const MAX_FILE: u64 = 64 << 20;
+/// Names of a list at most.
+pub const MAX_NAMES: u64 = 4_000_000;
+/// Octets of all words at most: few octets of a file can say very many.
+const MAX_TEXT: u64 = 256 << 20;
+
+/// A list of names.
+#[derive(Clone)]
+pub struct List {
+    table: Table,
+    unmatchable: u64,
+    mark: u64,
+}
+
+/// Why a file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// It cannot be read, or it is no word list, or a damaged one.
+    #[error(transparent)]
+    File(#[from] WalkError),
+    /// Longer than [`MAX_FILE`].
+    #[error("word list is longer than {} MiB", MAX_FILE >> 20)]
+    TooLong,
+    /// Its words are longer than what is taken.
+    #[error("word list has more than {} MiB of words", MAX_TEXT >> 20)]
+    TooMuchText,
+}
+
+impl From<io::Error> for ListError {
+    fn from(error: io::Error) -> Self {
+        Self::File(error.into())
+    }
+}
+
+impl List {
+    /// Reads and checks a file.
+    pub fn read(path: &Path) -> Result<Self, ListError> {
+        Self::from_dawg(&octets(path)?)
+    }
+
+    /// Reads and checks the file of names that are left out: one without an octet, or without a word, leaves out none.
+    pub fn read_ignored(path: &Path) -> Result<Option<Self>, ListError> {
+        let octets = octets(path)?;
+        if octets.is_empty() {
+            return Ok(None);
+        }
+        Self::from_dawg(&octets).map(|list| Some(list).filter(|list| !list.is_empty()))
+    }
+
+    /// Checks a file and takes its words over.
+    pub fn from_dawg(file: &[u8]) -> Result<Self, ListError> {
+        if file.len() as u64 > MAX_FILE {
+            return Err(ListError::TooLong);
+        }
+        let words = tapir_wire::dawg::Header::read(file).map_err(WalkError::from)?.words;
+        let mut builder = Builder::new(words.min(MAX_NAMES));
+        let (mut wire, mut text, mut unmatchable) = (Vec::new(), 0, 0);
+        scan(file, MAX_NAMES, |word| {
+            text += word.len() as u64;
+            if text > MAX_TEXT {
+                return Err(ListError::TooMuchText);
+            }
+            match canonical(word, &mut wire) {
+                Ok(suffix) if builder.add(&wire, suffix) => {}
+                Ok(_) => return Err(ListError::TooMuchText),
+                Err(_) => unmatchable += 1,
+            }
+            Ok(())
+        })?;
+        let mut mark = DefaultHasher::new();
+        mark.write(file);
+        Ok(Self { table: builder.finish(), unmatchable, mark: mark.finish() })
+    }
+
+    /// The entry that a name hits: its own, else the longest with a dot in front that it lies below (`edm.md` 7.5).
+    ///
+    /// `wire`: labels with their lengths, in lower case, with or without the root's zero.
+    #[must_use]
+    pub fn find(&self, wire: &[u8]) -> Option<Entry> {
+        self.table.find(wire)
+    }
+
+    /// The same for many names, several at once. `found` has at least as many places.
+    pub fn find_all(&self, names: &[&[u8]], found: &mut [Option<Entry>]) {
+        for (names, found) in names.chunks(GROUP).zip(found.chunks_mut(GROUP)) {
+            self.table.find_group(names, found);
+        }
+    }
+
+    /// This very name, as an entry of another list has it.
+    #[must_use]
+    pub fn entry(&self, name: Name<'_>) -> Option<Entry> {
+        self.table.entry(name)
+    }
+
+    /// The name of an entry of this list.
+    #[must_use]
+    pub fn name(&self, entry: Entry) -> Name<'_> {
+        self.table.name(entry)
+    }
+
+    /// The entry at a place that an entry of this list told.
+    pub(crate) fn at(&self, place: u32) -> Entry {
+        self.table.at(place)
+    }
+
+    /// How many names can be hit. Numbers of entries are below it.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.table.len()
+    }
+
+    /// Whether no name can be hit.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many words of the file no name off the wire can ever hit.
+    #[must_use]
+    pub const fn unmatchable(&self) -> u64 {
+        self.unmatchable
+    }
+
+    /// What it takes in memory.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.table.octets()
+    }
+
+    /// The same for the same file in one process.
+    #[must_use]
+    pub const fn mark(&self) -> u64 {
+        self.mark
+    }
+}
+
+impl std::fmt::Debug for List {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("List").field("names", &self.len()).field("unmatchable", &self.unmatchable).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for List {
+    /// Equal files make equal lists.
+    fn eq(&self, other: &Self) -> bool {
+        (self.mark, self.len(), self.unmatchable) == (other.mark, other.len(), other.unmatchable)
+    }
+}
+
+/// Never more than one octet beyond the longest: the length that a file tells may change.
+fn octets(path: &Path) -> Result<Vec<u8>, ListError> {
+    let file = std::fs::File::open(path)?;
+    let expected = usize::try_from(file.metadata()?.len().min(MAX_FILE)).unwrap_or_default();
+    let mut octets = Vec::with_capacity(expected + 1);
+    file.take(MAX_FILE + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > MAX_FILE { Err(ListError::TooLong) } else { Ok(octets) }
+}

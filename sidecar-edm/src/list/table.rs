@@ -1,0 +1,330 @@
+//! The table: open addressing, exact comparison.
+//!
+//! A slot has 32 bits of an entry's hash and the place of its record; a record is the entry's number, its length and the name on the wire. Some
+//! nineteen octets an entry, and its name.
+
+use std::fmt;
+use std::hint::black_box;
+
+use tapir_wire::name::{MAX_LABEL, push_octet};
+
+use super::hash::{Hasher, MAX_LABELS};
+
+/// An entry that a name hit. Means something for the list that gave it only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// From 0 on, in the order of the list.
+    pub number: u32,
+    pub(super) place: u32,
+    /// It stands for what is below it.
+    pub suffix: bool,
+}
+
+impl Entry {
+    /// Where its list has it: never 0, and enough to find it again.
+    pub(crate) const fn place(self) -> u32 {
+        self.place
+    }
+}
+
+/// Names that are looked up side by side, so that the memory's answers overlap.
+pub const GROUP: usize = 16;
+
+/// Set in a record's number.
+const SUFFIX: u32 = 1 << 31;
+/// Octets of number and length.
+const HEAD: usize = 5;
+/// An empty slot: no record has place 0.
+const EMPTY: u64 = 0;
+/// Of the slots of a list that is not tiny, three in five are taken.
+const SLOTS_FOR_THREE: u64 = 5;
+/// Hashes of rests of so many labels are kept while a name is hashed; longer entries with a dot in front are rare.
+const NEAR: usize = 8;
+
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    hasher: Hasher,
+    /// Hash bits above, place below. There is always an empty one.
+    slots: Vec<u64>,
+    records: Vec<u8>,
+    entries: u32,
+    /// Which numbers of labels the entries have: what none has is not looked for.
+    exact_depths: u128,
+    suffix_depths: u128,
+}
+
+/// What is known of a name when it was gone through.
+#[derive(Clone, Copy)]
+struct Keys {
+    exact: u64,
+    /// How many labels, and where they end.
+    labels: u8,
+    end: u8,
+    /// Hash and start of the rests of one label, two labels, and so on.
+    rests: [(u64, u8); NEAR],
+}
+
+impl Keys {
+    const NONE: Self = Self { exact: 0, labels: 0, end: 0, rests: [(0, 0); NEAR] };
+}
+
+impl Table {
+    pub(super) const fn len(&self) -> u32 {
+        self.entries
+    }
+
+    pub(super) fn octets(&self) -> usize {
+        self.slots.capacity() * size_of::<u64>() + self.records.capacity()
+    }
+
+    pub(super) fn name(&self, entry: Entry) -> Name<'_> {
+        Name { wire: self.record(entry.place).1, suffix: entry.suffix }
+    }
+
+    pub(super) fn at(&self, place: u32) -> Entry {
+        let (number, _) = self.record(place);
+        Entry { number: number & !SUFFIX, place, suffix: number & SUFFIX != 0 }
+    }
+
+    pub(super) fn find(&self, wire: &[u8]) -> Option<Entry> {
+        let mut keys = Keys::NONE;
+        self.hash(wire, &mut keys).then(|| self.look(wire, &keys)).flatten()
+    }
+
+    /// All names of at most [`GROUP`], as [`Self::find`] finds each.
+    pub(super) fn find_group(&self, names: &[&[u8]], found: &mut [Option<Entry>]) {
+        let mut keys = [Keys::NONE; GROUP];
+        let mut good = [false; GROUP];
+        for ((name, keys), good) in names.iter().zip(&mut keys).zip(&mut good) {
+            *good = self.hash(name, keys);
+        }
+        // Asks the memory for all of them before the first answer is needed.
+        let mut touched = 0;
+        for keys in keys.iter().take(names.len()) {
+            let slot = self.slots.get(self.position(keys.exact)).copied().unwrap_or(EMPTY);
+            touched ^= self.records.get(slot as u32 as usize).copied().unwrap_or_default();
+        }
+        black_box(touched);
+        for (((name, keys), good), found) in names.iter().zip(&keys).zip(good).zip(found) {
+            *found = good.then(|| self.look(name, keys)).flatten();
+        }
+    }
+
+    /// The entry of this name itself, with or without a dot in front.
+    pub(super) fn entry(&self, name: Name<'_>) -> Option<Entry> {
+        let mut keys = Keys::NONE;
+        let good = self.hash(name.wire, &mut keys);
+        let hash = if name.suffix { Hasher::entry(self.rest(name.wire, usize::from(keys.labels))?.0, true) } else { keys.exact };
+        good.then(|| self.probe(hash, name.wire, name.suffix)).flatten()
+    }
+
+    /// The name itself, else the longest rest that an entry with a dot in front has.
+    fn look(&self, wire: &[u8], keys: &Keys) -> Option<Entry> {
+        let name = wire.get(..usize::from(keys.end))?;
+        if self.exact_depths >> keys.labels & 1 == 1
+            && let Some(entry) = self.probe(keys.exact, name, false)
+        {
+            return Some(entry);
+        }
+        // Fewer labels than the name has.
+        let mut depths = self.suffix_depths & ((1 << keys.labels) - 1);
+        while let Some(depth) = depths.checked_ilog2() {
+            depths ^= 1 << depth;
+            let depth = depth as usize;
+            let (hash, start) = match keys.rests.get(depth - 1) {
+                Some((hash, start)) => (*hash, usize::from(*start)),
+                None => self.rest(name, depth)?,
+            };
+            if let Some(entry) = self.probe(Hasher::entry(hash, true), name.get(start..)?, true) {
+                return Some(entry);
+            }
+        }
+        None
+    }
+
+    fn probe(&self, hash: u64, name: &[u8], suffix: bool) -> Option<Entry> {
+        let mut at = self.position(hash);
+        loop {
+            let slot = *self.slots.get(at)?;
+            if slot == EMPTY {
+                return None;
+            }
+            if (slot >> 32) as u32 == hash as u32 {
+                let place = slot as u32;
+                let (number, wire) = self.record(place);
+                if wire == name && (number & SUFFIX != 0) == suffix {
+                    return Some(Entry { number: number & !SUFFIX, place, suffix });
+                }
+            }
+            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
+        }
+    }
+
+    fn record(&self, place: u32) -> (u32, &[u8]) {
+        let record = self.records.get(place as usize..).unwrap_or_default();
+        match record.split_first_chunk::<HEAD>() {
+            Some((&[a, b, c, d, length], wire)) => {
+                (u32::from_le_bytes([a, b, c, d]), wire.get(..usize::from(length)).unwrap_or_default())
+            }
+            None => (0, &[]),
+        }
+    }
+
+    /// Any hash has a slot, and all slots about as many hashes.
+    fn position(&self, hash: u64) -> usize {
+        ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize
+    }
+
+    /// Goes through a name; false if it is none.
+    fn hash(&self, wire: &[u8], keys: &mut Keys) -> bool {
+        let Some((starts, labels, end)) = starts(wire) else { return false };
+        let (mut hash, mut to) = (self.hasher.root(), usize::from(end));
+        for (above, start) in starts.iter().take(labels).rev().enumerate() {
+            hash = Hasher::label(hash, wire.get(usize::from(*start)..to).unwrap_or_default());
+            to = usize::from(*start);
+            if let Some(rest) = keys.rests.get_mut(above) {
+                *rest = (hash, *start);
+            }
+        }
+        (keys.exact, keys.labels, keys.end) = (Hasher::entry(hash, false), labels as u8, end);
+        true
+    }
+
+    /// Hash and start of the rest of so many labels.
+    fn rest(&self, wire: &[u8], depth: usize) -> Option<(u64, usize)> {
+        let (starts, labels, end) = starts(wire)?;
+        let (mut hash, mut to) = (self.hasher.root(), usize::from(end));
+        for start in starts.iter().take(labels).rev().take(depth) {
+            hash = Hasher::label(hash, wire.get(usize::from(*start)..to)?);
+            to = usize::from(*start);
+        }
+        Some((hash, to))
+    }
+}
+
+/// Where labels begin, how many there are, and where they end: at the root's zero, or at the end where there is none.
+fn starts(wire: &[u8]) -> Option<([u8; MAX_LABELS], usize, u8)> {
+    let (mut starts, mut labels, mut at) = ([0; MAX_LABELS], 0, 0);
+    while let Some(&length) = wire.get(at).filter(|length| **length != 0) {
+        *starts.get_mut(labels)? = u8::try_from(at).ok()?;
+        if usize::from(length) > MAX_LABEL {
+            return None;
+        }
+        labels += 1;
+        at += 1 + usize::from(length);
+    }
+    let end = u8::try_from(at).ok().filter(|_| at <= wire.len())?;
+    Some((starts, labels, end))
+}
+
+/// Makes a table, entry by entry.
+pub(super) struct Builder {
+    table: Table,
+    /// Hashed but not in their slots yet: put there many at a time, so that the memory's answers overlap.
+    pending: Vec<(u64, u32)>,
+}
+
+const PENDING: usize = 512;
+
+impl Builder {
+    /// For at most so many entries.
+    pub(super) fn new(entries: u64) -> Self {
+        let slots = usize::try_from(entries.saturating_mul(SLOTS_FOR_THREE) / 3 + 8).unwrap_or(usize::MAX);
+        let table = Table {
+            hasher: Hasher::new(),
+            slots: vec![EMPTY; slots],
+            // Place 0 is no record's.
+            records: vec![0],
+            entries: 0,
+            exact_depths: 0,
+            suffix_depths: 0,
+        };
+        Self { table, pending: Vec::with_capacity(PENDING) }
+    }
+
+    /// Adds a name that was not added before; false if there is no room for it.
+    #[must_use]
+    pub(super) fn add(&mut self, wire: &[u8], suffix: bool) -> bool {
+        let table = &mut self.table;
+        let Some((hash, labels)) = starts(wire).and_then(|(_, labels, _)| Some((table.rest(wire, labels)?.0, labels))) else {
+            return false;
+        };
+        let room = table.entries as usize + 1 < table.slots.len() && table.entries < SUFFIX;
+        let (Ok(place), Ok(length), true) = (u32::try_from(table.records.len()), u8::try_from(wire.len()), room) else {
+            return false;
+        };
+        let flag = if suffix { SUFFIX } else { 0 };
+        table.records.extend_from_slice(&(table.entries | flag).to_le_bytes());
+        table.records.push(length);
+        table.records.extend_from_slice(wire);
+        table.entries += 1;
+        *(if suffix { &mut table.suffix_depths } else { &mut table.exact_depths }) |= 1 << labels;
+        self.pending.push((Hasher::entry(hash, suffix), place));
+        if self.pending.len() >= PENDING {
+            self.place();
+        }
+        true
+    }
+
+    fn place(&mut self) {
+        let table = &mut self.table;
+        for (hash, place) in self.pending.drain(..) {
+            let mut at = table.position(hash);
+            while table.slots.get(at).is_some_and(|slot| *slot != EMPTY) {
+                at = if at + 1 == table.slots.len() { 0 } else { at + 1 };
+            }
+            if let Some(slot) = table.slots.get_mut(at) {
+                *slot = u64::from(hash as u32) << 32 | u64::from(place);
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Table {
+        self.place();
+        self.table.records.shrink_to_fit();
+        self.table
+    }
+}
+
+/// The name of an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Name<'a> {
+    /// Labels with their lengths, without the root's zero.
+    pub(super) wire: &'a [u8],
+    /// It stands for what is below it.
+    pub suffix: bool,
+}
+
+impl<'a> Name<'a> {
+    /// The labels from the right, as octets.
+    pub fn labels_from_the_right(&self) -> impl Iterator<Item = &'a [u8]> {
+        let wire = self.wire;
+        let (starts, labels, end) = starts(wire).unwrap_or(([0; MAX_LABELS], 0, 0));
+        let mut to = usize::from(end);
+        (0..labels).rev().filter_map(move |label| {
+            let start = usize::from(*starts.get(label)?);
+            let label = wire.get(start + 1..to);
+            to = start;
+            label
+        })
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    /// As the list has it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::from(if self.suffix || self.wire.is_empty() { "." } else { "" });
+        let labels: Vec<&[u8]> = self.labels_from_the_right().collect();
+        for label in labels.into_iter().rev() {
+            label.iter().for_each(|octet| push_octet(&mut text, *octet));
+            text.push('.');
+        }
+        formatter.write_str(&text)
+    }
+}
+
+impl fmt::Debug for Name<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")
+    }
+}
