@@ -18,5 +18,6 @@ mod table;
 pub use clients::{ClientListError, ClientVerdict, Clients, LineError};
 pub use current::{Current, Lists};
 pub use entry::{Unmatchable, canonical};
+pub(crate) use load::MAX_TEXT;
 pub use load::{List, ListError, MAX_FILE, MAX_NAMES};
 pub use table::{Entry, GROUP, Name};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use common::{bytes, json, string, upstream};
 use proptest::prelude::*;
 use tapir_edm::list::{Current, List, ListError, canonical};
+use tapir_edm::memory::Budget;
 use tapir_wire::dawg::compile;
 use tapir_wire::name::{Name, push_octet};
 
@@ -103,6 +104,15 @@ fn a_new_list_takes_the_place_of_the_old_one_at_once() {
     // The same name in the other list.
     let entry = held.find(b"\x01a\0").unwrap();
     assert_eq!(new.entry(held.name(entry)).map(|entry| entry.number), Some(0));
+}
+
+#[test]
+fn the_memory_of_a_list_is_accounted_for_as_long_as_it_is_there() {
+    let budget = Budget::new(1);
+    let list = list(&set(["a."])).charged(&budget);
+    assert_eq!(budget.used(), list.octets());
+    drop(list);
+    assert_eq!(budget.used(), 0);
 }
 
 #[test]

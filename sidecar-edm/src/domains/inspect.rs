@@ -2,7 +2,7 @@
 
 use tapir_wire::dawg::{self, Header, WalkError};
 
-use crate::list::{MAX_NAMES, Unmatchable, canonical};
+use crate::list::{ListError, MAX_NAMES, MAX_TEXT, Unmatchable, canonical};
 
 /// Words that nothing can match are told up to this number; the others are counted.
 const TOLD: usize = 10;
@@ -27,11 +27,11 @@ pub struct Inspection {
 }
 
 /// Goes through a whole file.
-pub fn inspect(file: &[u8]) -> Result<Inspection, WalkError> {
-    let header = Header::read(file)?;
+pub fn inspect(file: &[u8]) -> Result<Inspection, ListError> {
+    let header = Header::read(file).map_err(WalkError::from)?;
     let mut found =
         Inspection { header, exact: 0, suffixes: 0, unmatchable: 0, told: Vec::new(), ends: None, as_compiled: false };
-    let (mut words, mut wire) = (Vec::new(), Vec::new());
+    let (mut words, mut wire, mut text) = (Vec::new(), Vec::new(), 0);
     dawg::scan(file, MAX_NAMES, |word| {
         match canonical(word, &mut wire) {
             Ok(false) => found.exact += 1,
@@ -43,8 +43,9 @@ pub fn inspect(file: &[u8]) -> Result<Inspection, WalkError> {
                 }
             }
         }
+        text += word.len() as u64;
         words.push(word.to_owned());
-        Ok::<_, WalkError>(())
+        if text > MAX_TEXT { Err(ListError::TooMuchText) } else { Ok(()) }
     })?;
     found.ends = words.first().cloned().zip(words.last().cloned());
     found.as_compiled = dawg::compile(words.iter().map(String::as_str)).is_ok_and(|again| again == file);

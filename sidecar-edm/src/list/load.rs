@@ -3,25 +3,27 @@
 use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use tapir_wire::dawg::{WalkError, scan};
 
 use super::entry::canonical;
 use super::table::{Builder, Entry, GROUP, Name, Table};
+use crate::memory::{Budget, Charge};
 
 /// Longest file in octets: some seven million names.
 pub const MAX_FILE: u64 = 64 << 20;
 /// Names of a list at most.
 pub const MAX_NAMES: u64 = 4_000_000;
 /// Octets of all words at most: few octets of a file can say very many.
-const MAX_TEXT: u64 = 256 << 20;
+pub(crate) const MAX_TEXT: u64 = 256 << 20;
 
 /// A list of names.
-#[derive(Clone)]
 pub struct List {
     table: Table,
     unmatchable: u64,
     mark: u64,
+    charge: Option<Charge>,
 }
 
 /// Why a file was refused.
@@ -81,7 +83,7 @@ impl List {
         })?;
         let mut mark = DefaultHasher::new();
         mark.write(file);
-        Ok(Self { table: builder.finish(), unmatchable, mark: mark.finish() })
+        Ok(Self { table: builder.finish(), unmatchable, mark: mark.finish(), charge: None })
     }
 
     /// The entry that a name hits: its own, else the longest with a dot in front that it lies below (`edm.md` 7.5).
@@ -140,6 +142,15 @@ impl List {
         self.table.octets()
     }
 
+    /// Has its memory accounted for as long as it is there, so that others know what is left.
+    #[must_use]
+    pub fn charged(mut self, budget: &Arc<Budget>) -> Self {
+        let mut charge = Charge::new(budget);
+        charge.add(self.octets());
+        self.charge = Some(charge);
+        self
+    }
+
     /// The same for the same file in one process.
     #[must_use]
     pub const fn mark(&self) -> u64 {
@@ -149,7 +160,12 @@ impl List {
 
 impl std::fmt::Debug for List {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("List").field("names", &self.len()).field("unmatchable", &self.unmatchable).finish_non_exhaustive()
+        formatter
+            .debug_struct("List")
+            .field("names", &self.len())
+            .field("unmatchable", &self.unmatchable)
+            .field("charged", &self.charge.as_ref().map(Charge::octets))
+            .finish_non_exhaustive()
     }
 }
 

@@ -41,7 +41,6 @@ const SLOTS_FOR_THREE: u64 = 5;
 /// Hashes of rests of so many labels are kept while a name is hashed; longer entries with a dot in front are rare.
 const NEAR: usize = 8;
 
-#[derive(Clone, Debug)]
 pub(super) struct Table {
     hasher: Hasher,
     /// Hash bits above, place below. There is always an empty one.
@@ -133,7 +132,7 @@ impl Table {
             let depth = depth as usize;
             let (hash, start) = match keys.rests.get(depth - 1) {
                 Some((hash, start)) => (*hash, usize::from(*start)),
-                None => self.rest(name, depth)?,
+                None => self.rest(name, depth).map(|(hash, start, _)| (hash, start))?,
             };
             if let Some(entry) = self.probe(Hasher::entry(hash, true), name.get(start..)?, true) {
                 return Some(entry);
@@ -190,15 +189,15 @@ impl Table {
         true
     }
 
-    /// Hash and start of the rest of so many labels.
-    fn rest(&self, wire: &[u8], depth: usize) -> Option<(u64, usize)> {
+    /// Hash and start of the rest of so many labels at most, and how many the name has.
+    fn rest(&self, wire: &[u8], depth: usize) -> Option<(u64, usize, usize)> {
         let (starts, labels, end) = starts(wire)?;
         let (mut hash, mut to) = (self.hasher.root(), usize::from(end));
         for start in starts.iter().take(labels).rev().take(depth) {
             hash = Hasher::label(hash, wire.get(usize::from(*start)..to)?);
             to = usize::from(*start);
         }
-        Some((hash, to))
+        Some((hash, to, labels))
     }
 }
 
@@ -246,9 +245,7 @@ impl Builder {
     #[must_use]
     pub(super) fn add(&mut self, wire: &[u8], suffix: bool) -> bool {
         let table = &mut self.table;
-        let Some((hash, labels)) = starts(wire).and_then(|(_, labels, _)| Some((table.rest(wire, labels)?.0, labels))) else {
-            return false;
-        };
+        let Some((hash, _, labels)) = table.rest(wire, MAX_LABELS) else { return false };
         let room = table.entries as usize + 1 < table.slots.len() && table.entries < SUFFIX;
         let (Ok(place), Ok(length), true) = (u32::try_from(table.records.len()), u8::try_from(wire.len()), room) else {
             return false;
