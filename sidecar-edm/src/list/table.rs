@@ -325,3 +325,30 @@ impl fmt::Debug for Name<'_> {
         write!(formatter, "{self}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_alone_is_no_hit() {
+        let mut builder = Builder::new(2);
+        assert!(builder.add(b"\x01a\x02se", false) && builder.add(b"\x02se", true));
+        let table = builder.finish();
+        for (entry, suffix) in [(b"\x01a\x02se".as_slice(), false), (b"\x02se", true)] {
+            let hash = Hasher::entry(table.rest(entry, MAX_LABELS).unwrap().0, suffix);
+            assert!(table.probe(hash, entry, suffix).is_some());
+            assert_eq!(table.probe(hash, b"\x01b\x02se", suffix), None, "another name with the same hash");
+            assert_eq!(table.probe(hash, entry, !suffix), None);
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_as_many_as_were_announced_and_the_search_ends() {
+        let mut builder = Builder::new(0);
+        let added = (0..=255_u8).take_while(|octet| builder.add(&[1, *octet], false)).count();
+        let table = builder.finish();
+        assert!(added >= 1 && table.len() as usize == added && table.slots.contains(&EMPTY));
+        assert!((0..=255_u8).filter(|octet| table.find(&[1, *octet]).is_some()).count() == added);
+    }
+}
