@@ -53,7 +53,8 @@ enum Action {
     },
     /// Make the services misbehave, or behave again.
     Fault {
-        /// In which way: none, offline, lose-answer, nonsense, refuse, unreachable, slow:SECONDS.
+        /// In which way: none, offline, lose-answer, nonsense, refuse, unreachable, slow:SECONDS,
+        /// status:NUMBER, no-location.
         #[arg(value_parser = fault)]
         fault: Fault,
         /// Towards this node alone, whatever befalls the others.

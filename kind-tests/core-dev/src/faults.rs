@@ -28,10 +28,14 @@ pub enum Fault {
     Unreachable,
     /// Requests are carried out when they come, and answered this many seconds later.
     Slow(u16),
+    /// POST requests are answered with this status, and not carried out.
+    Status(u16),
+    /// Requests are carried out, and the answer does not say where the result is.
+    NoLocation,
 }
 
 /// Every name of a fault, for people.
-pub const NAMES: &str = "none, offline, lose-answer, nonsense, refuse, unreachable, slow:SECONDS";
+pub const NAMES: &str = "none, offline, lose-answer, nonsense, refuse, unreachable, slow:SECONDS, status:NUMBER, no-location";
 
 impl Fault {
     /// By its name on the command line.
@@ -44,7 +48,12 @@ impl Fault {
             "nonsense" => Self::Nonsense,
             "refuse" => Self::Refuse,
             "unreachable" => Self::Unreachable,
-            other => Self::Slow(other.strip_prefix("slow:")?.parse().ok()?),
+            "no-location" => Self::NoLocation,
+            other => match other.split_once(':')? {
+                ("slow", seconds) => Self::Slow(seconds.parse().ok()?),
+                ("status", number) => Self::Status(number.parse().ok().filter(|number| (200..600).contains(number))?),
+                _ => return None,
+            },
         })
     }
 
@@ -59,6 +68,8 @@ impl Fault {
             Self::Refuse => "refuse".into(),
             Self::Unreachable => "unreachable".into(),
             Self::Slow(seconds) => format!("slow:{seconds}"),
+            Self::Status(number) => format!("status:{number}"),
+            Self::NoLocation => "no-location".into(),
         }
     }
 
@@ -88,8 +99,24 @@ impl Fault {
                 ("POST", _) => Answer::detail(401, "Invalid HTTP signature"),
                 _ => Answer::detail(404, "Not Found"),
             }),
-            Self::None | Self::Offline | Self::LoseAnswer | Self::Unreachable | Self::Slow(_) => None,
+            Self::Status(number) if request.method == "POST" => Some(Answer::detail(number, "As a test wants it")),
+            Self::None
+            | Self::Offline
+            | Self::LoseAnswer
+            | Self::Unreachable
+            | Self::Slow(_)
+            | Self::Status(_)
+            | Self::NoLocation => None,
         }
+    }
+
+    /// The service's answer, as far as this fault lets it through.
+    #[must_use]
+    pub fn changed(self, mut answer: Answer) -> Answer {
+        if self == Self::NoLocation {
+            answer.headers.retain(|(name, _)| name != "location");
+        }
+        answer
     }
 
     /// Whether the answer to this request is to be lost.
@@ -188,10 +215,10 @@ mod tests {
 
     #[test]
     fn every_name_is_read_back() {
-        for name in NAMES.replace("SECONDS", "3").split(", ") {
+        for name in NAMES.replace("SECONDS", "3").replace("NUMBER", "500").split(", ") {
             assert_eq!(Fault::named(name).map(Fault::name).as_deref(), Some(name));
         }
-        for bad in ["", "slow", "slow:", "slow:-1", "slow:x", "Offline"] {
+        for bad in ["", "slow", "slow:", "slow:-1", "slow:x", "status:", "status:199", "status:600", "Offline"] {
             assert_eq!(Fault::named(bad), None, "{bad:?}");
         }
     }

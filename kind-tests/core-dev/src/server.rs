@@ -91,7 +91,7 @@ impl Service {
             disturbance.faults.wait_until_of(node, |fault| fault != Fault::Unreachable).await;
             return None;
         }
-        let answer = fault.answer(request).unwrap_or_else(|| (self.handler)(request));
+        let answer = fault.answer(request).unwrap_or_else(|| fault.changed((self.handler)(request)));
         let is_lost = fault.loses(request);
         record((!is_lost).then_some(answer.status));
         tracing::info!(

@@ -19,7 +19,12 @@ const CAPACITY: usize = 2;
 /// Between tries of a disk that does not take a file.
 const AGAIN: Duration = Duration::from_secs(1);
 
-type Job = Box<dyn Minute>;
+/// What the thread does.
+enum Job {
+    /// Remove what an earlier run left unfinished. First of all.
+    Sweep,
+    Keep(Box<dyn Minute>),
+}
 
 /// Takes minutes.
 #[derive(Debug)]
@@ -50,19 +55,17 @@ impl Store {
         news: Arc<Notify>,
     ) -> io::Result<Self> {
         let keeper = Keeper { folders, bounds, instance, counters: counters.clone(), news };
-        let mut first = true;
-        let jobs = Jobs::start("outbox", CAPACITY, move |minute: Job, pressure: &Pressure<'_, Job>| {
-            if std::mem::take(&mut first) {
-                keeper.sweep();
-            }
-            keeper.keep(&*minute, pressure);
+        let jobs = Jobs::start("outbox", CAPACITY, move |job: Job, pressure: &Pressure<'_, Job>| match job {
+            Job::Sweep => keeper.sweep(),
+            Job::Keep(minute) => keeper.keep(&*minute, pressure),
         })?;
+        jobs.put(Job::Sweep);
         Ok(Self { jobs, counters })
     }
 
     /// Hands a minute over; never waits. If the disk is so slow that too many wait, the oldest of them is lost and counted.
-    pub fn put(&self, minute: Job) {
-        if self.jobs.put(minute).is_some() {
+    pub fn put(&self, minute: Box<dyn Minute>) {
+        if let Some(Job::Keep(_)) = self.jobs.put(Job::Keep(minute)) {
             self.counters.minutes_lost.inc();
             tracing::error!("the disk is too slow: the histogram of a minute is lost");
         }
