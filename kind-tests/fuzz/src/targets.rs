@@ -16,6 +16,7 @@ use tapir_pop::feeds::collect::{Place, collect};
 use tapir_pop::feeds::lists::{Fit, Form};
 use tapir_pop::state::zone_log::Past;
 use tapir_pop::zone::layers::Layers;
+use tapir_pop::zone::tally::Tally;
 use tapir_pop::zone::{Serial, Size, Snapshot};
 use tapir_table::{Cursor as _, Palette, TableFile};
 use tapir_wire::core_settings::CoreSettings;
@@ -43,7 +44,7 @@ fn snapshot() -> &'static Arc<Snapshot> {
     SNAPSHOT.get_or_init(|| {
         let table = TableFile::from_memory(seeds::tables().swap_remove(0)).unwrap();
         let layers = Layers::new(Arc::new(table));
-        let size = Size::of(&layers);
+        let size = Size::of(&layers.base, Tally::of(&layers.base).unwrap());
         let apex = Apex::new(WireName::from(&Name::parse("dnstapir").unwrap()), 3600);
         Arc::new(Snapshot::new(Serial(7), Arc::new(apex), Arc::new(Palette::default()), (layers, size), Past::default()))
     })
