@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use tapir_edm::decode::{Counted, CountedTypes, Room, counted};
+use tapir_edm::domains::{Refused, Source, compile, inspect};
 use tapir_edm::input::reader::{Next, Reader};
+use tapir_edm::list::{ClientVerdict, Clients, List};
 use tapir_edm::names::{Key, Presentation, WireName};
+use tapir_wire::dawg::Header;
 
 fn vectors(name: &str) -> serde_json::Value {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tapir-wire/vectors/edm").join(name);
@@ -85,4 +88,63 @@ fn session(stream: &[u8], piece: usize) -> (Vec<Vec<u8>>, String) {
         }
     }
     (frames, format!("{said}{:?} {}", reader.phase(), held.len().min(9)))
+}
+
+/// A file as a table: what the table and the inspection say of it is the same, and each name finds itself.
+pub(crate) fn well_known(octets: &[u8]) -> String {
+    if Header::read(octets).is_ok_and(|header| header.words > 4096) {
+        return "many".to_owned();
+    }
+    let (list, inspected) = (List::from_dawg(octets), inspect(octets));
+    let (Ok(list), Ok(inspected)) = (&list, &inspected) else {
+        assert!(list.is_err() && inspected.is_err(), "{list:?} {inspected:?}");
+        let text = list.map_or_else(|error| error.to_string(), |_| String::new());
+        return text.chars().filter(|character| !character.is_ascii_digit()).collect();
+    };
+    assert_eq!((u64::from(list.len()), list.unmatchable()), (inspected.exact + inspected.suffixes, inspected.unmatchable));
+    for wire in [b"\0".as_slice(), b"\x03www\x07example\0", b"\x04mail\x03www\x07example\0"] {
+        if let Some(entry) = list.find(wire) {
+            assert_eq!(list.entry(list.name(entry)), Some(entry));
+        }
+    }
+    format!("{} {} {}", list.len().min(2), list.unmatchable().min(2), inspected.as_compiled)
+}
+
+pub(crate) fn client_lists() -> Vec<Vec<u8>> {
+    let texts = ["10.0.0.0/8\n10.1.0.0/16\r\n\n# a comment\n::1/128\n2001:db8::/32", "192.0.2.1\n", "0.0.0.0/0\n::/0\n"];
+    texts.map(|text| text.as_bytes().to_vec()).into()
+}
+
+/// A list of clients: an address is on it in one of the ways.
+pub(crate) fn ignored_clients(text: &[u8]) -> String {
+    let list = match Clients::parse(text) {
+        Ok(list) => list,
+        Err(error) => return format!("{:?}", error.reason),
+    };
+    let judged = [&[10, 1, 2, 3][..], &[0; 16], &[255; 4], &[1; 5]].map(|address| list.judge(Some(address)));
+    assert_eq!(judged[3] == ClientVerdict::Unknown, !list.is_empty());
+    format!("{} {judged:?}", list.len().min(3))
+}
+
+pub(crate) fn domain_texts() -> Vec<Vec<u8>> {
+    let texts = [
+        "# names\nexample.com\n.example.net.\r\nWWW.example.org\na\\.b.example\n",
+        "rank,name\n1,example.com\n2,\"b.example\"\n",
+        "a..b\n..\n",
+    ];
+    texts.map(|text| text.as_bytes().to_vec()).into()
+}
+
+/// A text of names: the file that is made of it has nothing that cannot be matched.
+pub(crate) fn domains_text(text: &[u8]) -> String {
+    let source = if text.starts_with(b"rank") { Source::Csv } else { Source::Text };
+    match compile(text, source) {
+        Ok(compiled) => {
+            let list = List::from_dawg(&compiled.file).unwrap();
+            assert_eq!((list.len() as usize, list.unmatchable()), (compiled.words, 0));
+            format!("{} {}", compiled.words.min(4), compiled.duplicates.min(2))
+        }
+        Err(Refused::Lines { first, total }) => format!("{} {:?}", total.min(3), first.first().map(|problem| problem.reason)),
+        Err(Refused::Format(error)) => format!("{error:?}"),
+    }
 }
