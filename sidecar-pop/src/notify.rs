@@ -1,6 +1,8 @@
 //! NOTIFY to resolvers (RFC 1996): one task a target, the newest serial wins.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod from;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +72,7 @@ pub async fn run<Z: Zone>(
 
 async fn one_target<Z: Zone>(target: Target, listen: Vec<SocketAddr>, mut published: Published<Z>, metrics: Arc<Metrics>) {
     let key = target.key.as_ref().map(|key| Arc::new(Key::from(key)));
-    let to = To { address: target.address, source: source(target.address, &listen), key };
+    let to = To { address: target.address, listen, key };
     loop {
         let zone = published.borrow_and_update().clone();
         let told = async {
@@ -89,10 +91,10 @@ async fn one_target<Z: Zone>(target: Target, listen: Vec<SocketAddr>, mut publis
     }
 }
 
-/// Whom, from where, and how.
+/// Whom, where the zone is served, and how.
 struct To {
     address: SocketAddr,
-    source: IpAddr,
+    listen: Vec<SocketAddr>,
     key: Option<Arc<Key>>,
 }
 
@@ -131,7 +133,8 @@ enum Response {
 
 /// One datagram, then waits for what belongs to it. Errors of the socket (nobody listens there yet, usually) are waited out.
 async fn attempt(to: &To, request: &Message, bytes: &[u8]) -> Response {
-    let Ok(socket) = UdpSocket::bind((to.source, 0)).await else { return std::future::pending().await };
+    // Each time anew: routes change.
+    let Ok(socket) = UdpSocket::bind(from::address(to.address, &to.listen)).await else { return std::future::pending().await };
     // Signed for each attempt: the time is part of it.
     let mut bytes = bytes.to_vec();
     let mut verifier = to.key.as_ref().map(|key| tsig::request(&mut bytes, key, tsig::now));
@@ -149,14 +152,6 @@ async fn attempt(to: &To, request: &Message, bytes: &[u8]) -> Response {
             (Err(error), _) => tracing::debug!(%error, target = %to.address, "response to a NOTIFY not taken"),
         }
     }
-}
-
-/// unbound takes a NOTIFY only from the address that it has as primary.
-fn source(target: SocketAddr, listen: &[SocketAddr]) -> IpAddr {
-    let unspecified = if target.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let same_host =
-        |listen: &&SocketAddr| target.ip().is_loopback() && listen.ip().is_loopback() && target.is_ipv4() == listen.is_ipv4();
-    listen.iter().find(same_host).map_or(unspecified, SocketAddr::ip)
 }
 
 /// With the SOA in the answer section (RFC 1996 section 3.7), so that the receiver knows whether it must ask.
@@ -193,6 +188,7 @@ mod tests {
     use crate::state::zone_log::Past;
     use crate::zone::layers::Layers;
     use crate::zone::{Serial, Size, Snapshot};
+    use std::net::Ipv4Addr;
     use tapir_wire::name::Name;
 
     fn snapshot() -> Snapshot {
@@ -232,6 +228,28 @@ mod tests {
         shutdown.trigger();
     }
 
+    /// What the kernel chooses by itself would be 127.0.0.1 for each of them.
+    #[tokio::test]
+    async fn a_resolver_is_told_from_the_address_that_the_zone_is_served_at() {
+        let here = [127, 0, 0, 1];
+        for (listen, at, expected) in
+            [([127, 0, 0, 2], here, [127, 0, 0, 2]), (here, [127, 0, 0, 2], here), ([0, 0, 0, 0], here, here)]
+        {
+            let resolver = UdpSocket::bind(SocketAddr::from((at, 0))).await.unwrap();
+            let targets = vec![Target { address: resolver.local_addr().unwrap(), key: None }];
+            let listen = vec![SocketAddr::from(([0_u16, 0, 0, 0, 0, 0, 0, 1], 5359)), SocketAddr::from((listen, 5359))];
+            let (_targets, targets) = watch::channel(Targets { listen, targets });
+            let (_zone, published) = watch::channel(Some(Arc::new(snapshot())));
+            let shutdown = Shutdown::manual().1;
+            let metrics = Arc::new(crate::status::Telemetry::new(None, None).metrics.clone());
+            tokio::spawn(run(targets, published, metrics, shutdown.clone()));
+            let mut buffer = [0; LONGEST_RESPONSE];
+            let (_, from) = resolver.recv_from(&mut buffer).await.unwrap();
+            assert_eq!(from.ip(), std::net::IpAddr::from(expected));
+            shutdown.trigger();
+        }
+    }
+
     #[test]
     fn responses_must_belong_to_the_request() {
         let request = request(&snapshot(), 0x1234);
@@ -245,19 +263,5 @@ mod tests {
         assert_eq!(taken("12348000000100000000000008646e7374617069720000060001"), "not ours", "another opcode");
         assert_eq!(taken("1235a400000100000000000008646e7374617069720000060001"), "not ours", "another id");
         assert_eq!(taken("12342400000100000000000008646e7374617069720000060001"), "not ours", "a request");
-    }
-
-    #[test]
-    fn the_source_is_the_primary_that_the_resolver_knows() {
-        let check = |target: &str, listen: &str, expected: &str| {
-            assert_eq!(
-                source(target.parse().unwrap(), &["192.0.2.5:53".parse().unwrap(), listen.parse().unwrap()]).to_string(),
-                expected
-            );
-        };
-        check("127.0.0.1:53", "127.0.0.2:5359", "127.0.0.2");
-        check("192.0.2.1:53", "127.0.0.1:5359", "0.0.0.0");
-        check("[::1]:53", "127.0.0.1:5359", "::");
-        check("[::1]:53", "[::1]:5359", "::1");
     }
 }
