@@ -478,7 +478,7 @@ fn topics(setup: &Setup, usual: &str) -> BTreeSet<String> {
     topics
 }
 
-/// Two files with one key name: the first counts.
+/// Two files with one key name hold the same key.
 fn guard(setup: &Setup, notified: &Notified) -> Guard {
     let of_feed = |fetched: &Fetched| match &fetched.from {
         FetchedFrom::Rpz(_, Some(key)) => Some(Key::from(key)),

@@ -1,6 +1,7 @@
 //! A checked configuration with the files that it names, made ready for work.
 
 mod api;
+mod keys;
 mod memory;
 mod redirects;
 mod sources;
@@ -127,6 +128,19 @@ pub enum SetupError {
     /// Not a name, or the root.
     #[error("key zone: not a zone name; use a name such as dnstapir.")]
     Zone,
+    /// Two keys, and a message could be signed with either.
+    #[error(
+        "TSIG keys of one name, {name}, with different {what} in {} and {}; give each key a name of its own, on both sides, or the same content to both files",
+        files[0], files[1]
+    )]
+    TwinKeys {
+        /// Name of both.
+        name: String,
+        /// Where they stand.
+        files: [String; 2],
+        /// In what they differ.
+        what: &'static str,
+    },
     /// Nowhere to serve it.
     #[error("key listen: holds no address; give one or several with port")]
     Listen,
@@ -148,6 +162,8 @@ impl Setup {
         let policy = Policy { deny, rules, locals: redirects.into_locals(), record_ttl: config.record_ttl_seconds };
         let bindings = config.sources.iter().map(|source| binding(source, config.deny.action)).collect();
         let mut unserved = Vec::new();
+        let mut keyring = keys::Keyring::new(files);
+        let files: &mut dyn Files = &mut keyring;
         let mut key = |what: &str, file: &String| files.key(file).map_err(|error| unserved.push(format!("{what}: {error}"))).ok();
         let tsig_keys = config.access.tsig_key_files.iter().filter_map(|file| key("access", file)).collect();
         // Better told unsigned than not at all: whoever wants a signature does not take it, and the status says why.
@@ -161,6 +177,7 @@ impl Setup {
             return Err(SetupError::Listen);
         }
         let sources = sources::Sorted::new(&config.sources, files);
+        keyring.check()?;
         unserved.extend(sources.troubles);
         let rules = Rules { mode: config.mode, policy, lists: sources.lists, cores: sources.cores };
         Ok(Self {

@@ -65,6 +65,36 @@ fn a_configuration_is_checked_without_effect() {
     assert_eq!(run(&["check-config".as_ref(), file.as_os_str()]), (Some(1), String::new(), format!("{shown}: is missing\n")));
 }
 
+/// A message tells the name of its key and nothing else of it.
+#[test]
+fn two_keys_of_one_name_are_refused_unless_they_are_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pop.yaml");
+    let shown = file.display();
+    let text = "format: 2\naccess: {tsigKeyFiles: [one]}\nnotify: [{address: '192.0.2.3:53', tsigKeyFile: two}]\nsources:\n\
+                - {name: feed, list: Deny, rpz: {primaries: ['192.0.2.1:53'], zone: feed.example., tsigKeyFile: three}}\n";
+    std::fs::write(&file, text).unwrap();
+    let check = |keys: [&str; 3]| {
+        for (name, key) in ["one", "two", "three"].iter().zip(keys) {
+            std::fs::write(folder.path().join(name), key).unwrap();
+        }
+        run(&["check-config".as_ref(), file.as_os_str()])
+    };
+    let (key, other) = ("Transfer.example:c2VjcmV0", "TRANSFER.example.:b3RoZXI=");
+    let clause = "key \"transfer.Example.\" { algorithm HMAC-SHA256; secret \"c2VjcmV0\"; };";
+    let good = (Some(0), format!("{shown}: good: zone dnstapir., 1 source, 0 doubt rules\n"), String::new());
+    assert_eq!(check([key, clause, key]), good, "one key in three files");
+    assert_eq!(check([key, "b:b3RoZXI=", "c:b3RoZXI="]), good);
+    let refused = |what: &str, one: &str, other: &str| {
+        let reason = format!("TSIG keys of one name, transfer.example., with different {what} in {one} and {other}");
+        let remedy = "give each key a name of its own, on both sides, or the same content to both files";
+        (Some(1), String::new(), format!("{shown}: {reason}; {remedy}\n"))
+    };
+    assert_eq!(check([key, other, "c:b3RoZXI="]), refused("secrets", "one", "two"));
+    assert_eq!(check(["a:b3RoZXI=", key, other]), refused("secrets", "two", "three"));
+    assert_eq!(check([key, "b:b3RoZXI=", "hmac-sha512:transfer.example:c2VjcmV0"]), refused("algorithms", "one", "three"));
+}
+
 #[test]
 fn a_compiled_list_holds_the_names_of_the_list_in_any_order() {
     let folder = tempfile::tempdir().unwrap();
