@@ -206,3 +206,25 @@ async fn without_a_disk_lists_are_read_all_the_same() {
     assert_eq!(feed.whole().await.0, ["a.example."]);
     feed.stop().await;
 }
+
+/// A volume that comes after the start: nothing happens to the list meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_made_at_the_start_is_made_when_it_can() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("list"), "a.example\n").unwrap();
+    let sources = data.path().join("sources");
+    fs::write(&sources, "in the way").unwrap();
+    let mut feed = Running::start(folder.path(), data.path(), Format::Domains, 1 << 20);
+    assert_eq!(feed.whole().await.0, ["a.example."]);
+    fs::remove_file(&sources).unwrap();
+    let end = Instant::now() + Duration::from_secs(120);
+    while !sources.join("f/meta.json").exists() {
+        assert!(Instant::now() < end, "nothing is kept");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    feed.stop().await;
+    fs::remove_file(folder.path().join("list")).unwrap();
+    let mut feed = Running::start(folder.path(), data.path(), Format::Domains, 1 << 20);
+    assert_eq!(feed.whole().await.0, ["a.example."]);
+    feed.stop().await;
+}

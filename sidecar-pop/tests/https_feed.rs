@@ -242,6 +242,22 @@ async fn what_the_disk_does_not_take_is_in_force_and_written_down_when_it_does()
     shutdown.trigger();
 }
 
+/// A volume that comes after the start, long before the list is to be asked for again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_made_at_the_start_is_made_when_it_can() {
+    let data = tempfile::tempdir().unwrap();
+    let sources = data.path().join("sources");
+    std::fs::write(&sources, "in the way").unwrap();
+    let server = Server::start().await;
+    server.put("/list", b"a.example\n");
+    let source = HttpsSource { refresh_seconds: 36_000, ..server.source() };
+    let (mut listener, shutdown, _) = server.begin(&source, Proof::None, data.path());
+    listener.until("good").await;
+    std::fs::remove_file(&sources).unwrap();
+    kept(data.path(), "h", "checkedAt").await;
+    shutdown.trigger();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_is_away_for_too_long_counts_no_more() {
     let data = tempfile::tempdir().unwrap();

@@ -282,6 +282,35 @@ async fn a_notify_asks_at_once_and_a_flood_once_a_second() {
     feed.stop().await;
 }
 
+/// RFC 1034 section 4.3.5: after a failure the retry of the zone counts, and not its refresh; a NOTIFY is quicker than both.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failure_the_primary_is_asked_after_the_zones_retry_or_at_a_notify() {
+    let data = tempfile::tempdir().unwrap();
+    let timed = |serial, retry| Script { refresh: 36_000, retry, expire: 360_000, ..good(serial) };
+    let primary = Primary::new(timed(10, 8));
+    let mut feed = Running::start(&RpzSource { refresh_seconds: None, ..source(&[primary.address]) }, data.path());
+    feed.listener.until_serial(10).await;
+    let zone = WireName::from(&Name::parse(primary::ZONE).unwrap());
+    let ring = |feed: &Running| assert!(feed.notified.ring(&zone, primary.address.ip(), None));
+    primary.script().refuse = Some(2);
+    let begun = std::time::Instant::now();
+    ring(&feed);
+    feed.listener.until("bad").await;
+    primary.asked();
+    *primary.script() = timed(11, 3600);
+    feed.listener.until_serial(11).await;
+    // Half of it is left to chance.
+    assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
+
+    primary.script().refuse = Some(2);
+    ring(&feed);
+    feed.listener.until("bad").await;
+    *primary.script() = timed(12, 3600);
+    ring(&feed);
+    feed.listener.until_serial(12).await;
+    feed.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_beyond_the_limit_is_refused_and_the_end_is_quick() {
     let data = tempfile::tempdir().unwrap();
@@ -387,5 +416,24 @@ async fn what_the_disk_does_not_take_is_in_force_and_written_down_when_it_does()
     assert_eq!(feed.listener.until_serial(12).await, "whole");
     assert_eq!(names(&feed.listener), ["c.example.", "d.example."]);
     assert_eq!(std::fs::read_dir(data.path().join("sources/f")).unwrap().count(), 2);
+    feed.stop().await;
+}
+
+/// A volume that comes after the start, long before the zone is to be asked for again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_made_at_the_start_is_made_when_it_can() {
+    let data = tempfile::tempdir().unwrap();
+    let sources = data.path().join("sources");
+    std::fs::write(&sources, "in the way").unwrap();
+    let primary = Primary::new(good(10));
+    let mut feed = Running::start(&RpzSource { refresh_seconds: Some(36_000), ..source(&[primary.address]) }, data.path());
+    feed.listener.until_serial(10).await;
+    feed.listener.until("good").await;
+    std::fs::remove_file(&sources).unwrap();
+    kept(data.path(), "f", "\"serial\":10").await;
+    feed.stop().await;
+    primary.script().closed = true;
+    let mut feed = Running::start(&source(&[primary.address]), data.path());
+    assert_eq!(feed.listener.until_serial(10).await, "whole");
     feed.stop().await;
 }

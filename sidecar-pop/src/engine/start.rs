@@ -189,15 +189,19 @@ impl Engine {
 
     /// There is a disk again: what is known goes there.
     pub(super) fn reopen_logs(&mut self) {
-        let Some(store) = &self.store else { return };
+        let (Some(store), Some(setup)) = (&self.store, &self.setup) else { return };
         let folder = store.folder.join("obs");
         for (source, core) in &mut self.cores {
             if core.log.is_some() {
                 continue;
             }
-            // What stands there is older than what is known, which is written down next.
-            let mut former = Observations::new(1 << 16);
-            if let Ok((mut log, _)) = ObservationLog::open(&folder.join(&**source), &mut former, Timestamp::now()) {
+            // A disk that came late may hold what nobody repeats. All of it is written down next.
+            let mut kept = Observations::new(setup.observation_octets);
+            if let Ok((mut log, found)) = ObservationLog::open(&folder.join(&**source), &mut kept, Timestamp::now()) {
+                tracing::info!(source = &**source, read = found.names, "observations are kept from now on");
+                core.observations.join(&kept);
+                core.observations.take_displaced();
+                self.wanted.rebuild = true;
                 log.lengthen();
                 core.log = Some(log.through(&self.scribe));
             }

@@ -184,6 +184,7 @@ impl FileFeed {
     }
 
     fn take_by(&mut self, on_disk: bool) -> Result<bool, FileError> {
+        self.store.look();
         let (staged, sha256) = self.stage(on_disk)?;
         if self.held.as_ref().is_some_and(|held| held.marks.sha256.as_ref() == Some(&sha256)) {
             return Ok(false);

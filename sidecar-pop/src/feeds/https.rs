@@ -15,7 +15,7 @@ use tapir_runtime::back_off::BackOff;
 use tapir_runtime::shutdown::Shutdown;
 use tapir_wire::config::pop::HttpsSource;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::check::{Proof, PublicKey, PublicKeyError};
 use self::fetch::{FetchError, Fetched, Fetcher};
@@ -30,6 +30,8 @@ use crate::state::blocking;
 const RETRY: Duration = Duration::from_secs(2);
 /// The longest, where the source is asked for less often than that.
 const LONGEST_RETRY: Duration = Duration::from_secs(600);
+/// What is in memory for want of room, or of a folder, is written down as soon as there is some, which is tried so often.
+const TRY_EVERY: Duration = Duration::from_secs(5);
 /// Why a copy does not count any more.
 const NOT_FETCHED: &str = "the list could not be fetched before its expiry";
 
@@ -169,7 +171,12 @@ impl HttpsFeed {
                     pauses.next_pause()
                 }
             };
-            teller.wait(sleep(pause), &mut counts, expires_at, NOT_FETCHED).await?;
+            let next = Instant::now() + pause;
+            while self.store.is_in_memory() && Instant::now() + TRY_EVERY < next {
+                teller.wait(sleep(TRY_EVERY), &mut counts, expires_at, NOT_FETCHED).await?;
+                self.write_down();
+            }
+            teller.wait(sleep_until(next), &mut counts, expires_at, NOT_FETCHED).await?;
         }
     }
 
@@ -190,6 +197,7 @@ impl HttpsFeed {
 
     async fn round_by(&mut self, on_disk: bool) -> Result<bool, RoundError> {
         let now = Timestamp::now();
+        blocking(|| self.store.look());
         let marks = self.held.as_ref().map(|held| held.marks.clone()).unwrap_or_default();
         let fetched = if self.proof.is_kept(marks.sha256.as_deref()) {
             // Another content could not be right.
@@ -227,6 +235,15 @@ impl HttpsFeed {
         tracing::info!(source = &*self.source, names = copy.meta.entries, rejected = copy.meta.rejected.count, "list fetched");
         self.held = Some(copy);
         Ok(true)
+    }
+
+    /// What only memory holds goes to the disk, should there be room by now: a restart would begin with the list before it.
+    fn write_down(&mut self) {
+        if let Some(held) = &mut self.held
+            && blocking(|| self.store.update(held)).is_ok()
+        {
+            tracing::info!(source = &*self.source, "the list is on the disk now");
+        }
     }
 
     /// The server has what is held. That cannot be written down is no reason to hold less of it.

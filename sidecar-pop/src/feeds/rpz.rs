@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::exchange::{Asked, ExchangeError, TransferFailed};
 use self::held::{Held, HeldError};
 pub use self::notified::{Notified, Rung};
-use self::timing::Timing;
+use self::timing::{Failing, Timing};
 use self::whole::{Whole, read};
 use super::collect::Place;
 use super::lists::Fit;
@@ -43,9 +43,9 @@ const LEAST_RECORD: u64 = 12;
 /// Between two questions to a primary at least, however many NOTIFYs come.
 const BETWEEN: Duration = Duration::from_secs(1);
 /// The time of the last confirmation is written down so often.
-const WRITE_EVERY: i64 = 60;
+const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// What is in memory for want of room is written down as soon as there is some, which is tried so often.
-const TRY_EVERY: i64 = 5;
+const TRY_EVERY: Duration = Duration::from_secs(5);
 /// Why a copy does not count any more.
 const NOT_REACHED: &str = "no primary was reached before the zone's expiry";
 
@@ -148,7 +148,7 @@ impl RpzFeed {
             teller.tell(held.news(Some(self.timing.expires_at(held)))).await?;
             counts = true;
         }
-        let mut pauses = self.timing.pauses();
+        let mut failing = Failing::new(self.timing);
         loop {
             let begun = Instant::now();
             self.rung.clear();
@@ -170,28 +170,36 @@ impl RpzFeed {
                     teller.tell(news).await?;
                     teller.good(now, expires_at).await?;
                     counts = true;
-                    pauses.reset();
+                    failing.reached();
                     self.refresh()
                 }
                 // What is expired is transferred anew, so this is of what counts.
                 Round::Current => {
                     teller.good(now, expires_at).await?;
-                    pauses.reset();
+                    failing.reached();
                     self.refresh()
                 }
                 Round::Failed(error) => {
                     teller.bad(error, now, expires_at.filter(|_| counts)).await?;
-                    pauses.next_pause()
+                    failing.next_pause(self.state.held.as_ref().map(|held| held.timers))
                 }
             };
-            let next = begun + BETWEEN;
-            let wait = async {
-                tokio::select! {
-                    () = sleep(pause) => {}
-                    () = self.rung.rings() => sleep_until(next).await,
+            let (next, soonest) = (Instant::now() + pause, begun + BETWEEN);
+            loop {
+                let (mut waits, in_memory) = (false, self.state.store.is_in_memory());
+                let wait = async {
+                    tokio::select! {
+                        () = sleep_until(next) => {}
+                        () = self.rung.rings() => sleep_until(soonest).await,
+                        () = sleep(TRY_EVERY), if in_memory => waits = true,
+                    }
+                };
+                teller.wait(wait, &mut counts, expires_at, NOT_REACHED).await?;
+                if !waits {
+                    break;
                 }
-            };
-            teller.wait(wait, &mut counts, expires_at, NOT_REACHED).await?;
+                self = self.blocking(Self::write_down).await?.0;
+            }
         }
     }
 
@@ -280,12 +288,22 @@ impl RpzFeed {
     fn confirm(&mut self) {
         let now = Timestamp::now();
         let every = if self.state.store.is_in_memory() { TRY_EVERY } else { WRITE_EVERY };
-        let write = now.duration_since(self.state.written_at).as_secs() >= every;
+        let write = now.duration_since(self.state.written_at).unsigned_abs() >= every;
         if let Some(held) = &mut self.state.held {
             held.confirm(now, write, &mut self.state.store);
         }
         if write {
             self.state.written_at = now;
+        }
+    }
+
+    /// What only memory holds goes to the disk, should there be room by now.
+    fn write_down(&mut self) {
+        let State { store, held, .. } = &mut self.state;
+        if let Some(held) = held
+            && held.write_down(store)
+        {
+            tracing::info!(source = &*self.source, "the zone is on the disk now");
         }
     }
 
@@ -305,6 +323,7 @@ impl RpzFeed {
     }
 
     fn take_whole_by(&mut self, asked: &Asked, on_disk: bool) -> Result<SourceNews, PrimaryError> {
+        self.state.store.look();
         let place = if on_disk { self.state.store.next_place() } else { Place::Memory };
         let mut taker = Whole::begin(self.reader(), place);
         let outcome = asked.transfer(Wanted::Whole, |event| taker.take(&event)).map_err(flat)?;

@@ -6,7 +6,8 @@
 //! changes-<n>.log  what changed since, of a feed
 //! ```
 //! A new table is durable before `meta.json` names it, and the old one goes after that: whenever the process is killed, there is one
-//! copy that is whole. Where the folder cannot be written everything is in memory, and a restart begins without.
+//! copy that is whole. Where the folder cannot be made or written everything is in memory, and a restart begins without; it is tried again, and
+//! what is held goes there when it can.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -117,6 +118,8 @@ impl Leave {
 #[derive(Debug)]
 pub struct Store {
     leave: Leave,
+    path: PathBuf,
+    /// The same, once it could be made.
     folder: Option<PathBuf>,
     identity: String,
     /// Of the table that was begun last.
@@ -133,15 +136,24 @@ impl Store {
     pub fn open(data: &Path, source: &str, identity: String) -> Self {
         // A name like `..` is no folder of ours.
         let source: String = source.chars().map(|each| if each == '.' || each == '/' { '%' } else { each }).collect();
-        let folder = data.join("sources").join(source);
-        let folder = fs::create_dir_all(&folder).is_ok().then_some(folder);
-        let mut store = Self { leave: Leave::default(), folder, identity, generation: 0, kept: 0, in_memory: false };
-        store.generation = store.files().filter_map(|file| generation_of(&file)).max().unwrap_or(0);
-        // What a killed process had begun to write.
-        for file in store.files().filter(|file| file.ends_with(".new") || file.ends_with(".tmp")) {
-            store.remove(&file);
-        }
+        let path = data.join("sources").join(source);
+        let mut store = Self { leave: Leave::default(), path, folder: None, identity, generation: 0, kept: 0, in_memory: false };
+        store.look();
         store
+    }
+
+    /// Makes the folder where it is missing: a volume may come late, or over what was there, and a disk may take it only now.
+    pub(super) fn look(&mut self) {
+        if fs::create_dir_all(&self.path).is_err() || self.folder.is_some() {
+            return;
+        }
+        self.folder = Some(self.path.clone());
+        let written = self.files().filter_map(|file| generation_of(&file)).max().unwrap_or(0);
+        self.generation = self.generation.max(written);
+        // What a killed process had begun to write.
+        for file in self.files().filter(|file| file.ends_with(".new") || file.ends_with(".tmp")) {
+            self.remove(&file);
+        }
     }
 
     /// For who may say that it is not wanted any more.
@@ -200,6 +212,12 @@ impl Store {
         self.in_memory
     }
 
+    /// Whether there is a place for what is in memory: nothing needs to be put together before.
+    pub(super) fn has_folder(&mut self) -> bool {
+        self.look();
+        self.folder.is_some()
+    }
+
     /// Octets of a list that may be taken: few, where they go into memory.
     pub(super) fn most(&self, most: u64) -> u64 {
         if self.folder.is_some() { most } else { most.min(IN_MEMORY) }
@@ -213,8 +231,12 @@ impl Store {
         Some(self.folder.as_ref()?.join(log_name(self.kept)))
     }
 
-    /// The copy counts from now on, also after a restart. Its table stands in the place that was handed out last.
+    /// The copy counts from now on, also after a restart. Its table stands in the place that was handed out last. Without a folder it is held in memory.
     pub fn keep(&mut self, copy: &Copy) -> io::Result<()> {
+        if self.folder.is_none() {
+            self.hold_in_memory();
+            return Ok(());
+        }
         let number = self.generation;
         let kept = self.write(|| {
             // Changes to a table of that number that is no more.
@@ -242,6 +264,9 @@ impl Store {
     pub fn update(&mut self, copy: &mut Copy) -> Result<(), CollectError> {
         if !self.in_memory {
             return Ok(self.write(|| self.name(copy, self.kept))?);
+        }
+        if !self.has_folder() {
+            return Err(CollectError::Io(io::ErrorKind::NotFound.into()));
         }
         let (place, palette) = (self.next_place(), (*copy.palette).clone());
         let (table, _, begun) = write_table(&place, copy.meta.serial.unwrap_or_default(), |table| {
@@ -393,6 +418,27 @@ mod tests {
         store.keep(&new).unwrap();
         assert!(former.keep(&late).is_err() && former.update(&mut late.clone()).is_err() && former.append(b"late").is_err());
         assert_eq!(load(data.path(), "b"), Some((Some("new".to_owned()), 1)));
+        assert_eq!(files(data.path()).1, 2);
+    }
+
+    #[test]
+    fn a_folder_that_comes_late_or_goes_takes_what_is_held() {
+        let data = tempfile::tempdir().unwrap();
+        let sources = data.path().join("sources");
+        fs::write(&sources, "in the way").unwrap();
+        let mut store = Store::open(data.path(), "s.1", "a".to_owned());
+        let mut held = copy(&mut store, "one");
+        store.keep(&held).unwrap();
+        assert!(store.is_in_memory() && store.update(&mut held).is_err() && store.is_in_memory());
+        fs::remove_file(&sources).unwrap();
+        store.update(&mut held).unwrap();
+        assert!(!store.is_in_memory());
+        assert_eq!(load(data.path(), "a"), Some((Some("one".to_owned()), 1)));
+        // A volume that is mounted over it.
+        fs::rename(&sources, data.path().join("below")).unwrap();
+        store.hold_in_memory();
+        store.update(&mut held).unwrap();
+        assert_eq!(load(data.path(), "a"), Some((Some("one".to_owned()), 1)));
         assert_eq!(files(data.path()).1, 2);
     }
 

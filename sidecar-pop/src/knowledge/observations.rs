@@ -8,7 +8,7 @@
 //! remembered against replay, then what ends first.
 
 use jiff::{SignedDuration, Timestamp};
-use tapir_table::{KeyBuf, Tree};
+use tapir_table::{Cursor as _, KeyBuf, Tree};
 use tapir_wire::observation::Entry;
 
 use super::sighting::{Guard, Sighting, milliseconds, second_near, second_of};
@@ -139,6 +139,28 @@ impl Observations {
             Known::Over(guard) if guard.until <= now => {}
             known => self.put(key, known),
         }
+    }
+
+    /// Takes over what was known at another time: the newest of each name counts, and at the same moment that it is over.
+    pub fn join(&mut self, other: &Self) {
+        let mut live = other.live.cursor();
+        while live.advance().unwrap_or(false) {
+            if self.added(live.key()).is_none_or(|added| added < live.value().added) {
+                self.put(live.key(), Known::Live(live.value()));
+            }
+        }
+        let mut guards = other.guards.cursor();
+        while guards.advance().unwrap_or(false) {
+            if self.added(guards.key()).is_none_or(|added| added <= guards.value().added) {
+                self.put(guards.key(), Known::Over(guards.value()));
+            }
+        }
+    }
+
+    /// When the newest observation of a name was made that is known.
+    fn added(&self, key: &KeyBuf) -> Option<u64> {
+        let live = self.live.get(key.as_bytes()).map(|live| live.added);
+        live.or_else(|| self.guards.get(key.as_bytes()).map(|guard| guard.added))
     }
 
     /// Ends what is over by now, at most `most` names in one call: how many live ones those were. Each of them is named.

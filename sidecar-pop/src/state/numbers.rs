@@ -106,6 +106,13 @@ impl Numbers {
         }
     }
 
+    /// These may have been in use by a process before this one.
+    pub fn go_behind(&mut self, found: &Reserved) {
+        if self.last.is_none_or(|last| found.reserved_through.is_after(last)) {
+            self.last = Some(found.reserved_through);
+        }
+    }
+
     /// The last number that was given out, or may be in use.
     #[must_use]
     pub const fn last(&self) -> Option<Serial> {

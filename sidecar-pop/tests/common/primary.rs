@@ -16,6 +16,7 @@ pub(crate) type Records = Vec<(String, String)>;
 pub(crate) struct Script {
     pub(crate) serial: u32,
     pub(crate) refresh: u32,
+    pub(crate) retry: u32,
     pub(crate) expire: u32,
     /// Owner below the zone -> target of its CNAME.
     pub(crate) records: BTreeMap<String, String>,
@@ -132,7 +133,7 @@ impl Primary {
 impl Script {
     fn soa(&self, serial: u32) -> Vec<u8> {
         let mut data = b"\0\0".to_vec();
-        for number in [serial, self.refresh, 1, self.expire, 60] {
+        for number in [serial, self.refresh, self.retry, self.expire, 60] {
             data.extend(number.to_be_bytes());
         }
         record("", kind::SOA, &data)

@@ -98,7 +98,9 @@ impl Held {
 
     /// What was held before a restart, as one table.
     pub(super) fn load(store: &mut Store) -> Option<Self> {
-        let copy = store.load()?;
+        let mut copy = store.load()?;
+        // Written down with changes that may be lost by now.
+        copy.meta.entries = copy.table.nodes();
         let (serial, timers, checked_at) = (copy.meta.serial?, copy.marks.timers?, copy.marks.checked_at?);
         let mut held = Self::of_copy(copy, serial, timers, checked_at);
         if let Some(path) = store.log() {
@@ -111,7 +113,9 @@ impl Held {
                 for (key, codes) in &step.list {
                     held.changes.insert(key, *codes);
                 }
-                (held.serial, held.timers, held.checked_at) = (step.to, step.timers, step.at);
+                (held.serial, held.timers) = (step.to, step.timers);
+                // A primary may have said since then that this is what it has.
+                held.checked_at = held.checked_at.max(step.at);
             }
         }
         if !held.changes.is_empty() {
@@ -147,18 +151,19 @@ impl Held {
     /// A primary has just what is held. Written down for the next start, which may be later than its expiry.
     pub(super) fn confirm(&mut self, now: Timestamp, write: bool, store: &mut Store) {
         self.checked_at = now;
-        let kept = match (write, store.is_in_memory(), self.changes.is_empty()) {
-            (false, ..) | (true, false, false) => return,
-            // There may be room by now.
-            (true, true, _) => self.condense(store),
-            (true, false, true) => {
-                self.copy.marks.checked_at = Some(now);
-                store.update(&mut self.copy).map_err(HeldError::from)
-            }
-        };
-        if let Err(error) = kept {
+        if !write || store.is_in_memory() {
+            _ = write && self.write_down(store);
+            return;
+        }
+        self.copy.marks.checked_at = Some(now);
+        if let Err(error) = store.update(&mut self.copy) {
             tracing::warn!(%error, "a feed's copy cannot be kept");
         }
+    }
+
+    /// What is in memory goes to the disk, should there be room by now: whether it is there.
+    pub(super) fn write_down(&mut self, store: &mut Store) -> bool {
+        store.has_folder() && self.condense(store).is_ok() && !store.is_in_memory()
     }
 
     /// Begins a row of changes.
@@ -295,4 +300,42 @@ pub(super) fn code(octets: [u8; 2]) -> Option<Code> {
 
 fn log_octets(store: &Store) -> u64 {
     store.log().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |metadata| metadata.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use tapir_wire::name::Name;
+
+    use super::*;
+    use crate::feeds::collect::collect_names;
+    use crate::feeds::lists::Fit;
+    use crate::feeds::locals::Meaning;
+
+    /// The time of the last success decides when the copy ends, also after a restart, and also where nothing has changed for long.
+    #[test]
+    fn a_confirmation_outlives_a_restart_whether_there_were_changes_or_not() {
+        for changes in [false, true] {
+            let data = tempfile::tempdir().unwrap();
+            let mut store = Store::open(data.path(), "f", String::new());
+            let fit = Fit::new(&Name::parse("dnstapir").unwrap());
+            let collected = collect_names(&["a.example".to_owned()], fit, &store.next_place()).unwrap();
+            let at = |second: i64| Timestamp::from_second(1_795_219_200 + second).unwrap();
+            let mut soa = Soa { serial: 1, refresh: 60, retry: 10, expire: 3600, minimum: 60 };
+            let mut held = Held::of_whole(&collected, soa, at(0), (&mut store, true)).unwrap();
+            if changes {
+                let mut pending = held.begin();
+                let read = (KeyBuf::from_text("b.example", 254).unwrap(), false, Meaning::Action(Code::LISTED));
+                held.change(&mut pending, &read, true).unwrap();
+                soa.serial = 2;
+                held.commit(pending, soa, at(10), None, &mut store).unwrap();
+            }
+            held.confirm(at(3000), true, &mut store);
+            held.confirm(at(3060), false, &mut store);
+            assert_eq!(held.checked_at, at(3060));
+            let mut store = Store::open(data.path(), "f", String::new());
+            let held = Held::load(&mut store).unwrap();
+            assert_eq!((held.serial, held.checked_at), (soa.serial, at(3000)));
+            assert_eq!((held.copy.meta.entries, held.copy.table.nodes()), (u64::from(soa.serial), u64::from(soa.serial)));
+        }
+    }
 }

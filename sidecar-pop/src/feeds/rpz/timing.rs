@@ -1,4 +1,4 @@
-//! When a feed asks again, and until when its copy counts.
+//! When a feed asks again, and until when its copy counts (RFC 1034 section 4.3.5, RFC 1035 section 3.3.13).
 
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ use crate::dns::records::Soa;
 const REFRESH: (u32, u32) = (10, 24 * 3600);
 /// A copy counts for as long at least, and at most.
 const EXPIRE: (u32, u32) = (60, 30 * 24 * 3600);
-/// First pause after a failure; the longest is that of a refresh, or this.
-const RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(300);
+/// Bounds of its pause after a failure, which is never longer than a refresh.
+const RETRY: (u32, u32) = (5, 3600);
+/// As long as no primary was reached since the start, who knows how long ago that was: first pause, and the longest where no zone says another.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST_FIRST: Duration = Duration::from_secs(300);
 
 /// What the configuration says.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +58,38 @@ impl Timing {
         checked_at.checked_add(SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
     }
 
-    /// Between two questions while something is wrong: from a second up to the refresh that is set, or to five minutes.
-    pub(super) fn pauses(&self) -> Pauses {
-        let most = self.refresh.map_or(LONGEST_RETRY, |refresh| Duration::from_secs(refresh.max(1).into())).min(LONGEST_RETRY);
-        BackOff { min: RETRY.min(most), max: most }.start()
+    fn retry_of(&self, timers: [u32; 3]) -> u32 {
+        timers[1].clamp(RETRY.0, RETRY.1).min(self.refresh_of(timers))
+    }
+}
+
+/// Pauses while something is wrong.
+#[derive(Debug)]
+pub(super) struct Failing {
+    timing: Timing,
+    first: Pauses,
+    /// A primary was of use since the start.
+    reached: bool,
+}
+
+impl Failing {
+    pub(super) fn new(timing: Timing) -> Self {
+        let most = timing.refresh.map_or(LONGEST_FIRST, |refresh| Duration::from_secs(refresh.max(1).into())).min(LONGEST_FIRST);
+        Self { timing, first: BackOff { min: FIRST.min(most), max: most }.start(), reached: false }
+    }
+
+    /// A primary was of use.
+    pub(super) const fn reached(&mut self) {
+        self.reached = true;
+    }
+
+    /// The next pause, where a zone with these timers is held: its retry, or half of that by chance, so that edges do not come back all at once.
+    pub(super) fn next_pause(&mut self, timers: Option<[u32; 3]>) -> Duration {
+        let retry = timers.map(|timers| Duration::from_secs(self.timing.retry_of(timers).into()));
+        match retry {
+            Some(retry) if self.reached => BackOff { min: retry, max: retry }.start().next_pause(),
+            retry => self.first.next_pause().min(retry.unwrap_or(Duration::MAX)),
+        }
     }
 }
 
@@ -83,5 +113,38 @@ mod tests {
         check(&RpzSource { refresh_seconds: Some(1), keep_seconds: Some(2), ..none.clone() }, [300, 60, 3600], 1, 2);
         check(&RpzSource { min_refresh_seconds: Some(900), ..none.clone() }, [300, 60, 3600], 900, 3600);
         check(&RpzSource { max_refresh_seconds: Some(5), ..none }, [300, 60, 3600], 10, 3600);
+    }
+
+    /// So many pauses, each of which is between half of `due` and all of it.
+    fn pauses(failing: &mut Failing, timers: Option<[u32; 3]>, due: &[u64]) {
+        for due in due.iter().map(|due| Duration::from_secs(*due)) {
+            let pause = failing.next_pause(timers);
+            assert!((due / 2..=due).contains(&pause), "{pause:?} of {due:?} with {timers:?}");
+        }
+    }
+
+    #[test]
+    fn the_zones_retry_follows_a_failure_and_a_growing_pause_one_before_the_first_success() {
+        let none = RpzSource::default();
+        let mut failing = Failing::new(Timing::of(&none));
+        pauses(&mut failing, None, &[1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        failing.reached();
+        pauses(&mut failing, Some([3600, 600, 86_400]), &[600, 600, 600]);
+        // Bounds: none of them, less than a refresh, and not at every moment.
+        pauses(&mut failing, Some([86_400, 7200, 86_400]), &[3600]);
+        pauses(&mut failing, Some([60, 7200, 86_400]), &[60]);
+        pauses(&mut failing, Some([3600, 0, 86_400]), &[5]);
+        pauses(&mut failing, Some([u32::MAX; 3]), &[3600]);
+        let spread: std::collections::BTreeSet<_> = (0..20).map(|_| failing.next_pause(Some([3600, 600, 86_400]))).collect();
+        assert!(spread.len() > 10, "{spread:?}");
+        // What the configuration says exactly bounds both.
+        let mut failing = Failing::new(Timing::of(&RpzSource { refresh_seconds: Some(2), ..none.clone() }));
+        pauses(&mut failing, None, &[1, 2, 2]);
+        failing.reached();
+        pauses(&mut failing, Some([3600, 600, 86_400]), &[2]);
+        // With the copy of before the start.
+        let mut failing = Failing::new(Timing::of(&none));
+        pauses(&mut failing, Some([3600, 6, 86_400]), &[1, 2, 4]);
+        assert!((0..5).all(|_| failing.next_pause(Some([3600, 6, 86_400])) <= Duration::from_secs(6)));
     }
 }
