@@ -46,6 +46,7 @@ use crate::feeds::Told;
 use crate::intake::{self, Observed, ToldSettings};
 use crate::setup::Setup;
 use crate::sources::ListText;
+use crate::state::observation_log::ObservationLog;
 use crate::state::scribe::Scribe;
 use crate::status::Telemetry;
 use crate::zone::layers::Layers;
@@ -308,13 +309,18 @@ impl Engine {
 
     /// What was written is on disk, and numbers go on behind the last one.
     fn close(mut self) {
-        let Some(mut store) = self.store.take() else { return };
-        for core in self.cores.values() {
-            core.flush();
+        let Some(store) = self.store.take() else { return };
+        if let Some(trouble) = &store.trouble {
+            tracing::error!(trouble, "versions of the zone since then may not be on disk, nor what was observed");
         }
-        if let Err(error) = store.close() {
+        let logs = self.cores.values().filter_map(|core| core.log.as_ref().map(ObservationLog::file)).collect();
+        if let Err(error) = store.close(logs) {
             self.telemetry.metrics.state_error("serial");
-            tracing::error!(%error, "the end could not be written down; the next start goes on behind what was reserved");
+            tracing::error!(
+                %error,
+                "the end could not be written down: versions of the zone and observations of the last seconds may not be on disk, and the \
+                 next start goes on behind what was reserved"
+            );
         }
     }
 }
@@ -327,11 +333,6 @@ impl Handle {
             source: "".into(),
             news: crate::feeds::SourceNews::Health(crate::feeds::Health::good(Timestamp::UNIX_EPOCH, None)),
         });
-        _ = self.thread.join();
-    }
-
-    /// Waits until it has ended.
-    pub fn join(self) {
         _ = self.thread.join();
     }
 }

@@ -6,6 +6,7 @@
 
 use std::io;
 
+use tapir_runtime::panics::contained;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
@@ -48,13 +49,13 @@ impl Drop for Threads {
     }
 }
 
-/// Does the work there, for as long as somebody waits for it.
+/// Does the work of a connection there, for as long as somebody waits for it.
 ///
 /// # Errors
 /// When it panics, or the threads end.
 pub async fn run<T: Send + 'static>(threads: &Handle, work: impl Future<Output = T> + Send + 'static) -> io::Result<T> {
     let mut tasks = JoinSet::new();
-    tasks.spawn_on(work, threads);
+    tasks.spawn_on(contained(work), threads);
     match tasks.join_next().await {
         Some(Ok(done)) => Ok(done),
         Some(Err(error)) => Err(io::Error::other(error)),

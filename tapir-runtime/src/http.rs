@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::back_off::BackOff;
+use crate::panics::contained;
 use crate::shutdown::Shutdown;
 use listener::Listener;
 
@@ -104,11 +105,11 @@ async fn serve_for_ever(mut listener: Listener, probe: Arc<dyn Probe>, limits: H
             Ok(stream) => {
                 pauses.reset();
                 let probe = Arc::clone(&probe);
-                tasks.spawn(async move {
+                tasks.spawn(contained(async move {
                     let _permit = permit;
                     // Broken and slow clients are no news.
                     let _ = timeout(limits.connection_time, answer_one(stream, probe, limits)).await;
-                });
+                }));
             }
             Err(error) => {
                 // Out of file descriptors, mostly: it passes, but asking at once would only burn time.

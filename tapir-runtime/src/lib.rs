@@ -12,6 +12,7 @@ pub mod logging;
 pub mod metrics;
 pub mod mqtt;
 pub mod node;
+pub mod panics;
 pub mod process;
 pub mod shutdown;
 pub mod watch;

@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+use crate::panics;
 use lines::{Entrance, Lines};
 
 /// Time for the last lines at the end of the process.
@@ -88,6 +89,7 @@ fn tell(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(Location::to_string);
     tracing::error!(place, reason = message, backtrace, thread = std::thread::current().name(), "panic");
     LINES.flush(LAST_WORDS);
+    panics::count();
 }
 
 /// Directives that do not parse are left out rather than fatal: a typing mistake in a log level must not stop a sidecar.

@@ -3,11 +3,15 @@
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::shutdown::Shutdown;
 use crate::{crypto, logging};
+
+/// What is still at it on threads of its own when the work has ended has this long: a disk that hangs would never let it end.
+const LAST_WORK: Duration = Duration::from_secs(2);
 
 /// Starts logging and cryptography, does `work` until a signal ends it, and says how it ended: 0 at a signal's wish.
 pub fn run<E: Display, F: Future<Output = Result<(), E>>>(
@@ -34,8 +38,26 @@ pub fn run<E: Display, F: Future<Output = Result<(), E>>>(
 }
 
 fn run_in<F: Future>(runtime: &mut Builder, work: impl FnOnce(Shutdown) -> F) -> io::Result<F::Output> {
-    runtime.enable_all().build()?.block_on(async {
+    let threads = Threads(Some(runtime.enable_all().build()?));
+    threads.block_on(async {
         let shutdown = Shutdown::on_signals()?;
         Ok(work(shutdown).await)
     })
+}
+
+/// Not waited for any longer than that when it is dropped, also when the work panics.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn block_on<T>(&self, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        self.0.as_ref().ok_or(io::ErrorKind::NotFound)?.block_on(work)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_timeout(LAST_WORK);
+        }
+    }
 }

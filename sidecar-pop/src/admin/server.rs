@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
+use tapir_runtime::panics::contained;
 use tapir_runtime::shutdown::Shutdown;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -117,11 +118,11 @@ async fn accept(listener: UnixListener, sources: &Sources) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let sources = sources.clone();
-                tasks.spawn(async move {
+                tasks.spawn(contained(async move {
                     let _place = place;
                     // Broken and slow clients are no news.
                     let _ = timeout(LONGEST, exchange(stream, sources)).await;
-                });
+                }));
             }
             Err(error) => {
                 tracing::warn!(%error, "connection to the admin socket not accepted");

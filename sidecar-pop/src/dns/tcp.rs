@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
+use tapir_runtime::panics::contained;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -77,11 +78,11 @@ pub(super) async fn run<Z: Zone>(listener: TcpListener, service: Service<Z>) {
             _ = timeout(LOOK_AGAIN, tasks.join_next()).await;
         }
         let (service, shared) = (service.clone(), Arc::clone(&shared));
-        tasks.spawn(async move {
+        tasks.spawn(contained(async move {
             if let Err(error) = connection(stream, peer, &service, &shared).await {
                 tracing::debug!(%error, "DNS connection ended");
             }
-        });
+        }));
     }
 }
 

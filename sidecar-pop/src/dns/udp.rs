@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tapir_runtime::panics::contained;
 use tokio::net::UdpSocket;
 use tokio::time::sleep;
 
@@ -34,13 +35,13 @@ pub(super) async fn run<Z: Zone>(socket: Arc<UdpSocket>, service: Service<Z>) {
             // Where too many wait, this one is lost, as on the way it may be.
             if let Some(answer) = service.look_up(request, peer, Transport::Udp) {
                 let socket = Arc::downgrade(&socket);
-                service.threads.spawn(async move {
+                service.threads.spawn(contained(async move {
                     let answer = answer.await.answer;
                     // The address may be another one's by now.
                     if let (Answer::Message(message), Some(socket)) = (answer, socket.upgrade()) {
                         send(&socket, &message, peer).await;
                     }
-                });
+                }));
             } else {
                 service.metrics.dropped.inc();
             }

@@ -49,12 +49,6 @@ impl Core {
     pub(super) fn source(&self) -> AnySource {
         AnySource::observed(self.observations.live())
     }
-
-    pub(super) fn flush(&self) {
-        if let Some(Err(error)) = self.log.as_ref().map(|log| log.file().sync_data()) {
-            tracing::error!(%error, "observations of the last second may not be on disk");
-        }
-    }
 }
 
 /// How a name stands among those that are to be decided anew.

@@ -14,7 +14,6 @@ use tapir_wire::observation::{Entry, ListType, Message};
 use super::*;
 use crate::setup::NoFiles;
 use crate::state::failpoint;
-use crate::state::observation_log::ObservationLog;
 
 /// What a disk that hangs may cost, once.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -227,4 +226,54 @@ fn a_builder_that_hangs_holds_up_no_version() {
         pop.settle();
     }
     (0..3).for_each(|number| pop.is_published(&format!("merge-{number}.example")));
+}
+
+/// A volume that is mounted after the start, with what was kept before it.
+#[test]
+fn what_a_disk_holds_that_comes_late_counts_too_and_new_things_go_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let (folder, late) = (directory.path().join("state"), directory.path().join("late"));
+    let mut pop = Pop::new(&folder);
+    pop.settle();
+    pop.see("kept.example");
+    drop(pop);
+    std::fs::rename(&folder, &late).unwrap();
+    // Numbers that were used before, ahead of the clock.
+    let serial = late.join("serial.json");
+    let mut reserved: serde_json::Value = serde_json::from_slice(&std::fs::read(&serial).unwrap()).unwrap();
+    let far = u32::try_from(reserved["reservedThrough"].as_u64().unwrap()).unwrap().wrapping_add(1_000_000);
+    reserved["reservedThrough"] = far.into();
+    std::fs::write(&serial, reserved.to_string()).unwrap();
+
+    std::fs::write(&folder, "in the way").unwrap();
+    let mut pop = Pop::new(&folder);
+    pop.settle();
+    pop.see("new.example");
+    assert!(pop.errors().contains("state cannot be kept"), "{}", pop.errors());
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&late, &folder).unwrap();
+    let end = std::time::Instant::now() + BUSY;
+    while !pop.errors().is_empty() {
+        assert!(std::time::Instant::now() < end, "{}", pop.errors());
+        pop.engine.keeping.look_now();
+        pop.engine.wanted.look_now();
+        while let Ok(outcome) = pop.engine.outcomes.as_mut().unwrap().try_recv() {
+            pop.engine.outcome(outcome, Timestamp::now());
+        }
+        pop.settle();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    pop.see("last.example");
+    let serial = pop.published.borrow().as_ref().unwrap().serial;
+    assert!(serial.is_after(crate::zone::Serial(far)), "{serial} after {far}");
+    for name in ["kept.example", "new.example"] {
+        pop.is_published(name);
+    }
+    drop(pop);
+    let mut pop = Pop::new(&folder);
+    assert_eq!(pop.published.borrow().as_ref().unwrap().serial, serial);
+    pop.settle();
+    for name in ["kept.example", "new.example", "last.example"] {
+        pop.is_published(name);
+    }
 }

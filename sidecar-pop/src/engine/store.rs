@@ -8,6 +8,7 @@ mod replay;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -176,6 +177,9 @@ impl Store {
     pub(super) fn probed(&mut self, probed: io::Result<Option<File>>) -> bool {
         match probed {
             Ok(lock) => {
+                if lock.is_some() {
+                    self.go_behind_disk();
+                }
                 self.lock = lock.or(self.lock.take());
                 !self.scribe.hangs()
             }
@@ -183,6 +187,14 @@ impl Store {
                 self.trouble = Some(no_disk(&self.folder, &error));
                 false
             }
+        }
+    }
+
+    /// A disk that came late may tell of numbers that were in use before the start.
+    fn go_behind_disk(&mut self) {
+        let folder = self.folder.clone();
+        if let Ok(Some(reserved)) = self.scribe.run(move || Reserved::read(&folder)) {
+            self.numbers.go_behind(&reserved);
         }
     }
 
@@ -260,17 +272,18 @@ impl Store {
         self.log.limit(self.limits);
     }
 
-    /// An orderly end: what was used is on disk, and nothing is used after it.
-    pub(super) fn close(&mut self) -> io::Result<()> {
+    /// An orderly end: what was written, to these files too, is on disk, as is the number that was used, and nothing is used after it.
+    pub(super) fn close(&self, mut files: Vec<Arc<File>>) -> io::Result<()> {
+        let mut closing = None;
         if self.has_disk() {
-            if let Some(file) = self.log.file() {
-                file.sync_data()?;
-            }
-            if let Some(closing) = self.numbers.closing() {
-                self.gate.close(&closing, &self.folder)?;
-            }
+            files.extend(self.log.file());
+            closing = self.numbers.closing();
         }
-        Ok(())
+        let (gate, folder) = (self.gate.clone(), self.folder.clone());
+        self.scribe.run(move || {
+            files.iter().try_for_each(|file| file.sync_data())?;
+            closing.map_or(Ok(()), |closing| gate.close(&closing, &folder))
+        })
     }
 }
 

@@ -71,11 +71,8 @@ pub async fn run(
             changed = setup.changed() => if changed.is_err() {
                 break;
             },
-            Some(ended) = tasks.join_next() => if let Err(error) = ended
-                && error.is_panic()
-            {
-                tracing::error!(%error, "peers are not served or asked any more, until the next start");
-            },
+            // Done, or aborted; one that panics ends the process.
+            Some(_) = tasks.join_next() => {}
         }
     }
     // They end by themselves at the shutdown.

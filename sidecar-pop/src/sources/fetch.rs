@@ -77,11 +77,8 @@ pub async fn run(
             changed = setup.changed() => if changed.is_err() {
                 break;
             },
-            Some(ended) = tasks.join_next() => if let Err(error) = ended
-                && error.is_panic()
-            {
-                tracing::error!(%error, "a source ended; what it told last stays until the next start");
-            },
+            // Aborted; one that panics ends the process.
+            Some(_) = tasks.join_next() => {}
         }
     }
     // They end by themselves at the shutdown.

@@ -1,13 +1,13 @@
 //! Moments at which a process may end, for tests: between any two writes.
 //!
 //! Each write to the state folder passes here first. A test says how many more a folder takes; all after that fail and change nothing, which is what a
-//! folder looks like whose process was killed at that moment; or whatever begins so hangs ([`hold`]), as on a disk that does not answer. In the program itself there is nothing here.
+//! folder looks like whose process was killed at that moment; or whatever begins so hangs ([`hold`]), as on a disk that does not answer; or panics ([`explode`]). In the program itself there is nothing here.
 
 use std::io;
 use std::path::Path;
 
 #[cfg(test)]
-pub(crate) use for_tests::{fail, follow, freeze, has_failed, hold, is_frozen, leave, note, release, slow_down, thaw};
+pub(crate) use for_tests::{explode, fail, follow, freeze, has_failed, hold, is_frozen, leave, note, release, slow_down, thaw};
 
 /// Before something at `path` is written, renamed or removed.
 ///
@@ -126,7 +126,20 @@ mod for_tests {
         drop(RELEASED.wait_while(held, hangs).unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Who writes to paths that have this in them panics.
+    static EXPLODING: Mutex<Option<String>> = Mutex::new(None);
+
+    pub(crate) fn explode(part: String) {
+        *EXPLODING.lock().unwrap_or_else(PoisonError::into_inner) = Some(part);
+    }
+
+    fn explodes(path: &Path) -> bool {
+        let exploding = EXPLODING.lock().unwrap_or_else(PoisonError::into_inner);
+        exploding.as_ref().is_some_and(|part| path.to_string_lossy().contains(part))
+    }
+
     pub(super) fn pass(path: &Path) -> io::Result<()> {
+        assert!(!explodes(path), "a write that panics");
         wait(path);
         dawdle(path);
         let outcome = take(path);

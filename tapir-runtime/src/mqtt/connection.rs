@@ -19,6 +19,7 @@ use super::address::{AddressError, BrokerAddress};
 use super::incoming::Inlet;
 use super::publisher::Link;
 use super::{ConnectionState, MqttMetrics, MqttSettings, Qos};
+use crate::panics::contained;
 
 /// Requests of publishers that wait inside the library; publishers wait beyond that.
 const REQUEST_CAPACITY: usize = 64;
@@ -62,7 +63,7 @@ pub(super) enum Failure {
 /// In a task of its own: should the client library panic over something that a broker sent, that is one more failed connection.
 pub(super) async fn run(settings: &MqttSettings, outlets: &Arc<Outlets>, stop: &CancellationToken) -> Result<(), Failure> {
     let (settings, shared, stop) = (settings.clone(), Arc::clone(outlets), stop.clone());
-    let connection = tokio::spawn(async move { run_here(&settings, &shared, &stop).await });
+    let connection = tokio::spawn(contained(async move { run_here(&settings, &shared, &stop).await }));
     let outcome = connection.await.unwrap_or_else(|error| Err(Failure::Library(error.to_string())));
     outlets.link.send_replace(None);
     outcome

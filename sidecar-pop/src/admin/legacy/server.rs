@@ -10,6 +10,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tapir_runtime::panics::contained;
 use tapir_runtime::shutdown::Shutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -78,7 +79,7 @@ async fn accept(listener: TcpListener, sources: &Sources, api: &ApiSetup) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (sources, api) = (sources.clone(), api.clone());
-                tasks.spawn(async move {
+                tasks.spawn(contained(async move {
                     let _place = place;
                     let service = service_fn(move |request: Request<Incoming>| {
                         let (sources, api) = (sources.clone(), api.clone());
@@ -87,7 +88,7 @@ async fn accept(listener: TcpListener, sources: &Sources, api: &ApiSetup) {
                     let exchange = http().serve_connection(TokioIo::new(stream), service);
                     // Broken and slow clients are no news.
                     let _ = timeout(LONGEST, exchange).await;
-                });
+                }));
             }
             Err(error) => {
                 tracing::warn!(%error, "connection to upstream's interface not accepted");

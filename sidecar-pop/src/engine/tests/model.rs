@@ -159,7 +159,7 @@ impl Model {
             Act::Crash(after) => failpoint::freeze(self.folder.path(), usize::from(*after)),
             Act::End => {
                 let store = self.engine.store.as_mut().unwrap();
-                if store.close().is_ok() {
+                if store.close(Vec::new()).is_ok() {
                     self.restart(|_| {});
                 }
             }

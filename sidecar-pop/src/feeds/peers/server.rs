@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tapir_runtime::back_off::BackOff;
+use tapir_runtime::panics::contained;
 use tapir_runtime::shutdown::Shutdown;
 use tapir_table::Cursor as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -62,12 +63,12 @@ async fn listen(address: SocketAddr, identity: watch::Receiver<Option<Identity>>
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let (identity, engine, told) = (identity.borrow().clone(), engine.clone(), Arc::clone(&told));
-                    connections.spawn(async move {
+                    connections.spawn(contained(async move {
                         if let Some(identity) = identity {
                             // Whoever goes away in between, does.
                             _ = answer(stream, &identity, &engine, &told).await;
                         }
-                    });
+                    }));
                 }
                 // No descriptors left, for example.
                 Err(_) => sleep(pauses.next_pause()).await,
