@@ -1,7 +1,7 @@
 //! One name among peers: `{"name":"evil.example.","list":"core","tags":4,"added":"…","expires":"…"}`; with `"removed":true` one that
 //! was taken back, remembered until `expires`.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tapir_table::KeyBuf;
 use tapir_wire::name::Name;
@@ -42,24 +42,23 @@ impl Line {
         Some(Self { name, list: list.to_owned(), tags, added, expires: Timestamp::from_second(expires.into()).ok()?, removed })
     }
 
-    /// As Core would have said it. Whole seconds round down, and up to the same end again.
+    /// As Core would have said it: the lifetime whose end is next to this one. Half a second goes down here, since it goes up there.
     pub(super) fn into_entry(self) -> Option<Entry> {
-        let ttl = u32::try_from(self.expires.duration_since(self.added).as_secs()).ok()?;
+        let lifetime = self.expires.duration_since(self.added) + SignedDuration::from_millis(499);
+        let ttl = u32::try_from(lifetime.as_secs()).ok()?;
         Some(Entry { name: self.name, time_added: self.added, ttl, tag_mask: self.tags })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
     use crate::knowledge::observations::{LONGEST_TTL, Observations};
 
     #[test]
     fn a_name_is_the_same_at_the_other_side() {
         let key = KeyBuf::from_text("Evil.example", 200).unwrap();
-        for millisecond in [0, 1, 500, 999] {
+        for millisecond in [0, 1, 499, 500, 501, 999] {
             let now = Timestamp::from_second(1_795_219_200).unwrap();
             let time_added = now - SignedDuration::from_millis(5000 + millisecond);
             let entry = Entry { name: Name::parse("evil.example").unwrap(), time_added, ttl: 60, tag_mask: 5 };
