@@ -1,5 +1,8 @@
 //! Local data, each set of records once.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::codes::Code;
 
 /// Sets that a palette can hold.
@@ -9,10 +12,10 @@ const MAX_OCTETS: usize = 4096;
 /// Octets of a record besides its data: pointer, label of a wildcard, type, class, TTL, length.
 const AROUND_DATA: usize = 14;
 
-/// Records that are the answer for a name: type and data of each, at least one.
+/// Records that are the answer for a name: type and data of each, at least one. A copy costs one reference count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecordSet {
-    records: Vec<(u16, Vec<u8>)>,
+    records: Arc<[(u16, Vec<u8>)]>,
 }
 
 /// Why local data cannot be kept. Variant names serve as metric labels.
@@ -38,7 +41,7 @@ impl RecordSet {
         match records.len() {
             0 => Err(PaletteError::Empty),
             _ if octets > MAX_OCTETS => Err(PaletteError::TooLarge),
-            _ => Ok(Self { records }),
+            _ => Ok(Self { records: records.into() }),
         }
     }
 
@@ -52,7 +55,7 @@ impl RecordSet {
         // At most 4096 octets in all, so all numbers fit.
         let short = |number: usize| u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
         to.extend(short(self.records.len()));
-        for (kind, data) in &self.records {
+        for (kind, data) in &*self.records {
             to.extend(kind.to_be_bytes());
             to.extend(short(data.len()));
             to.extend(data);
@@ -78,21 +81,64 @@ impl RecordSet {
     }
 }
 
-/// All sets of local data that a zone refers to, by index. Grows only: an index means the same for ever.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Sets of local data that codes refer to, by index. Only grows: as long as there is this palette an index means the same. A zone that is made
+/// anew gets another one.
+#[derive(Clone, Debug)]
 pub struct Palette {
     sets: Vec<RecordSet>,
+    codes: HashMap<RecordSet, Code>,
+    room: u16,
 }
 
+impl Default for Palette {
+    fn default() -> Self {
+        Self::with_room(MAX_SETS)
+    }
+}
+
+impl PartialEq for Palette {
+    fn eq(&self, other: &Self) -> bool {
+        self.sets == other.sets
+    }
+}
+
+impl Eq for Palette {}
+
 impl Palette {
+    /// An empty one that takes so many sets, [`MAX_SETS`] at most.
+    #[must_use]
+    pub fn with_room(room: u16) -> Self {
+        Self { sets: Vec::new(), codes: HashMap::new(), room: room.min(MAX_SETS) }
+    }
+
+    /// How many sets it takes.
+    #[must_use]
+    pub const fn room(&self) -> u16 {
+        self.room
+    }
+
+    /// The same sets, and room for so many from now on.
+    #[must_use]
+    pub fn roomy(self, room: u16) -> Self {
+        Self { room: room.min(MAX_SETS), ..self }
+    }
+
     /// The code of this set, which is added if it is new.
     pub fn intern(&mut self, set: RecordSet) -> Result<Code, PaletteError> {
-        let index = self.sets.iter().position(|known| *known == set).unwrap_or(self.sets.len());
-        let code = u16::try_from(index).ok().and_then(Code::set).ok_or(PaletteError::Full)?;
-        if index == self.sets.len() {
-            self.sets.push(set);
+        if let Some(known) = self.find(&set) {
+            return Ok(known);
         }
+        let index = u16::try_from(self.sets.len()).ok().filter(|index| *index < self.room);
+        let code = index.and_then(Code::set).ok_or(PaletteError::Full)?;
+        self.codes.insert(set.clone(), code);
+        self.sets.push(set);
         Ok(code)
+    }
+
+    /// The code of this set, if it is there.
+    #[must_use]
+    pub fn find(&self, set: &RecordSet) -> Option<Code> {
+        self.codes.get(set).copied()
     }
 
     /// The set that a code means.
@@ -120,10 +166,12 @@ impl Palette {
         let mut palette = Self::default();
         while !octets.is_empty() {
             let set = RecordSet::read(&mut octets)?;
-            if palette.sets.len() == usize::from(MAX_SETS) {
+            let before = palette.sets.len();
+            palette.intern(set).ok()?;
+            // Each set once: with one that is there twice, indices behind it would mean something else.
+            if palette.sets.len() == before {
                 return None;
             }
-            palette.sets.push(set);
         }
         Some(palette)
     }

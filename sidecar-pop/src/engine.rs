@@ -19,6 +19,7 @@ mod disk;
 mod jobs;
 mod keeper;
 mod list;
+mod locals;
 mod observe;
 mod publish;
 mod start;
@@ -36,7 +37,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tapir_runtime::mqtt::Incoming;
 use tapir_runtime::shutdown::Shutdown;
-use tapir_table::{Codes, Palette, Tree};
+use tapir_table::{Codes, MAX_SETS, Tree};
 use tapir_wire::jwk::TrustedKeys;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
@@ -50,11 +51,13 @@ use crate::state::observation_log::ObservationLog;
 use crate::state::scribe::Scribe;
 use crate::status::Telemetry;
 use crate::zone::layers::Layers;
+use crate::zone::sets::Sets;
 use crate::zone::{Size, Snapshot};
 use builder::{Done, Job};
 use jobs::Running;
 use keeper::{Chore, Kept};
 use list::List;
+use locals::Made;
 use observe::Core;
 use store::Store;
 use world::World;
@@ -109,13 +112,14 @@ pub struct Engine {
     awaited_until: Instant,
     /// Sources that are reading something new, and since when.
     coming: BTreeMap<Arc<str>, std::time::Instant>,
-    palette: Palette,
-    /// The same, for those who read.
-    shown_palette: Arc<Palette>,
-    /// Sets of the palette that the log, or the base, knows.
-    palette_known: usize,
+    /// Local data of what is published: that of the world, where there is one.
+    sets: Sets,
+    /// How many sets of it there may be.
+    room: u16,
     /// What decides; none before the zone was made once.
     world: Option<World>,
+    /// When that was, how many sets there were, and how many sources had local data without room.
+    made: Made,
     layers: Option<Layers>,
     size: Size,
     /// Names to be decided anew: what is said `below` tells that this reaches below.
@@ -173,10 +177,10 @@ impl Engine {
             awaited: BTreeSet::new(),
             awaited_until: now,
             coming: BTreeMap::new(),
-            palette: Palette::default(),
-            shown_palette: Arc::default(),
-            palette_known: 0,
+            sets: Sets::default(),
+            room: MAX_SETS,
             world: None,
+            made: Made::default(),
             layers: crate::zone::nothing().map(Layers::new),
             size: Size::default(),
             touched: Tree::new(),

@@ -8,8 +8,10 @@ mod fixed;
 mod queues;
 mod targets;
 mod times;
+mod unplaced;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
@@ -30,6 +32,7 @@ pub(crate) use fixed::Fixed;
 pub(crate) use queues::Queues;
 pub(crate) use targets::Targets;
 pub(crate) use times::Times;
+use unplaced::Unplaced;
 
 /// Kinds of transfers: the zone, because that was asked for; what changed; the zone, because what changed is not known or more.
 pub(crate) const TRANSFERS: [&str; 3] = ["axfr", "ixfr", "ixfr_whole"];
@@ -70,6 +73,7 @@ pub struct Metrics {
     pub(crate) decisions: Decisions,
     /// What waits.
     pub(crate) queues: Queues,
+    unplaced: Unplaced,
     /// Addresses at which the zone is served.
     pub listening: Gauge,
     /// Versions of the zone that were published.
@@ -108,6 +112,7 @@ impl Default for Metrics {
             component_state: Fixed::new(["component"], components()),
             decisions: Decisions::default(),
             queues: Queues::default(),
+            unplaced: Unplaced::default(),
             listening: Gauge::default(),
             publications: Counter::default(),
             serial: Gauge::default(),
@@ -142,6 +147,7 @@ impl Metrics {
             component_state,
             decisions,
             queues,
+            unplaced,
             listening,
             publications,
             serial,
@@ -175,6 +181,7 @@ impl Metrics {
         registry.register("component_state", "0: the part is well, 1: warned of, 2: failed", component_state);
         registry.register("policy_decisions", "Decisions about listed names by what made them", decisions);
         registry.register("queue_length", "Messages, and news of sources, that wait", queues);
+        registry.register("unplaced_names", "Names that are blocked since their local data has no room in the zone", unplaced);
         registry.register("zone_publications", "Versions of the zone that were published", publications);
         registry.register("zone_serial", "Serial that is served", serial);
         registry.register("zone_records", "Policy records in the zone by action and owner", records);
@@ -216,6 +223,11 @@ impl Metrics {
 
     pub(crate) fn load(&self, what: &'static str, outcome: &'static str) {
         self.loads.add([what, outcome], 1);
+    }
+
+    /// Sources of the zone, and how many names of each have no room for their local data.
+    pub(crate) fn unplaced(&self, sources: impl Iterator<Item = (Arc<str>, u64)>) {
+        self.unplaced.are(sources);
     }
 
     pub(crate) fn state_error(&self, what: &'static str) {

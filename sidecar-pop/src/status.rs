@@ -61,6 +61,8 @@ pub enum Trouble {
     Unserved,
     /// Core cannot be told.
     Telemetry,
+    /// Local data that has no room in the zone.
+    LocalData,
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod local;
 mod path;
 pub mod rebuild;
 pub mod serial;
+pub mod sets;
 mod snapshot;
 pub mod source;
 pub mod tally;

@@ -77,7 +77,8 @@ fn built(folder: &Path, file: &str, observations: &Observations, published: &Lay
     let mut names = Merge::new(sources.iter().map(|source| source.cursor()).collect());
     let weigh = weigh();
     let mut writer = TableWriter::new(Staged::create(&folder.join(file)).unwrap()).unwrap();
-    let (differs, _) = rebuild(Emit::new(&weigh, &mut names, 245), published, &mut writer, || true).unwrap();
+    let (differs, _) =
+        rebuild(Emit::new(&weigh, &mut names, 245), published, |old, new| old == new, &mut writer, || true).unwrap();
     let (staged, _) = writer.finish(0, &Palette::default()).unwrap();
     Rebuilt { base: Arc::new(TableFile::open(staged.finish().unwrap()).unwrap()), differs }
 }

@@ -1,6 +1,7 @@
 //! Good inputs to begin with, as our own writers and recorded vectors make them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -190,19 +191,21 @@ pub(crate) fn zone_logs() -> Vec<Vec<u8>> {
     let limits = Limits { octets: 1 << 20, versions: 100, segment: 4096 };
     let (mut log, _) = ZoneLog::open(folder.path(), Serial(1), limits).unwrap();
     for version in 1..6_u32 {
-        let mut body = Body::default();
+        let mut palette = Palette::default();
+        let local = palette.intern(RecordSet::new(vec![(1, vec![192, 0, 2, 1])]).unwrap()).unwrap();
+        let palette = Arc::new(palette);
+        let mut body = Body::between(Arc::clone(&palette), palette);
         for key in names(usize::try_from(version).unwrap() * 3) {
-            body.push(&Change { key, old: Codes::SILENT, new: Codes::LISTED });
+            body.push(&Change { key, old: Codes::SILENT, new: Codes::new(Code::PASSTHRU, local) });
         }
         let step = Step { from: Serial(version), to: Serial(version + 1), time: 1_795_219_200_000 };
-        let sets = RecordSet::new(vec![(1, vec![192, 0, 2, 1])]);
-        log.append(step, &sets.into_iter().collect::<Vec<_>>(), &body).unwrap();
+        log.append(step, &body).unwrap();
     }
     drop(log);
     let mut octets = std::fs::read(folder.path().join("journal-0000000001.log")).unwrap();
     // What was taken from the disk ahead.
     octets.truncate(octets.iter().rposition(|octet| *octet != 0).unwrap() + 1);
-    vec![octets, b"TAPZLOG1".to_vec(), Vec::new()]
+    vec![octets, b"TAPZLOG2".to_vec(), Vec::new()]
 }
 
 pub(crate) fn observation_logs() -> Vec<Vec<u8>> {

@@ -71,7 +71,7 @@ fn versions(folder: &Path) -> String {
             let content = history.content(version).unwrap();
             // What was found whole can be read.
             let record = Record::read(&content).unwrap();
-            changes += record.changes().map(Result::unwrap).count() + record.sets().unwrap().len();
+            changes += record.changes().map(Result::unwrap).count() + record.palette().unwrap().sets().len();
         }
     }
     format!("{} {} {}", found.newer, found.useless, usize::BITS - changes.leading_zeros())

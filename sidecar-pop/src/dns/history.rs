@@ -1,6 +1,8 @@
 //! Versions of the zone on disk as steps of an incremental transfer.
 
-use tapir_table::{Broken, Bulk, ReadError, Tree, TreeCursor};
+use std::sync::Arc;
+
+use tapir_table::{Broken, Bulk, Code, Codes, Palette, ReadError, RecordSet, Tree, TreeCursor};
 
 use super::render::{Changed, Step, Steps};
 use crate::state::zone_log::History;
@@ -12,13 +14,30 @@ pub struct Logged {
     history: History,
     next: usize,
     present: Tree<Changed>,
+    /// Local data of the steps so far, and of the zone that they lead to.
+    palette: Arc<Palette>,
 }
 
 impl Logged {
-    /// From the oldest of these versions to the newest.
+    /// From the oldest of these versions to the newest, which has this local data.
     #[must_use]
-    pub fn new(history: History) -> Self {
-        Self { history, next: 0, present: Tree::new() }
+    pub fn new(history: History, palette: Arc<Palette>) -> Self {
+        Self { history, next: 0, present: Tree::new(), palette }
+    }
+
+    /// Codes of a record by its own: in one palette as long as that has room, since steps may be put together.
+    fn meaning(&mut self, own: &Palette) -> Result<Vec<Code>, Broken> {
+        for fits in [true, false] {
+            if !fits {
+                self.palette = Arc::default();
+            }
+            let find =
+                |set: &RecordSet| self.palette.find(set).map_or_else(|| Arc::make_mut(&mut self.palette).intern(set.clone()), Ok);
+            if let Ok(codes) = own.sets().iter().map(find).collect() {
+                return Ok(codes);
+            }
+        }
+        Err(Broken)
     }
 
     /// Changes of all of them together.
@@ -45,6 +64,12 @@ impl Steps for Logged {
         if record.step != version.step {
             return Err(Broken.into());
         }
+        let meaning = self.meaning(&record.palette().map_err(|_| Broken)?)?;
+        let code = |code: Code| match code.set_index() {
+            Some(index) => meaning.get(usize::from(index)).copied().ok_or(Broken),
+            None => Ok(code),
+        };
+        let codes = |codes: Codes| Ok::<_, Broken>(Codes::new(code(codes.own)?, code(codes.below)?));
         let mut present = Bulk::new();
         for change in record.changes() {
             let change = change.map_err(|_| Broken)?;
@@ -52,12 +77,16 @@ impl Steps for Logged {
             if change.old == change.new {
                 continue;
             }
-            if !present.push(&change.key, Changed { old: change.old, new: change.new }) {
+            if !present.push(&change.key, Changed { old: codes(change.old)?, new: codes(change.new)? }) {
                 return Err(Broken.into());
             }
         }
         self.present = present.finish();
         Ok(Some(Step { from: record.step.from.0, to: record.step.to.0 }))
+    }
+
+    fn palette(&self) -> Option<Arc<Palette>> {
+        Some(Arc::clone(&self.palette))
     }
 
     fn changes(&self) -> Result<Self::Cursor, ReadError> {
@@ -67,7 +96,7 @@ impl Steps for Logged {
 
 #[cfg(test)]
 mod tests {
-    use tapir_table::{Code, Codes, Cursor as _, KeyBuf};
+    use tapir_table::{Cursor as _, KeyBuf};
 
     use super::*;
     use crate::dns::render::Condensed;
@@ -105,9 +134,9 @@ mod tests {
             (2, 5, vec![change("c", Code::NXDOMAIN, Code::SILENT)]),
         ];
         for (from, to, changes) in &steps {
-            log.append(LoggedStep { from: Serial(*from), to: Serial(*to), time: 7 }, &[], &changes.iter().collect()).unwrap();
+            log.append(LoggedStep { from: Serial(*from), to: Serial(*to), time: 7 }, &changes.iter().collect()).unwrap();
         }
-        let since = |serial| Logged::new(log.since(Serial(serial)).unwrap());
+        let since = |serial| Logged::new(log.since(Serial(serial)).unwrap(), Arc::default());
         let all = ["4294967295>1", "a 0>5", "b 0>5", "1>2", "a 5>0", "b 5>3", "2>5", "c 4>0"];
         assert_eq!(told(since(u32::MAX)), all);
         assert_eq!(told(since(1)), all[3..]);

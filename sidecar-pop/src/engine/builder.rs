@@ -12,7 +12,7 @@ use tapir_table::{Codes, Merge, Palette, SortError, Staged, TableFile, TableWrit
 use tokio::sync::mpsc;
 
 use super::counted::Counted;
-use super::world::World;
+use super::world::{Unplaced, World};
 use crate::feeds::SourceNews;
 use crate::metrics::Occasion;
 use crate::names::ZoneName;
@@ -24,6 +24,7 @@ use crate::zone::emit::Emit;
 use crate::zone::judge::Source as _;
 use crate::zone::layers::Layers;
 use crate::zone::rebuild::{RebuildError, merge, rebuild};
+use crate::zone::sets::Same;
 use crate::zone::tally::Tally;
 use crate::zone::{Snapshot, text};
 
@@ -54,8 +55,8 @@ pub(crate) struct Zone {
     pub(crate) world: Option<World>,
     /// As it is published.
     pub(crate) layers: Layers,
-    /// Local data that stands in the new file.
-    pub(crate) palette: Palette,
+    /// Local data of what is published.
+    pub(crate) palette: Arc<Palette>,
     /// Where it goes; else into memory.
     pub(crate) to: Option<PathBuf>,
     /// Tells that nobody wants it any more.
@@ -67,8 +68,8 @@ pub(crate) struct Zone {
 pub(crate) enum Done {
     /// News of each list.
     Read(Vec<(ListText, Result<SourceNews, SortError>)>, ZoneName),
-    /// A zone, and what the published one says of every name that is different there.
-    Rebuilt(Result<(Base, Tree<Codes>), RebuildError>),
+    /// A zone, what the published one says of every name that is different there, and what it has no room for.
+    Rebuilt(Result<(Base, (Tree<Codes>, Unplaced)), RebuildError>),
     /// A zone.
     Merged(Result<Base, RebuildError>),
     /// Tables.
@@ -131,18 +132,26 @@ fn done(job: Job) -> Done {
 }
 
 impl Zone {
+    /// Local data of what is made.
+    fn sets(&self) -> Arc<Palette> {
+        self.world.as_ref().map_or_else(|| Arc::clone(&self.palette), |world| world.sets.now())
+    }
+
     fn goes_on(&self) -> bool {
         !self.given_up.load(Ordering::Relaxed)
     }
 }
 
-fn rebuilt(zone: &Zone, writer: &mut TableWriter<Target>) -> Result<(Tree<Codes>, Tally), RebuildError> {
+fn rebuilt(zone: &Zone, writer: &mut TableWriter<Target>) -> Result<((Tree<Codes>, Unplaced), Tally), RebuildError> {
     let Some(world) = &zone.world else { return Err(RebuildError::GivenUp) };
     let mut names = Merge::new(world.sources.iter().map(|source| source.cursor()).collect());
     let judge = Counted::new(world);
-    let rebuilt = rebuild(Emit::new(&judge, &mut names, world.room()), &zone.layers, writer, || zone.goes_on())?;
+    let mut same = Same::new(Arc::clone(&zone.palette), world.sets.clone());
+    let emit = Emit::new(&judge, &mut names, world.room());
+    let (differs, tally) = rebuild(emit, &zone.layers, |old, new| same.codes(old, new), writer, || zone.goes_on())?;
+    let unplaced = world.unplaced()?;
     judge.tell(Occasion::All);
-    Ok(rebuilt)
+    Ok(((differs, unplaced), tally))
 }
 
 /// Into the file, or into memory where that cannot be.
@@ -163,7 +172,7 @@ fn made<T>(
     }
     let mut writer = TableWriter::new(Target::Memory(Vec::new()))?;
     let (made, tally) = make(zone, &mut writer)?;
-    let (target, _) = writer.finish(0, &zone.palette)?;
+    let (target, _) = writer.finish(0, &zone.sets())?;
     let Target::Memory(octets) = target else { return Err(RebuildError::GivenUp) };
     let table = TableFile::from_memory(octets).map_err(opened)?;
     Ok((Base { table: Arc::new(table), tally, file: None, error }, made))
@@ -177,7 +186,7 @@ fn in_file<T>(
     let staged = pass(path).and_then(|()| Staged::create(path)).map_err(|error| RebuildError::Write(error.into()))?;
     let mut writer = TableWriter::new(Target::File(staged))?;
     let made = make(zone, &mut writer)?;
-    let (target, _) = writer.finish(0, &zone.palette)?;
+    let (target, _) = writer.finish(0, &zone.sets())?;
     let Target::File(staged) = target else { return Err(RebuildError::GivenUp) };
     let file = pass(path).and_then(|()| staged.finish()).map_err(|error| RebuildError::Write(error.into()))?;
     Ok((TableFile::open(file).map_err(opened)?, made))

@@ -10,8 +10,9 @@ use tapir_table::{Codes, KeyBuf, SortError, Tree};
 use tokio::time::Instant;
 
 use super::builder::{self, Done, Job};
+use super::list::List;
 use super::observe::touch;
-use super::world::World;
+use super::world::{Says, World};
 use super::{Engine, Outcome};
 use crate::feeds::{Health, SourceNews, Told};
 use crate::names::ZoneName;
@@ -87,15 +88,15 @@ pub(super) struct Building {
 }
 
 impl Building {
-    pub(super) fn observed(&mut self, source: &str, says: &AnySource, names: &[KeyBuf], values: &[Known]) {
+    pub(super) fn observed(&mut self, source: &str, says: &Says<'_>, names: &[KeyBuf], values: &[Known]) {
         if !self.is_late() && self.world.refresh(source, says) {
             let reaches = self.world.reaches(source, values);
             names.iter().for_each(|key| touch(&mut self.touched, key, reaches));
         }
     }
 
-    pub(super) fn told(&mut self, source: &str, whole: u64, says: &AnySource, names: &[(KeyBuf, [Known; 2])]) {
-        if !self.is_late() && self.world.fits(source, whole) && self.world.refresh(source, says) {
+    pub(super) fn told(&mut self, source: &str, whole: u64, list: &List, names: &[(KeyBuf, [Known; 2])]) {
+        if !self.is_late() && self.world.fits(source, whole) && self.world.refresh(source, &Says::List(list)) {
             for (key, values) in names {
                 let reaches = self.world.reaches(source, values);
                 touch(&mut self.touched, key, reaches);
@@ -244,12 +245,12 @@ impl Engine {
     fn rebuild_job(&mut self) -> Option<(Job, Running)> {
         let setup = self.setup.clone()?;
         let (lists, cores) = (&self.lists, &self.cores);
-        let mut world = World::new(&setup, &mut self.palette, |name| {
+        let mut world = World::new(&setup, self.room, |name| {
             let core = cores.get(name).filter(|_| setup.rules.cores.iter().any(|core| core.name == name));
             match (core, lists.get(name)) {
-                (Some(core), _) => (core.source(), 0),
-                (None, Some(list)) => (list.source(), list.whole),
-                (None, None) => (AnySource::nothing(), 0),
+                (Some(core), _) => Says::Plain(core.source()),
+                (None, Some(list)) => Says::List(list),
+                (None, None) => Says::Plain(AnySource::nothing()),
             }
         });
         world.deciding = self.telemetry.metrics.decisions.of(&setup.rules.policy);
@@ -260,7 +261,7 @@ impl Engine {
         let zone = builder::Zone {
             world: Some(world.clone()),
             layers,
-            palette: self.palette.clone(),
+            palette: self.sets.now(),
             to: self.store.as_mut()?.next_base(),
             given_up: Arc::clone(&given_up),
         };
@@ -281,7 +282,7 @@ impl Engine {
         let zone = builder::Zone {
             world: None,
             layers: layers.clone(),
-            palette: self.palette.clone(),
+            palette: self.sets.now(),
             to: self.store.as_mut()?.next_base(),
             given_up: Arc::default(),
         };
@@ -321,7 +322,7 @@ impl Engine {
     fn built(&mut self, done: Done, running: Option<Running>, now: Timestamp) {
         match (done, running) {
             (Done::Read(lists, zone), _) => self.lists_read(lists, &zone),
-            (Done::Rebuilt(Ok((base, differs))), Some(Running::Rebuild(building))) => self.swap(*building, &base, differs, now),
+            (Done::Rebuilt(Ok((base, made))), Some(Running::Rebuild(building))) => self.swap(*building, &base, made, now),
             (Done::Rebuilt(Err(crate::zone::rebuild::RebuildError::GivenUp)), _) => self.wanted.rebuild = true,
             (Done::Rebuilt(Err(error)), running) => {
                 self.telemetry.metrics.state_error("zone");

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::disk::no_disk;
 use super::list::Effect;
+use super::world::Says;
 use super::{Engine, TURN};
 use crate::feeds::{SourceNews, Told};
 use crate::intake::Observed;
@@ -156,7 +157,7 @@ impl Engine {
     /// Names of a source say something else by now.
     fn observed(&mut self, source: &Arc<str>, names: &[KeyBuf]) {
         let Some(core) = self.cores.get(source) else { return };
-        let says = core.source();
+        let says = Says::Plain(core.source());
         let observed = [known::Known::Observed(0)];
         if let Some(world) = &mut self.world
             && world.refresh(source, &says)
@@ -213,16 +214,15 @@ impl Engine {
         self.coming.remove(&source);
         let list = self.lists.entry(Arc::clone(&source)).or_default();
         let whole = list.whole;
-        match list.take(news, &mut self.palette) {
+        match list.take(news) {
             Effect::None => {}
             Effect::All => self.list_came(),
             Effect::Touched(names) => {
-                let says = list.source();
-                self.wanted.rebuild |= list.kept.changes.len() > super::list::MOST_CHANGES;
+                self.wanted.rebuild |= list.changes.len() > super::list::MOST_CHANGES;
                 // A world of before the last whole is made anew anyway.
                 if let Some(world) = &mut self.world
                     && world.fits(&source, whole)
-                    && world.refresh(&source, &says)
+                    && world.refresh(&source, &Says::List(list))
                 {
                     for (key, values) in &names {
                         let reaches = world.reaches(&source, values);
@@ -230,7 +230,7 @@ impl Engine {
                     }
                 }
                 if let Some(building) = self.running.as_mut().and_then(super::Running::rebuild) {
-                    building.told(&source, whole, &says, &names);
+                    building.told(&source, whole, list, &names);
                 }
             }
         }

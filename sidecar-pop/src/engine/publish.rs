@@ -71,7 +71,8 @@ impl Engine {
 
     /// Whether there is a new version.
     fn commit(&mut self, Changed { layers, before }: Changed, now: Timestamp) -> Result<bool, ReadError> {
-        let (mut body, mut size) = (Body::default(), self.size);
+        let palette = self.sets.now();
+        let (mut body, mut size) = (Body::between(Arc::clone(&palette), palette), self.size);
         let mut cursor = before.cursor();
         while cursor.advance()? {
             let (old, new) = (cursor.value(), layers.get(cursor.key().as_bytes())?);
@@ -80,6 +81,7 @@ impl Engine {
                 body.push(&Change { key: *cursor.key(), old, new });
             }
         }
+        self.look_for_room();
         if body.is_empty() {
             return Ok(false);
         }
@@ -100,14 +102,12 @@ impl Engine {
         let Some(from) = self.published.borrow().as_ref().map(|zone| zone.serial) else { return };
         let to = self.number(now);
         let Some(store) = &mut self.store else { return };
-        let sets = self.palette.sets().get(self.palette_known..).unwrap_or_default();
         let step = Step { from, to, time: super::store::milliseconds(now) };
-        if let Some(error) = store.append(step, sets, body) {
+        if let Some(error) = store.append(step, body) {
             self.telemetry.metrics.state_error("journal");
             tracing::error!(%error, "a version could not be written down; a restart begins with an older one");
             self.report_disk();
         }
-        self.palette_known = self.palette.sets().len();
         self.keeping.written = true;
         self.show(to);
     }
@@ -128,12 +128,8 @@ impl Engine {
         let (Some(setup), Some(store), Some(layers)) = (&self.setup, &self.store, &self.layers) else { return };
         // What is published follows from the configuration that decides, not from one that is to come.
         let setup = self.world.as_ref().map_or(setup, |world| &world.setup);
-        if self.shown_palette.sets().len() != self.palette.sets().len() {
-            self.shown_palette = Arc::new(self.palette.clone());
-        }
-        let palette = Arc::clone(&self.shown_palette);
         let zone = (layers.clone(), self.size);
-        let snapshot = Snapshot::new(serial, Arc::clone(&setup.apex), palette, zone, store.log.past());
+        let snapshot = Snapshot::new(serial, Arc::clone(&setup.apex), self.sets.now(), zone, store.log.past());
         tracing::info!(serial = serial.0, records = self.size.records, "zone published");
         let publish = || _ = self.published.send_replace(Some(Arc::new(snapshot)));
         self.telemetry.published(setup.zone.name(), serial, self.size, publish);

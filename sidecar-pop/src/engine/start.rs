@@ -20,6 +20,7 @@ use crate::state::former;
 use crate::state::observation_log::ObservationLog;
 use crate::status::Trouble;
 use crate::status::rows::Row;
+use crate::zone::sets::Sets;
 
 /// Files of the log beyond which a new base is written, so that they can go.
 const MOST_FILES: usize = 32;
@@ -64,7 +65,7 @@ impl Engine {
     }
 
     fn open(&mut self, setup: &Setup, now: Timestamp) {
-        let (store, Opened { kept, damage }) = Store::open(setup, self.scribe.clone());
+        let (store, Opened { kept, damage }) = Store::open(setup, self.scribe.clone(), self.room);
         self.store = Some(store);
         if let Some(kept) = kept {
             self.serve_kept(kept, setup, now);
@@ -91,8 +92,7 @@ impl Engine {
         let configured = |source: &String| setup.sources.iter().any(|name| name == source);
         self.awaited = manifest.sources.iter().filter(|source| configured(source)).cloned().collect();
         self.awaited_until = Instant::now() + PATIENCE;
-        self.palette_known = palette.sets().len();
-        (self.palette, self.layers, self.size) = (palette, Some(layers), size);
+        (self.sets, self.layers, self.size) = (Sets::of(palette), Some(layers), size);
         let same = serial.filter(|_| manifest.apex == apex_text(&setup.apex));
         if let Some(serial) = same {
             return self.show(serial);

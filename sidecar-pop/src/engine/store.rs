@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tapir_table::{Cursor as _, RecordSet};
+use tapir_table::{Cursor as _, Palette};
 
 use super::disk::no_disk;
 use crate::setup::Setup;
@@ -140,10 +140,10 @@ impl Store {
     }
 
     /// Writes a version down before it is published. Where the disk does not take it, history goes on in memory.
-    pub(super) fn append(&mut self, step: Step, sets: &[RecordSet], body: &Body) -> Option<io::Error> {
-        let error = self.log.append(step, sets, body).err()?;
+    pub(super) fn append(&mut self, step: Step, body: &Body) -> Option<io::Error> {
+        let error = self.log.append(step, body).err()?;
         self.fail(&error);
-        _ = self.log.append(step, sets, body);
+        _ = self.log.append(step, body);
         Some(error)
     }
 
@@ -240,7 +240,7 @@ impl Store {
         base: Serial,
         current: Serial,
         now: Timestamp,
-        sets: &[RecordSet],
+        palette: &Arc<Palette>,
         layers: &Layers,
     ) -> io::Result<()> {
         let (folder, limits) = (self.zone_folder(), self.limits);
@@ -250,7 +250,7 @@ impl Store {
             Ok(log)
         })?;
         log = log.through(&self.scribe);
-        let mut body = Body::default();
+        let mut body = Body::between(Arc::clone(palette), Arc::clone(palette));
         let mut trail = tapir_table::Trail::new();
         let mut changes = tapir_table::Overlay::of_changes(layers.frozen.cursor(), layers.fresh.cursor());
         while changes.advance().map_err(io::Error::other)? {
@@ -258,7 +258,7 @@ impl Store {
             body.push(&crate::state::zone_log::record::Change { key: *changes.key(), old, new: changes.value() });
         }
         if base != current {
-            log.append(Step { from: base, to: current, time: milliseconds(now) }, sets, &body)?;
+            log.append(Step { from: base, to: current, time: milliseconds(now) }, &body)?;
         }
         self.log = log;
         self.trouble = None;

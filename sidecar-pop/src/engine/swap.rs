@@ -13,12 +13,14 @@ use super::jobs::Building;
 use super::keeper::Chore;
 use super::publish::{BUDGET, named};
 use super::store::Store;
+use super::world::Unplaced;
 use crate::metrics::Occasion;
 use crate::state::manifest::{FORMAT, Manifest, apex_text};
 use crate::state::zone_log::record::{Body, Change};
 use crate::zone::Serial;
 use crate::zone::layers::Layers;
 use crate::zone::rebuild::Rebuilt;
+use crate::zone::sets::{Same, Sets};
 use crate::zone::tally::Tally;
 use crate::zone::touch::{Changed, TouchError};
 
@@ -27,7 +29,7 @@ const FEW: usize = 4096;
 
 impl Engine {
     /// Goes over to a zone that was made anew: one change from what is published now, whatever came meanwhile.
-    pub(super) fn swap(&mut self, building: Building, base: &Base, differs: Tree<Codes>, now: Timestamp) {
+    pub(super) fn swap(&mut self, building: Building, base: &Base, (differs, unplaced): (Tree<Codes>, Unplaced), now: Timestamp) {
         let current = self.setup.as_ref().is_some_and(|setup| Arc::ptr_eq(setup, &building.world.setup));
         if !current || building.is_late() {
             self.wanted.rebuild = true;
@@ -44,7 +46,7 @@ impl Engine {
             judge.tell(Occasion::Change);
         }
         let done = match swapped {
-            Ok(changed) => self.take_over(changed, building, base, now),
+            Ok(changed) => self.take_over(changed, building, base, &unplaced, now),
             Err(TouchError::TooMany) => {
                 self.wanted.rebuild = true;
                 return self.drop_file(base);
@@ -64,16 +66,29 @@ impl Engine {
         self.report_disk();
     }
 
-    fn take_over(&mut self, changed: Changed, building: Building, base: &Base, now: Timestamp) -> Result<(), ReadError> {
+    fn take_over(
+        &mut self,
+        changed: Changed,
+        building: Building,
+        base: &Base,
+        unplaced: &Unplaced,
+        now: Timestamp,
+    ) -> Result<(), ReadError> {
         let Changed { layers, before } = changed;
         let size = Self::sized(&layers, base.tally)?;
         let previous = self.published.borrow().clone();
         let setup = Arc::clone(&building.world.setup);
         let forced = building.from_nothing || previous.as_ref().is_none_or(|zone| zone.apex != setup.apex);
         let half = usize::try_from(size.names.max(self.size.names) / 2).unwrap_or(usize::MAX);
-        let body = if forced || before.len() > half.max(FEW) { None } else { Some(difference(&before, &layers)?) };
+        let sets = building.world.sets.clone();
+        let body = if forced || before.len() > half.max(FEW) {
+            None
+        } else {
+            Some(difference(&before, &layers, &self.sets, &sets)?).filter(|(body, _)| !body.is_crowded())
+        };
         self.wanted.from_nothing = false;
         self.wanted.since = None;
+        let was = std::mem::replace(&mut self.sets, sets);
         self.world = Some(building.world);
         // All of them were decided with the new zone.
         self.touched = Tree::new();
@@ -84,11 +99,14 @@ impl Engine {
         match (body, previous) {
             (Some((body, changes)), Some(previous)) => {
                 if changes == 0 {
+                    // What is published is as good, unless its codes mean something else from now on: then it is read from the new file, which goes
+                    // when nobody has it open.
+                    if !self.sets.now().sets().starts_with(was.now().sets()) {
+                        self.layers = Some(layers);
+                    }
                     self.drop_file(base);
                 } else {
                     (self.layers, self.size) = (Some(layers), size);
-                    // A restart reads this version and none before it: whatever local data the base does not have stands here.
-                    self.palette_known = self.palette_known.min(base.table.palette().sets().len());
                     self.version(&body, now);
                     // Where it is not in the log, the file would pass for the version of before. The disk is looked at again, and gets another.
                     if self.store.as_ref().is_some_and(Store::has_disk) {
@@ -102,14 +120,12 @@ impl Engine {
                 (self.layers, self.size) = (Some(layers), size);
                 // A number that nobody sees stands for the base; the one that is published for all of it.
                 let (below, serial) = (self.number(now), self.number(now));
-                self.palette_known = base.table.palette().sets().len();
                 if base.file.is_some() {
                     // Which forgets the log of before when the base is in force, not earlier: a restart in between goes on from there.
                     self.begin_history(base, below, serial, now);
                 } else if let Some(store) = &mut self.store {
                     store.forget();
                 }
-                self.palette_known = self.palette.sets().len();
                 self.show(serial);
             }
         }
@@ -118,6 +134,7 @@ impl Engine {
         let changed = serial.is_some() && serial != self.published.borrow().as_ref().map(|zone| zone.serial);
         let next = Instant::now() + setup.publish_interval;
         self.earliest = if changed { next } else { self.earliest.min(next) };
+        self.placed(unplaced);
         self.telemetry.configured(&setup);
         self.report_sources();
         Ok(())
@@ -181,9 +198,7 @@ impl Engine {
             return;
         }
         let (Some(store), Some(layers)) = (&mut self.store, &self.layers) else { return };
-        let known = base.table.palette().sets().len();
-        let sets = self.palette.sets().get(known..).unwrap_or_default();
-        let failed = store.rebase_log(below, current, now, sets, layers).err();
+        let failed = store.rebase_log(below, current, now, &self.sets.now(), layers).err();
         if let Some(error) = failed {
             self.telemetry.metrics.state_error("journal");
             tracing::error!(%error, "history cannot be begun");
@@ -223,16 +238,18 @@ impl Engine {
 }
 
 /// What a restart has to know to make the zone of the new base or of the one before, and how much of it is different from what is published.
-fn difference(before: &Tree<Codes>, layers: &Layers) -> Result<(Body, usize), ReadError> {
-    let (mut body, mut changes) = (Body::default(), 0);
+fn difference(before: &Tree<Codes>, layers: &Layers, was: &Sets, sets: &Sets) -> Result<(Body, usize), ReadError> {
+    let (mut body, mut changes) = (Body::between(was.now(), sets.now()), 0);
+    let mut same = Same::new(was.now(), sets.clone());
     let mut cursor = before.cursor();
     while cursor.advance()? {
         let (old, key) = (cursor.value(), *cursor.key());
         let new = layers.get(key.as_bytes())?;
-        if old != new || layers.fresh.get(key.as_bytes()).is_some() {
+        let is_same = same.codes(old, new);
+        if !is_same || layers.fresh.get(key.as_bytes()).is_some() {
             body.push(&Change { key, old, new });
         }
-        changes += usize::from(old != new);
+        changes += usize::from(!is_same);
     }
     Ok((body, changes))
 }

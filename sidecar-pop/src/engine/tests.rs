@@ -3,6 +3,7 @@
 
 mod acts;
 mod judge;
+mod locals;
 mod model;
 
 use proptest::prelude::*;
@@ -287,10 +288,10 @@ fn local_data_that_came_while_the_zone_was_made_anew_outlives_a_restart() {
         model.finish();
         model.engine.start_jobs();
     }
-    let before = model.engine.palette_known;
+    let before = model.engine.sets.len();
     model.act(&Act::Changes(vec![("b.c.a".to_owned(), 0, 6), ("aa.b".to_owned(), 6, 7)]));
     model.publish();
-    assert!(model.engine.palette_known > before);
+    assert!(model.engine.sets.len() > before);
     model.finish();
     model.act(&Act::Kill);
     model.settle();

@@ -1,9 +1,8 @@
 //! What the records of a feed mean, as codes, with a palette that grows.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tapir_table::{Code, Codes, Palette, RecordSet};
+use tapir_table::{Code, Codes, MAX_SETS, Palette, RecordSet};
 
 use crate::dns::records::kind::CNAME;
 
@@ -16,11 +15,10 @@ pub enum Meaning {
     Data(u16, Vec<u8>),
 }
 
-/// The palette of one source. What a code means never changes.
+/// The palette of one source. What a code means does not change until the whole is put together anew.
 #[derive(Clone, Debug, Default)]
 pub struct Locals {
     palette: Palette,
-    codes: HashMap<RecordSet, Code>,
     /// Something could not be kept as it is, so changes to it cannot be checked.
     lossy: bool,
 }
@@ -34,14 +32,32 @@ impl Locals {
     /// Goes on with what a table has.
     #[must_use]
     pub fn of(palette: &Palette) -> Self {
-        let codes = palette.sets().iter().zip(0..).filter_map(|(set, index)| Some((set.clone(), Code::set(index)?))).collect();
-        Self { palette: palette.clone(), codes, lossy: false }
+        Self { palette: palette.clone(), lossy: false }
     }
 
     /// All sets so far.
     #[must_use]
     pub const fn palette(&self) -> &Palette {
         &self.palette
+    }
+
+    /// Whether few places are left, most of them taken since there were so many sets: what is in use is to be put together anew.
+    #[must_use]
+    pub fn is_crowded(&self, then: usize) -> bool {
+        let sets = self.palette.sets().len();
+        sets * 4 >= usize::from(MAX_SETS) * 3 && sets >= then * 2
+    }
+
+    /// The codes of what codes of another palette mean: only what is asked for takes a place here.
+    pub fn of_other(&mut self, codes: Codes, other: &Palette) -> Codes {
+        let mut of = |code: Code| {
+            let Some(set) = other.get(code) else { return code };
+            if let Some(known) = self.palette.find(set) {
+                return known;
+            }
+            self.palette.intern(set.clone()).unwrap_or(Code::NXDOMAIN)
+        };
+        Codes::new(of(codes.own), of(codes.below))
     }
 
     /// Whether something could not be kept as it is.
@@ -52,16 +68,7 @@ impl Locals {
 
     /// The code of this data. What cannot be kept blocks all the same: that says the least that is wrong.
     pub fn code(&mut self, records: Vec<(u16, Vec<u8>)>) -> Code {
-        let code = RecordSet::new(records).ok().and_then(|set| match self.codes.get(&set) {
-            Some(code) => Some(*code),
-            None => {
-                let code = Code::set(u16::try_from(self.palette.sets().len()).ok()?)?;
-                // The palette looks for it once more, at most 4080 times in its life.
-                let code = self.palette.intern(set.clone()).ok().filter(|interned| *interned == code)?;
-                self.codes.insert(set, code);
-                Some(code)
-            }
-        });
+        let code = RecordSet::new(records).and_then(|set| self.palette.intern(set)).ok();
         self.lossy |= code.is_none();
         code.unwrap_or(Code::NXDOMAIN)
     }
@@ -205,6 +212,18 @@ mod tests {
             }
         }
         assert_eq!(locals.both(Code::PASSTHRU, Code::DROP), Code::PASSTHRU);
+    }
+
+    #[test]
+    fn what_is_not_in_use_any_more_gives_its_place_back() {
+        let mut locals = Locals::default();
+        let codes: Vec<Code> = (0..3100_u16).map(|number| locals.code(vec![(16, number.to_be_bytes().to_vec())])).collect();
+        assert!(locals.is_crowded(1) && !locals.is_crowded(1600));
+        let mut anew = Locals::default();
+        let both = anew.of_other(Codes::new(codes[3099], codes[7]), locals.palette());
+        assert_eq!(anew.of_other(Codes::new(codes[7], Code::DROP), locals.palette()), Codes::new(both.below, Code::DROP));
+        assert_eq!(anew.palette().sets().len(), 2);
+        assert_eq!(anew.palette().get(both.own), locals.palette().get(codes[3099]));
     }
 
     #[test]

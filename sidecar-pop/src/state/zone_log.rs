@@ -17,8 +17,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tapir_table::RecordSet;
-
 use self::past::Index;
 pub use self::past::{History, Past, Version};
 use self::record::{Body, Step};
@@ -200,22 +198,22 @@ impl ZoneLog {
     ///
     /// # Errors
     /// When it could not be: then nothing that was is history any more, and a restart needs another base.
-    pub fn append(&mut self, step: Step, sets: &[RecordSet], changes: &Body) -> io::Result<()> {
+    pub fn append(&mut self, step: Step, changes: &Body) -> io::Result<()> {
         let follows = self.read().versions.back().is_none_or(|last| last.step.to == step.from);
         if !follows {
             self.cut();
         }
-        let written = self.write(step, sets, changes);
+        let written = self.write(step, changes);
         if written.is_err() {
             self.cut();
         }
         written
     }
 
-    fn write(&mut self, step: Step, sets: &[RecordSet], changes: &Body) -> io::Result<()> {
+    fn write(&mut self, step: Step, changes: &Body) -> io::Result<()> {
         self.buffer.clear();
         self.buffer.shrink_to(USUAL);
-        record::write(step, sets, changes, &mut self.buffer).map_err(io::Error::other)?;
+        record::write(step, changes, &mut self.buffer).map_err(io::Error::other)?;
         let fits = |last: &Segment| last.number >= self.own_from && last.end + self.buffer.len() as u64 <= self.limits.segment;
         if !self.segments.back().is_some_and(fits) {
             let created = match &self.folder {

@@ -107,6 +107,7 @@ fn zone(seen: &Seen<'_>) -> Part {
         Trouble::Kept => "kept state could not be read",
         Trouble::Disk => "state cannot be written",
         Trouble::ZoneFile => "the file of the zone cannot be written",
+        Trouble::LocalData => "more different local data is asked for than the zone has room for",
         Trouble::Unserved | Trouble::Telemetry => "something that the configuration asks for cannot be had",
     };
     let state = |trouble: &Trouble| if matches!(trouble, Trouble::Listen | Trouble::Disk) { State::Fail } else { State::Warn };

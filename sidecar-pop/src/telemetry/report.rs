@@ -52,7 +52,7 @@ fn time(time: Option<Timestamp>) -> String {
 }
 
 /// Labels with values that the configuration made up: what they tell apart is told as one.
-const OWN_LABELS: [&str; 2] = ["target", "rule"];
+const OWN_LABELS: [&str; 3] = ["target", "rule", "source"];
 
 /// The metrics: what is there to be scraped may be told, and nothing else, and of that neither a name nor an address. What there is of each
 /// source is said by its state.
@@ -139,6 +139,8 @@ tapir_pop_notifies_total{target="192.0.2.2:53",outcome="given_up"} 1
 tapir_pop_policy_decisions_total{list="Doubt",rule="a \",list=\"b",occasion="all"} 5
 tapir_pop_policy_decisions_total{list="Doubt",rule="c",occasion="all"} 6
 tapir_pop_source_names{source="own",list="Allow"} 7
+tapir_pop_unplaced_names{source="own"} 2
+tapir_pop_unplaced_names{source="other"} 0
 tapir_pop_build_info{version="1"} 1
 tapir_pop_lag_bucket{le="1.0"} 1
 tapir_pop_lag_sum 0.5
@@ -148,6 +150,7 @@ tapir_pop_zone_serial 9
             "notifies_total{outcome=sent}": 5,
             "notifies_total{outcome=given_up}": 1,
             "policy_decisions_total{list=Doubt,occasion=all}": 11,
+            "unplaced_names": 2,
             "zone_serial": 9,
         });
         assert_eq!(Value::Object(counters(exposition)), expected);

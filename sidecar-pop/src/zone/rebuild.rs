@@ -32,11 +32,12 @@ pub enum RebuildError {
 /// Names after which a builder looks whether it should go on.
 const LOOK_EVERY: usize = 4096;
 
-/// Emits everything into `writer`. Returns what `published` says of every name that will be different, and how much was written. `goes_on` is
-/// asked now and then.
+/// Emits everything into `writer`. Returns what `published` says of every name that will be different (`same` tells which codes mean the same),
+/// and how much was written. `goes_on` is asked now and then.
 pub fn rebuild<J, C, W>(
     emit: Emit<'_, J, C>,
     published: &Layers,
+    mut same: impl FnMut(Codes, Codes) -> bool,
     writer: &mut TableWriter<W>,
     goes_on: impl Fn() -> bool,
 ) -> Result<(Tree<Codes>, Tally), RebuildError>
@@ -51,7 +52,7 @@ where
     let (mut tally, mut count) = (Tally::default(), 0);
     while diff.step()? {
         let change = diff.change();
-        if change.old != change.new {
+        if !same(change.old, change.new) {
             differs.push(diff.key(), change.old);
         }
         if change.new != Codes::SILENT {

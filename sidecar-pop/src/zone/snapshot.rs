@@ -104,7 +104,7 @@ impl Zone for Snapshot {
             return Since::Current;
         }
         self.past.between(serial, self.serial).map_or(Since::Unknown, |history| {
-            let steps = Logged::new(history);
+            let steps = Logged::new(history, Arc::clone(&self.palette));
             let changes = steps.len();
             Since::Steps { steps, changes }
         })

@@ -1,6 +1,8 @@
 //! What changed from one version of a zone to another.
 
-use tapir_table::{Codes, Cursor, ReadError, Tree, TreeCursor, Value, Written};
+use std::sync::Arc;
+
+use tapir_table::{Codes, Cursor, Palette, ReadError, Tree, TreeCursor, Value, Written};
 
 /// A name's codes before and now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +69,11 @@ pub trait Steps {
     /// Goes on to the next step; `None` at the end.
     fn advance(&mut self) -> Result<Option<Step>, ReadError>;
 
+    /// Local data that codes of the present step mean, where it is not that of the zone.
+    fn palette(&self) -> Option<Arc<Palette>> {
+        None
+    }
+
     /// The changes of the present step, from the beginning. Called twice: once for what is gone, once for what is new.
     fn changes(&self) -> Result<Self::Cursor, ReadError>;
 }
@@ -92,13 +99,23 @@ impl Steps for NoSteps {
 pub struct Condensed {
     step: Option<Step>,
     changes: Tree<Changed>,
+    palette: Option<Arc<Palette>>,
 }
 
 impl Condensed {
-    /// All steps at once; `None` if more than `limit` changes are to be looked at.
+    /// All steps at once; `None` if more than `limit` changes are to be looked at, or one palette has no room for all their local data.
     pub fn of<T: Steps>(mut steps: T, limit: usize) -> Result<Option<Self>, ReadError> {
         let (mut whole, mut changes, mut seen) = (None::<Step>, Tree::new(), 0);
+        let mut palette: Option<Arc<Palette>> = None;
         while let Some(step) = steps.advance()? {
+            let present = steps.palette();
+            if let (Some(before), Some(now)) = (&palette, &present)
+                && !Arc::ptr_eq(before, now)
+                && !now.sets().starts_with(before.sets())
+            {
+                return Ok(None);
+            }
+            palette = present;
             whole = Some(Step { from: whole.map_or(step.from, |whole| whole.from), to: step.to });
             let mut cursor = steps.changes()?;
             while cursor.advance()? {
@@ -116,7 +133,7 @@ impl Condensed {
                 }
             }
         }
-        Ok(Some(Self { step: whole, changes }))
+        Ok(Some(Self { step: whole, changes, palette }))
     }
 
     /// Names that differ.
@@ -137,6 +154,10 @@ impl Steps for Condensed {
 
     fn advance(&mut self) -> Result<Option<Step>, ReadError> {
         Ok(self.step.take())
+    }
+
+    fn palette(&self) -> Option<Arc<Palette>> {
+        self.palette.clone()
     }
 
     fn changes(&self) -> Result<Self::Cursor, ReadError> {

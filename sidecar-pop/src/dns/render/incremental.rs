@@ -1,6 +1,8 @@
 //! Changes as the messages of an incremental transfer (RFC 1995 section 4).
 
-use tapir_table::{Broken, Cursor, ReadError};
+use std::sync::Arc;
+
+use tapir_table::{Broken, Cursor, Palette, ReadError};
 
 use super::changes::{Step, Steps};
 use super::names::Names;
@@ -43,6 +45,8 @@ pub struct Incremental<T: Steps, S = Unsigned> {
     sign: S,
     steps: T,
     step: Step,
+    /// That of the step, or of the zone.
+    palette: Arc<Palette>,
     cursor: Option<T::Cursor>,
 }
 
@@ -51,7 +55,8 @@ impl<T: Steps, S: Sign> Incremental<T, S> {
     pub fn new(envelope: Envelope, steps: T, sign: S) -> Self {
         let tails = Tails::new(envelope.ttl);
         let step = Step { from: 0, to: 0 };
-        Self { envelope, tails, names: Names::new(), stage: Stage::Opening, sign, steps, step, cursor: None }
+        let palette = Arc::clone(&envelope.palette);
+        Self { envelope, tails, names: Names::new(), stage: Stage::Opening, sign, steps, step, palette, cursor: None }
     }
 
     /// Fills the window with as many whole messages, each behind its length, as it has room for; false when nothing is left.
@@ -79,6 +84,7 @@ impl<T: Steps, S: Sign> Incremental<T, S> {
                 Stage::Between => match self.steps.advance()? {
                     Some(step) => {
                         self.step = step;
+                        self.palette = self.steps.palette().unwrap_or_else(|| Arc::clone(&self.envelope.palette));
                         Stage::Soa(Half::Removed)
                     }
                     None => Stage::Closing,
@@ -130,6 +136,6 @@ impl<T: Steps, S: Sign> Incremental<T, S> {
         let Some(cursor) = &self.cursor else { return Err(Broken) };
         let changed = cursor.value();
         let codes = if half == Half::Removed { changed.removed() } else { changed.added() };
-        message.node(cursor.key(), cursor.shared(), codes, &mut self.names, &self.tails, &self.envelope.palette)
+        message.node(cursor.key(), cursor.shared(), codes, &mut self.names, &self.tails, &self.palette)
     }
 }

@@ -52,7 +52,7 @@ pub(in crate::engine) struct Opened {
 
 impl Store {
     /// Reads what is there.
-    pub(in crate::engine) fn open(setup: &Setup, scribe: Scribe) -> (Self, Opened) {
+    pub(in crate::engine) fn open(setup: &Setup, scribe: Scribe, room: u16) -> (Self, Opened) {
         let folder = setup.data_dir.clone();
         let limits = limits(setup, 0);
         let mut opened = Opened::default();
@@ -78,15 +78,15 @@ impl Store {
             folder,
         };
         if store.lock.is_some() {
-            store.read(&mut opened, &boot);
+            store.read(&mut opened, &boot, room);
         }
         (store, opened)
     }
 
-    fn read(&mut self, opened: &mut Opened, boot: &str) {
+    fn read(&mut self, opened: &mut Opened, boot: &str, room: u16) {
         self.generation = generations(&self.zone_folder()).into_iter().max().unwrap_or(0);
         let kept = match Manifest::read(&self.zone_folder()) {
-            Ok(Some(manifest)) => match self.read_zone(&manifest) {
+            Ok(Some(manifest)) => match self.read_zone(&manifest, room) {
                 Ok((zone, head)) => Some((zone, head, manifest)),
                 Err(error) => {
                     let aside = self.set_aside(&manifest.base);
@@ -152,29 +152,27 @@ impl Store {
         opened.kept = Some(KeptZone { layers, tally, size, palette, serial, manifest });
     }
 
-    fn read_zone(&mut self, manifest: &Manifest) -> io::Result<((Layers, Tally, Size, Palette), Serial)> {
+    fn read_zone(&mut self, manifest: &Manifest, room: u16) -> io::Result<((Layers, Tally, Size, Palette), Serial)> {
         let base = TableFile::open(File::open(self.zone_folder().join(&manifest.base))?).map_err(io::Error::other)?;
         let base = Arc::new(base);
         // Who wrote it before there were numbers, or numbers of so many kinds, said nothing of use.
         let tally = Tally::from_numbers(&manifest.records, base.records())
             .map_or_else(|| Tally::of(&base).map_err(io::Error::other), Ok)?;
-        let (mut palette, mut replay) = (base.palette().clone(), Replay::default());
+        let mut replay = Replay::default();
         let (log, _) = ZoneLog::open(&self.zone_folder(), manifest.serial, self.limits)?;
         let mut head = manifest.serial;
         for (version, history) in log.newer().iter().flat_map(|history| history.versions().iter().map(move |one| (one, history)))
         {
             let content = history.content(version)?;
             let record = Record::read(&content).map_err(io::Error::other)?;
-            for set in record.sets().map_err(io::Error::other)? {
-                palette.intern(set).map_err(io::Error::other)?;
-            }
+            let own = replay.meaning(&record.palette().map_err(io::Error::other)?);
             for change in record.changes() {
                 let change = change.map_err(io::Error::other)?;
-                replay.push(&change.key, change.new);
+                replay.push(&change.key, own.of(change.new));
             }
             head = version.step.to;
         }
-        let (layers, size) = replay.onto(&base, tally).map_err(io::Error::other)?;
+        let (layers, size, palette) = replay.onto(&base, tally, room, &self.zone_folder())?;
         self.log = log.through(&self.scribe);
         Ok(((layers, tally, size, palette), head))
     }

@@ -1,49 +1,136 @@
 //! What the log says since the base, put together at once: a fraction of the time that one name after the other takes, and what is served
 //! after a start waits for it.
 
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use tapir_table::{Bulk, Codes, Cursor as _, KeyBuf, ReadError, Scan, TableFile};
+use tapir_table::{
+    Bulk, Code, Codes, Cursor as _, KeyBuf, Palette, PaletteError, ReadError, RecordSet, Scan, Staged, TableFile, TableWriter,
+};
 
+use crate::state::failpoint::pass;
 use crate::zone::Size;
 use crate::zone::layers::Layers;
 use crate::zone::tally::Tally;
 
 /// Names that are read in a row before one is searched for.
 const ROW: usize = 128;
+/// Where the zone is put together anew.
+const ANEW: &str = "kept.tab";
 
 /// Changes in the order in which they were made.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
     octets: Vec<u8>,
-    /// Where the key stands, and how long it is.
-    changes: Vec<(usize, u8, Codes)>,
+    changes: Vec<Change>,
+    /// All local data that was ever in them, which may be more than one zone has room for.
+    sets: Vec<RecordSet>,
+    known: HashMap<RecordSet, u32>,
+}
+
+/// Where the key stands, how long it is, and what is said.
+#[derive(Clone, Copy, Debug)]
+struct Change(usize, u8, Meant);
+
+/// Codes that need no palette: local data stands for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meant {
+    own: Saying,
+    below: Saying,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Saying {
+    Plain(Code),
+    /// Of all that was ever in them.
+    Set(u32),
+}
+
+/// What the codes of one record mean.
+#[derive(Debug)]
+pub(super) struct Meaning(Vec<u32>);
+
+impl Meaning {
+    /// These.
+    pub(super) fn of(&self, codes: Codes) -> Meant {
+        // Whoever read the record looked whether its codes mean something.
+        let of = |code: Code| match code.set_index() {
+            None => Saying::Plain(code),
+            Some(index) => self.0.get(usize::from(index)).map_or(Saying::Plain(Code::NXDOMAIN), |set| Saying::Set(*set)),
+        };
+        Meant { own: of(codes.own), below: of(codes.below) }
+    }
 }
 
 impl Replay {
+    /// What codes with this palette mean.
+    pub(super) fn meaning(&mut self, palette: &Palette) -> Meaning {
+        let mut number = |set: &RecordSet| {
+            *self.known.entry(set.clone()).or_insert_with(|| {
+                self.sets.push(set.clone());
+                u32::try_from(self.sets.len() - 1).unwrap_or(u32::MAX)
+            })
+        };
+        Meaning(palette.sets().iter().map(&mut number).collect())
+    }
+
     /// A name says this from here on.
-    pub(super) fn push(&mut self, key: &KeyBuf, codes: Codes) {
+    pub(super) fn push(&mut self, key: &KeyBuf, meant: Meant) {
         let key = key.as_bytes();
         // Keys are shorter than 255 octets.
-        self.changes.push((self.octets.len(), u8::try_from(key.len()).unwrap_or(u8::MAX), codes));
+        self.changes.push(Change(self.octets.len(), u8::try_from(key.len()).unwrap_or(u8::MAX), meant));
         self.octets.extend(key);
     }
 
-    /// The base, which has so many records, with all of them, and how much that is. What the base says anyway is left out.
-    pub(super) fn onto(self, base: &Arc<TableFile>, tally: Tally) -> Result<(Layers, Size), ReadError> {
-        let Self { octets, mut changes } = self;
-        let key = |(at, length, _): &(usize, u8, Codes)| octets.get(*at..*at + usize::from(*length)).unwrap_or_default();
+    fn key(&self, Change(at, length, _): &Change) -> &[u8] {
+        self.octets.get(*at..*at + usize::from(*length)).unwrap_or_default()
+    }
+
+    fn codes(&self, meant: Meant, palette: &mut Palette) -> Result<Codes, PaletteError> {
+        let mut code = |saying| match saying {
+            Saying::Plain(code) => Ok(code),
+            Saying::Set(number) => match self.sets.get(number as usize) {
+                Some(set) => palette.intern(set.clone()),
+                None => Ok(Code::NXDOMAIN),
+            },
+        };
+        Ok(Codes::new(code(meant.own)?, code(meant.below)?))
+    }
+
+    /// The base, which has so many records, with all of them, how much that is, and the palette of that. What the base says anyway is left out. Where base and changes
+    /// together have more local data than there is room for, since the base has what is not in use any more, all is written anew, below `folder`.
+    pub(super) fn onto(
+        mut self,
+        base: &Arc<TableFile>,
+        tally: Tally,
+        room: u16,
+        folder: &Path,
+    ) -> io::Result<(Layers, Size, Palette)> {
+        let mut changes = std::mem::take(&mut self.changes);
         // Of one name they stay in their order.
-        changes.sort_by(|one, other| key(one).cmp(key(other)));
+        changes.sort_by(|one, other| self.key(one).cmp(self.key(other)));
+        let mut last = Vec::with_capacity(changes.len());
+        for (index, change) in changes.iter().enumerate() {
+            if changes.get(index + 1).is_none_or(|next| self.key(next) != self.key(change)) {
+                last.push(*change);
+            }
+        }
+        drop(changes);
+        let mut palette = base.palette().clone().roomy(room);
+        let codes: Result<Vec<Codes>, _> = last.iter().map(|Change(.., meant)| self.codes(*meant, &mut palette)).collect();
+        let Ok(codes) = codes else {
+            let (table, tally, palette) = self.anew(base, &last, room, folder)?;
+            let size = Size::of(&table, tally);
+            return Ok((Layers::new(Arc::new(table)), size, palette));
+        };
         let mut layers = Layers::new(Arc::clone(base));
         let (mut size, mut fresh, mut under) = (Size::of(base, tally), Bulk::new(), Under::new(base));
-        for (index, change) in changes.iter().enumerate() {
-            let name = key(change);
-            let newer = changes.get(index + 1).is_some_and(|next| key(next) == name);
-            if newer {
-                continue;
-            }
-            let (old, new) = (under.find(name)?, change.2);
+        for (change, new) in last.iter().zip(codes) {
+            let name = self.key(change);
+            let old = under.find(name).map_err(io::Error::other)?;
             if old != new
                 && let Ok(name) = KeyBuf::from_key(name)
             {
@@ -52,7 +139,53 @@ impl Replay {
             }
         }
         layers.fresh = fresh.finish();
-        Ok((layers, size))
+        Ok((layers, size, palette))
+    }
+
+    /// All of it in a file without a name, with a palette that has what is in use: no more than the zone had when it was published.
+    fn anew(
+        &self,
+        base: &Arc<TableFile>,
+        changes: &[Change],
+        room: u16,
+        folder: &Path,
+    ) -> io::Result<(TableFile, Tally, Palette)> {
+        let path = folder.join(ANEW);
+        pass(&path)?;
+        let mut writer = TableWriter::new(Staged::create(&path)?).map_err(io::Error::other)?;
+        let (mut palette, mut tally) = (Palette::with_room(room), Tally::default());
+        let (mut scan, mut changes) = (base.scan(), changes.iter().peekable());
+        let mut more = scan.advance().map_err(io::Error::other)?;
+        loop {
+            let change = changes.peek().map(|change| self.key(change));
+            let is_change = change.is_some_and(|name| !more || name <= scan.key().as_bytes());
+            let (key, codes) = if is_change {
+                let Some(change) = changes.next() else { break };
+                if more && self.key(change) == scan.key().as_bytes() {
+                    more = scan.advance().map_err(io::Error::other)?;
+                }
+                let key = KeyBuf::from_key(self.key(change)).map_err(io::Error::other)?;
+                (key, self.codes(change.2, &mut palette).map_err(io::Error::other)?)
+            } else if more {
+                let (key, Codes { own, below }) = (*scan.key(), scan.value());
+                let mut of = |code: Code| base.palette().get(code).map_or(Ok(code), |set| palette.intern(set.clone()));
+                let codes = of(own).and_then(|own| Ok(Codes::new(own, of(below)?))).map_err(io::Error::other)?;
+                more = scan.advance().map_err(io::Error::other)?;
+                (key, codes)
+            } else {
+                break;
+            };
+            if codes != Codes::SILENT {
+                writer.push(&key, codes).map_err(io::Error::other)?;
+                tally.add(codes);
+            }
+        }
+        let (staged, _) = writer.finish(0, &palette).map_err(io::Error::other)?;
+        pass(&path)?;
+        let file = staged.finish()?;
+        pass(&path)?;
+        fs::remove_file(&path)?;
+        Ok((TableFile::open(file).map_err(io::Error::other)?, tally, palette))
     }
 }
 
@@ -81,7 +214,7 @@ impl Under {
 
 #[cfg(test)]
 mod tests {
-    use tapir_table::{Code, Palette, TableWriter};
+    use tapir_table::MAX_SETS;
 
     use super::*;
 
@@ -111,9 +244,10 @@ mod tests {
         for (number, codes) in changes {
             size.change(expected.get(key(number).as_bytes()).unwrap(), codes);
             expected.fresh.insert(&key(number), codes);
-            replay.push(&key(number), codes);
+            let meant = replay.meaning(&Palette::default()).of(codes);
+            replay.push(&key(number), meant);
         }
-        let (layers, counted) = replay.onto(&base, tally).unwrap();
+        let (layers, counted, _) = replay.onto(&base, tally, MAX_SETS, Path::new("")).unwrap();
         assert_eq!(counted, size);
         for number in 0..4500 {
             let name = key(number);
@@ -121,5 +255,37 @@ mod tests {
         }
         assert!(layers.fresh.get(key(1000).as_bytes()).is_none(), "what the base says anyway");
         assert!(layers.fresh.len() < expected.fresh.len());
+    }
+
+    #[test]
+    fn what_the_base_has_and_is_not_in_use_any_more_takes_no_room() {
+        let set = |number: u8| RecordSet::new(vec![(1, vec![192, 0, 2, number])]).unwrap();
+        let palette = |numbers: std::ops::Range<u8>| {
+            let mut palette = Palette::with_room(3);
+            let codes: Vec<Code> = numbers.map(|number| palette.intern(set(number)).unwrap()).collect();
+            (palette, codes)
+        };
+        let codes = |own| Codes::new(own, Code::SILENT);
+        let (of_base, old) = palette(0..3);
+        let mut writer = TableWriter::new(Vec::new()).unwrap();
+        (0..4).for_each(|number| writer.push(&key(number), codes(old[number % 3])).unwrap());
+        let base = Arc::new(TableFile::from_memory(writer.finish(0, &of_base).unwrap().0).unwrap());
+        // All but one name get something else, or nothing; a new one comes.
+        let (of_record, new) = palette(3..5);
+        let mut replay = Replay::default();
+        let meaning = replay.meaning(&of_record);
+        for (number, code) in [(0, new[0]), (1, Code::SILENT), (2, new[1]), (9, new[0]), (10, Code::DROP)] {
+            replay.push(&key(number), meaning.of(codes(code)));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let tally = Tally::of(&base).unwrap();
+        let (layers, size, palette) = replay.onto(&base, tally, 3, folder.path()).unwrap();
+        let says = |number: usize| layers.get(key(number).as_bytes()).unwrap();
+        let means = |number: usize| palette.get(says(number).own).cloned();
+        assert_eq!([0, 2, 3, 9].map(means), [3, 4, 0, 3].map(|number| Some(set(number))));
+        assert_eq!([1, 4, 10].map(says), [Codes::SILENT, Codes::SILENT, codes(Code::DROP)]);
+        assert_eq!((size, palette.sets().len()), (Size::of(&layers.base, Tally::of(&layers.base).unwrap()), 3));
+        assert_eq!(size.names, 5);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "it leaves nothing behind");
     }
 }

@@ -8,6 +8,10 @@ use tapir_table::{Codes, KeyBuf, Palette};
 
 use crate::setup::{NoFiles, Setup};
 
+/// Sets of local data that the zone has room for: fewer than there are, so that places are used again and again.
+pub(super) const ROOM: u16 = 6;
+/// Sets of local data of a feed.
+pub(super) const SETS: u8 = 11;
 /// How long history may be.
 pub(super) const VERSIONS: usize = 40;
 
@@ -105,7 +109,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
 }
 
 pub(super) fn records() -> impl Strategy<Value = Vec<(String, u8, u8)>> {
-    prop::collection::vec((name(), 0_u8..8, 0_u8..8), 0..5)
+    prop::collection::vec((name(), 0_u8..16, 0_u8..16), 0..5)
 }
 
 pub(super) fn act() -> impl Strategy<Value = Act> {
@@ -144,6 +148,7 @@ pub(super) fn feed_palette(sets: u8) -> Palette {
 pub(super) fn feed_codes(own: u8, below: u8) -> Codes {
     let code = |number: u8| match number {
         0..=2 => tapir_table::Code::set(number.into()).unwrap(),
+        8.. => tapir_table::Code::set(u16::from(number) - 5).unwrap(),
         3 => tapir_table::Code::PASSTHRU,
         4 => tapir_table::Code::DROP,
         5 => tapir_table::Code::NXDOMAIN,

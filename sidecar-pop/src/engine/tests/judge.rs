@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tapir_table::{Code, Codes, Cursor as _, KeyBuf, Merge, Palette, Value};
+use tapir_table::{Codes, Cursor as _, KeyBuf, MAX_SETS, Merge, Palette, Value};
 
-use super::acts::{feed_palette, key};
+use super::acts::{SETS, feed_palette, key};
 use super::model::Model;
-use crate::dns::render::Steps as _;
+use crate::dns::render::{Condensed, Steps};
 use crate::dns::zone::{Since, Zone as _};
-use crate::engine::world::World;
+use crate::engine::list::List;
+use crate::engine::world::{Says, World};
+use crate::feeds::{Meta, SourceNews};
 use crate::state::failpoint;
-use crate::zone::Snapshot;
 use crate::zone::emit::Emit;
 use crate::zone::judge::Source as _;
 use crate::zone::known::Known;
 use crate::zone::source::{AnySource, Kept as KeptSource};
+use crate::zone::{Serial, Snapshot};
 
 pub(super) type Names = BTreeMap<KeyBuf, Codes>;
 /// Names with what their codes mean.
@@ -40,27 +42,24 @@ impl Model {
     /// What follows from everything that is known, by itself.
     pub(super) fn expected(&self) -> Content {
         let setup = self.config.setup(self.folder.path());
-        let mut palette = Palette::default();
-        let own = feed_palette(3);
-        let remapped: Vec<_> = own.sets().iter().map(|set| palette.intern(set.clone()).unwrap()).collect();
-        let world = World::new(&setup, &mut palette, |name| {
+        let mut feed = List::default();
+        let list = self.feed.iter().map(|(key, codes)| (*key, *codes)).collect();
+        feed.take(SourceNews::Changes { list, palette: Arc::new(feed_palette(SETS)), meta: Meta::default() });
+        let world = World::new(&setup, MAX_SETS, |name| {
             let mut kept = KeptSource::nothing(Arc::new(Known::Listed));
             let names = match name {
-                "core" => return (AnySource::observed(self.observations.live()), 0),
-                "feed" => {
-                    let of = |code: Code| code.set_index().map_or(code, |index| remapped[usize::from(index)]);
-                    self.feed.iter().map(|(key, codes)| (*key, Codes::new(of(codes.own), of(codes.below)))).collect()
-                }
-                "deny" => self.config.deny.iter().map(|name| (key(name), Codes::LISTED)).collect::<Vec<_>>(),
-                _ => self.config.allow.iter().map(|name| (key(name), Codes::LISTED)).collect(),
+                "core" => return Says::Plain(AnySource::observed(self.observations.live())),
+                "feed" => return Says::List(&feed),
+                "deny" => &self.config.deny,
+                _ => &self.config.allow,
             };
-            names.iter().for_each(|(key, codes)| _ = kept.changes.insert(key, *codes));
-            (AnySource::List(kept), 0)
+            names.iter().for_each(|name| _ = kept.changes.insert(&key(name), Codes::LISTED));
+            Says::Plain(AnySource::List(kept))
         });
         let mut names = Merge::new(world.sources.iter().map(|source| source.cursor()).collect());
         let (mut all, mut emit) = (Content::new(), Emit::new(&world.judge, &mut names, 245));
         while emit.advance().unwrap() {
-            all.insert(*emit.key(), meaning(emit.value(), &palette));
+            all.insert(*emit.key(), meaning(emit.value(), &world.sets.now()));
         }
         all
     }
@@ -98,27 +97,40 @@ impl Model {
             match zone.since(*serial) {
                 Since::Current => assert_eq!(*serial, zone.serial),
                 Since::Unknown => {}
-                Since::Steps { mut steps, .. } => {
-                    let (mut copy, mut at) = (old.clone(), serial.0);
-                    while let Some(step) = steps.advance().unwrap() {
-                        assert_eq!(step.from, at);
-                        at = step.to;
-                        let mut changes = steps.changes().unwrap();
-                        while changes.advance().unwrap() {
-                            let (key, change) = (*changes.key(), changes.value());
-                            let silent = meaning(Codes::SILENT, &zone.palette);
-                            let (has, old) = (copy.get(&key).unwrap_or(&silent), meaning(change.old, &zone.palette));
-                            assert_eq!(*has, old, "{key} at {at}");
-                            if change.new == Codes::SILENT {
-                                copy.remove(&key)
-                            } else {
-                                copy.insert(key, meaning(change.new, &zone.palette))
-                            };
-                        }
+                Since::Steps { steps, .. } => {
+                    let led = follow(steps, *serial, old.clone(), &zone.palette);
+                    assert_eq!(led, (zone.serial, now.clone()), "from {serial}");
+                    // All of them at once.
+                    let Since::Steps { steps, .. } = zone.since(*serial) else { unreachable!() };
+                    if let Some(condensed) = Condensed::of(steps, usize::MAX).unwrap() {
+                        let led = follow(condensed, *serial, old.clone(), &zone.palette);
+                        assert_eq!(led, (zone.serial, now.clone()), "from {serial} at once");
                     }
-                    assert_eq!((at, copy), (zone.serial.0, now.clone()), "from {serial}");
                 }
             }
         }
     }
+}
+
+/// Where the steps lead who has this copy.
+fn follow(mut steps: impl Steps, serial: Serial, mut copy: Content, zone: &Arc<Palette>) -> (Serial, Content) {
+    let mut at = serial.0;
+    while let Some(step) = steps.advance().unwrap() {
+        assert_eq!(step.from, at);
+        at = step.to;
+        let palette = steps.palette().unwrap_or_else(|| Arc::clone(zone));
+        let mut changes = steps.changes().unwrap();
+        while changes.advance().unwrap() {
+            let (key, change) = (*changes.key(), changes.value());
+            let silent = meaning(Codes::SILENT, &palette);
+            let (has, old) = (copy.get(&key).unwrap_or(&silent), meaning(change.old, &palette));
+            assert_eq!(*has, old, "{key} at {at}");
+            if change.new == Codes::SILENT {
+                copy.remove(&key)
+            } else {
+                copy.insert(key, meaning(change.new, &palette))
+            };
+        }
+    }
+    (Serial(at), copy)
 }

@@ -9,7 +9,7 @@ use tapir_table::{Codes, Cursor as _, KeyBuf, TableFile, TableWriter, Tree, Valu
 use tapir_wire::name::Name;
 use tapir_wire::observation::{Entry, ListType, Message};
 
-use super::acts::{Act, Config, feed_codes, feed_palette, key};
+use super::acts::{Act, Config, ROOM, feed_codes, feed_palette, key};
 use super::judge::{Content, Names, content};
 use crate::dns::zone::Apex;
 use crate::engine::*;
@@ -30,6 +30,8 @@ pub(super) struct Model {
     pub(super) observations: Observations,
     pub(super) feed: Names,
     pub(super) sets: u8,
+    /// Sets of local data that the zone has room for.
+    pub(super) room: u16,
     /// Every version that was ever seen, its content, and the apex that it had.
     pub(super) seen: Vec<(Serial, Content, Arc<Apex>)>,
     /// A version with the same content may follow.
@@ -38,11 +40,12 @@ pub(super) struct Model {
     pub(super) crashes: usize,
 }
 
-fn engine(folder: &Path, config: &Config, now: Timestamp) -> (Engine, watch::Receiver<Option<Arc<Snapshot>>>) {
+fn engine(folder: &Path, config: &Config, room: u16, now: Timestamp) -> (Engine, watch::Receiver<Option<Arc<Snapshot>>>) {
     let (publish, published) = watch::channel(None);
     let mut engine = Engine::new(publish, Telemetry::new(None, None)).unwrap();
     // A machine that is busy is no disk that hangs.
     engine.scribe = Scribe::direct();
+    engine.room = room;
     engine.configure(config.setup(folder), now);
     (engine, published)
 }
@@ -52,7 +55,7 @@ impl Model {
         let folder = tempfile::tempdir().unwrap();
         failpoint::follow(folder.path());
         let now = Timestamp::from_second(BEGIN).unwrap();
-        let (engine, published) = engine(folder.path(), &config, now);
+        let (engine, published) = engine(folder.path(), &config, ROOM, now);
         Self {
             folder,
             engine,
@@ -63,6 +66,7 @@ impl Model {
             observations: Observations::new(1 << 20),
             feed: Names::new(),
             sets: 0,
+            room: ROOM,
             seen: Vec::new(),
             renumbered: false,
             crashes: 0,
@@ -125,20 +129,28 @@ impl Model {
                 self.tell_feed();
             }
             Act::Whole(records) => {
-                self.feed = records.iter().map(|(name, own, below)| (key(name), feed_codes(*own, *below))).collect();
-                self.feed.retain(|_, codes| *codes != Codes::SILENT);
-                self.tell_feed();
+                let feed = records.iter().map(|(name, own, below)| (key(name), feed_codes(*own, *below)));
+                let feed = feed.filter(|(_, codes)| *codes != Codes::SILENT).collect();
+                if fits(&feed) {
+                    self.feed = feed;
+                    self.tell_feed();
+                }
             }
             Act::Changes(records) if self.config.feed && self.engine.lists.contains_key("feed") => {
                 let list: BTreeMap<KeyBuf, Codes> =
                     records.iter().map(|(name, own, below)| (key(name), feed_codes(*own, *below))).collect();
+                let mut feed = self.feed.clone();
                 for (key, codes) in &list {
                     if *codes == Codes::SILENT {
-                        self.feed.remove(key)
+                        feed.remove(key)
                     } else {
-                        self.feed.insert(*key, *codes)
+                        feed.insert(*key, *codes)
                     };
                 }
+                if !fits(&feed) {
+                    return;
+                }
+                self.feed = feed;
                 let meta = Meta { entries: self.feed.len() as u64, ..Meta::default() };
                 self.sets = self.sets.max(self.used());
                 let palette = Arc::new(feed_palette(self.sets));
@@ -180,7 +192,7 @@ impl Model {
         self.look();
     }
 
-    fn told(&mut self, news: SourceNews) {
+    pub(super) fn told(&mut self, news: SourceNews) {
         self.engine.told(Told { source: Arc::from("feed"), news });
     }
 
@@ -244,7 +256,7 @@ impl Model {
         drop(std::mem::replace(&mut self.engine, unused));
         disaster(self.folder.path());
         let had = !self.seen.is_empty();
-        (self.engine, self.published) = engine(self.folder.path(), &self.config, self.now);
+        (self.engine, self.published) = engine(self.folder.path(), &self.config, self.room, self.now);
         // The zone of before is there before anything else.
         assert!(!had || self.published.borrow().is_some());
         self.look();
@@ -254,12 +266,8 @@ impl Model {
         self.expire();
     }
 
-    /// Everything that is under way comes to its end.
-    pub(super) fn settle(&mut self) {
-        // Keeper and builder write whenever they come to it: the end may not have been noticed.
-        if !failpoint::release(self.folder.path()) {
-            self.crashed(self.observations.clone());
-        }
+    /// Nothing is left to be done.
+    pub(super) fn rest(&mut self) {
         loop {
             self.publish();
             self.engine.start_jobs();
@@ -269,6 +277,15 @@ impl Model {
             self.finish();
         }
         self.look();
+    }
+
+    /// Everything that is under way comes to its end.
+    pub(super) fn settle(&mut self) {
+        // Keeper and builder write whenever they come to it: the end may not have been noticed.
+        if !failpoint::release(self.folder.path()) {
+            self.crashed(self.observations.clone());
+        }
+        self.rest();
         assert!(self.engine.store.as_ref().unwrap().trouble.is_none());
         let zone = self.published.borrow().clone().unwrap();
         assert_eq!(content(&zone), self.expected(), "{:?}", self.config.text(self.folder.path()));
@@ -284,6 +301,13 @@ impl Drop for Model {
             eprintln!("WRITTEN:\n{}", lines.join("\n"));
         }
     }
+}
+
+/// Whether the zone has room for the local data of a feed, and a redirect of the policy.
+fn fits(feed: &Names) -> bool {
+    let codes = feed.values().flat_map(|codes| [codes.own, codes.below]);
+    let sets: std::collections::BTreeSet<_> = codes.filter_map(tapir_table::Code::set_index).collect();
+    sets.len() < usize::from(ROOM)
 }
 
 /// Names with what is known of them.

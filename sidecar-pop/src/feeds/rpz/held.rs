@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tapir_table::{Code, Codes, Cursor as _, KeyBuf, Overlay, Palette, ReadError, Tree};
+use tapir_table::{Code, Codes, Cursor as _, KeyBuf, Overlay, Palette, ReadError, Tree, WriteError};
 
 use super::log::{self, Step};
 use crate::dns::records::Soa;
@@ -226,7 +226,8 @@ impl Held {
             *self = next;
             return Ok(self.news(expires_at));
         }
-        if next.changes.len() > most || log_octets(store) > LOG.max(self.copy.table.octets() / PART) {
+        let crowded = next.locals.is_crowded(self.copy.palette.sets().len());
+        if next.changes.len() > most || crowded || log_octets(store) > LOG.max(self.copy.table.octets() / PART) {
             match next.condense(store) {
                 Ok(()) => {
                     *self = next;
@@ -246,21 +247,25 @@ impl Held {
         Ok(SourceNews::Changes { list: step.list, palette, meta: self.meta(expires_at) })
     }
 
-    /// Table and changes become one table.
+    /// Table and changes become one table, with the local data that is in use by now. Where it cannot be kept all stays as it was.
     fn condense(&mut self, store: &mut Store) -> Result<(), HeldError> {
         let place = store.next_place();
-        let palette = self.locals.palette().clone();
+        let mut locals = Locals::default();
         let (table, palette, begun) = write_table(&place, self.serial, |table| {
-            table.push_all(&mut Overlay::new(self.copy.table.scan(), self.changes.cursor()))?;
-            Ok(palette)
+            let mut all = Overlay::new(self.copy.table.scan(), self.changes.cursor());
+            while all.advance().map_err(WriteError::from)? {
+                table.push(all.key(), locals.of_other(all.value(), self.locals.palette()))?;
+            }
+            Ok(locals.palette().clone())
         })?;
-        self.copy.meta.entries = table.nodes();
-        self.copy.meta.serial = Some(self.serial);
+        let mut copy = self.copy.clone();
+        copy.meta.entries = table.nodes();
+        copy.meta.serial = Some(self.serial);
         let lossy = self.copy.marks.lossy || self.locals.is_lossy();
-        self.copy.marks = Marks { timers: Some(self.timers), checked_at: Some(self.checked_at), lossy, ..Marks::default() };
-        (self.copy.table, self.copy.palette, self.copy.begun) = (Arc::new(table), Arc::new(palette), begun);
-        store.keep(&self.copy)?;
-        self.changes = Tree::new();
+        copy.marks = Marks { timers: Some(self.timers), checked_at: Some(self.checked_at), lossy, ..Marks::default() };
+        (copy.table, copy.palette, copy.begun) = (Arc::new(table), Arc::new(palette), begun);
+        store.keep(&copy)?;
+        (self.copy, self.locals, self.changes) = (copy, locals, Tree::new());
         Ok(())
     }
 }

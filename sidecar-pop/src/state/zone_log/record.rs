@@ -4,10 +4,14 @@
 //! length u32 · crc32 u32 · from u32 · to u32 · time u64 · octets of sets u32 · sets · changes u32 · changes
 //! change: octets shared with the key before u8 · further octets u8 · these octets · codes before · codes now
 //! ```
+//! Codes are those of the record's own sets, which has whatever its codes mean: it can be read whatever became of the zone's palette since.
 //! All numbers with the most significant octet first. The length is that of everything behind the checksum, which is over the same. A
 //! length of nought ends a segment.
 
-use tapir_table::{Codes, KeyBuf, MAX_KEY, Palette, RecordSet, Value as _, Written, common_prefix};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tapir_table::{Code, Codes, KeyBuf, MAX_KEY, Palette, Value as _, Written, common_prefix};
 
 use crate::zone::serial::Serial;
 
@@ -49,9 +53,47 @@ pub struct Body {
     octets: Vec<u8>,
     count: u32,
     before: Option<KeyBuf>,
+    /// What codes before mean, and codes now.
+    palettes: [Arc<Palette>; 2],
+    /// What the codes of the record mean.
+    sets: Palette,
+    /// Codes of the record that were given out already.
+    known: [HashMap<Code, Code>; 2],
+    crowded: bool,
 }
 
 impl Body {
+    /// Changes from a zone with this palette to one with that, or with the same.
+    #[must_use]
+    pub fn between(before: Arc<Palette>, now: Arc<Palette>) -> Self {
+        let sets = Palette::with_room(before.room().max(now.room()));
+        Self { palettes: [before, now], sets, ..Self::default() }
+    }
+
+    /// Whether there is more local data in it than a record can have. Then it cannot be written.
+    #[must_use]
+    pub const fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
+    /// The record's own code for one before, or now.
+    fn code(&mut self, side: usize, code: Code) -> Code {
+        if code.set_index().is_none() {
+            return code;
+        }
+        let [before, now] = &self.palettes;
+        let side = if Arc::ptr_eq(before, now) { 0 } else { side };
+        let (Some(palette), Some(known)) = (self.palettes.get(side), self.known.get_mut(side)) else { return code };
+        if let Some(own) = known.get(&code) {
+            return *own;
+        }
+        let own = palette.get(code).and_then(|set| self.sets.intern(set.clone()).ok());
+        self.crowded |= own.is_none();
+        let own = own.unwrap_or(Code::NXDOMAIN);
+        known.insert(code, own);
+        own
+    }
+
     /// The next change, in the order of keys.
     pub fn push(&mut self, change: &Change) {
         let key = change.key.as_bytes();
@@ -60,7 +102,8 @@ impl Body {
         // Keys are shorter than 255 octets.
         self.octets.extend([shared, added.len()].map(|count| u8::try_from(count).unwrap_or(u8::MAX)));
         self.octets.extend(added);
-        for codes in [change.old, change.new] {
+        for (side, codes) in [change.old, change.new].into_iter().enumerate() {
+            let codes = Codes::new(self.code(side, codes.own), self.code(side, codes.below));
             self.octets.extend(Written::of(&codes).as_bytes());
         }
         self.before = Some(change.key);
@@ -90,8 +133,11 @@ impl<'a> FromIterator<&'a Change> for Body {
     }
 }
 
-/// Appends a record. `sets` are those that the palette gained.
-pub fn write(step: Step, sets: &[RecordSet], changes: &Body, to: &mut Vec<u8>) -> Result<(), Torn> {
+/// Appends a record. One that is crowded would be none.
+pub fn write(step: Step, changes: &Body, to: &mut Vec<u8>) -> Result<(), Torn> {
+    if changes.crowded {
+        return Err(Torn);
+    }
     let start = to.len();
     to.extend([0; HEAD]);
     to.extend(step.from.0.to_be_bytes());
@@ -99,9 +145,7 @@ pub fn write(step: Step, sets: &[RecordSet], changes: &Body, to: &mut Vec<u8>) -
     to.extend(step.time.to_be_bytes());
     let at = to.len();
     to.extend([0; 4]);
-    for set in sets {
-        set.write(to);
-    }
+    changes.sets.write(to);
     let octets = to.len() - at - 4;
     put(to, at, octets)?;
     to.extend(changes.count.to_be_bytes());
@@ -154,9 +198,20 @@ impl<'a> Record<'a> {
         Ok(Self { step, count: u32::from_be_bytes(*count), sets, changes })
     }
 
-    /// Local data that the palette gains.
-    pub fn sets(&self) -> Result<Vec<RecordSet>, Torn> {
-        Ok(Palette::read(self.sets).ok_or(Torn)?.sets().to_vec())
+    /// Local data that its codes mean.
+    pub fn palette(&self) -> Result<Palette, Torn> {
+        Palette::read(self.sets).ok_or(Torn)
+    }
+
+    /// Whether all of it can be read, and means something. A checksum says little of that.
+    pub fn check(&self) -> Result<(), Torn> {
+        let palette = self.palette()?;
+        let means = |code: Code| code.set_index().is_none() || palette.get(code).is_some();
+        self.changes().try_for_each(|change| {
+            let change = change?;
+            let all = [change.old, change.new].into_iter().flat_map(|codes| [codes.own, codes.below]).all(means);
+            if all { Ok(()) } else { Err(Torn) }
+        })
     }
 
     /// What it changes, in the order of keys.

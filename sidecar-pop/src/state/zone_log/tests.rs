@@ -79,7 +79,7 @@ impl Model {
     fn act(&mut self, act: &Act) {
         match *act {
             Act::Append(count) => {
-                self.log.append(step(self.head), &[], &changes(self.head, count).iter().collect()).unwrap();
+                self.log.append(step(self.head), &changes(self.head, count).iter().collect()).unwrap();
                 self.versions.push((self.head, count));
                 self.head = self.head.wrapping_add(1);
             }
@@ -211,7 +211,7 @@ fn a_log_that_does_not_lead_from_the_base_is_no_history() {
 fn a_version_that_follows_on_nothing_known_ends_what_was_history() {
     let mut model = Model::new();
     model.act(&Act::Append(1));
-    model.log.append(step(1000), &[], &Body::default()).unwrap();
+    model.log.append(step(1000), &Body::default()).unwrap();
     assert!(model.log.since(Serial(u32::MAX - 5)).is_none() && model.log.since(Serial(1000)).is_some());
 }
 
@@ -221,7 +221,7 @@ fn a_version_that_cannot_be_written_leaves_no_gap() {
     model.act(&Act::Append(1));
     model.log.folder = Some("/proc/nowhere".into());
     model.log.own_from = u64::MAX;
-    assert!(model.log.append(step(model.head), &[], &Body::default()).is_err());
+    assert!(model.log.append(step(model.head), &Body::default()).is_err());
     assert!(model.log.is_empty() && model.log.newer().is_none());
 }
 
