@@ -49,8 +49,6 @@ pub(super) struct Store {
     /// Where reservations are written through.
     pub(super) gate: Gate,
     unwritten: Unwritten,
-    /// The mark begins behind all that the disk may tell of.
-    memory_marked: bool,
     retry: Option<Instant>,
     generation: u64,
     /// Writes what the engine may not wait for.
@@ -94,15 +92,8 @@ impl Store {
                 }
             }
         }
-        let in_memory = self.trouble.is_some();
-        let marked = if in_memory && !self.memory_marked {
-            self.unwritten.mark_anew(serial)
-        } else if !reserved || in_memory {
-            self.unwritten.mark(serial)
-        } else {
-            Ok(())
-        };
-        self.memory_marked |= in_memory && marked.is_ok();
+        // What goes on in memory is told by nothing else.
+        let marked = if reserved && self.trouble.is_none() { Ok(()) } else { self.unwritten.mark(serial) };
         // Where not even a name can be made nothing is left to be done.
         if marked.is_err() && error.is_none() && self.lock.is_some() {
             error = Some(io::Error::other("the number could not be marked as used"));
@@ -149,17 +140,20 @@ impl Store {
 
     /// A base is about to be written that is older than this version, which only memory knows.
     pub(super) fn mark_anew(&mut self, current: Serial) -> bool {
-        self.unwritten.mark_anew(current).is_ok()
+        self.unwritten.outdate();
+        self.unwritten.mark(current).is_ok()
     }
 
     /// Goes on without a disk.
     pub(super) fn fail(&mut self, error: &io::Error) {
+        self.unwritten.outdate();
         if let Some(last) = self.numbers.last()
-            && self.unwritten.mark_anew(last).is_err()
+            && self.unwritten.mark(last).is_err()
         {
             tracing::debug!("nor could the number be marked");
         }
-        self.memory_marked = false;
+        // The last number may be on disk: what comes needs a mark behind it.
+        self.unwritten.outdate();
         self.trouble = Some(no_disk(&self.folder, error));
         self.log = ZoneLog::in_memory(self.limits);
     }

@@ -204,40 +204,99 @@ fn whichever_writes_fail_no_number_is_used_twice() {
     }
 }
 
-/// What went on in memory is not on disk before history is.
+/// What went on in memory is not on disk before history is. Which marks of numbers there are depends on whether something happened between the
+/// failure and the look at the disk, and on whether the disk takes another.
 #[test]
 fn whatever_two_writes_it_ends_between_when_there_is_a_disk_again_no_number_is_used_twice() {
-    let ended = (0..100).find(|after| {
-        let mut model = Model::new(Config { feed: false, ..one_config() });
+    for (meanwhile, refused) in [(false, false), (true, false), (true, true)] {
+        let ended = (0..100).find(|after| {
+            let mut model = Model::new(Config { feed: false, ..one_config() });
+            model.settle();
+            for name in ["a", "b"] {
+                model.act(&Act::Observe(name.to_owned(), 600, 1));
+                failpoint::fail(model.folder.path(), 0, 8);
+                model.act(&Act::Publish);
+                failpoint::thaw(model.folder.path());
+            }
+            assert!(model.engine.store.as_ref().unwrap().trouble.is_some());
+            if meanwhile {
+                model.act(&Act::Observe("c".to_owned(), 600, 1));
+                model.act(&Act::Publish);
+            }
+            model.engine.keeping.look_now();
+            while !model.engine.wanted.merge {
+                model.engine.start_chores(model.now);
+                let outcome = model.engine.outcomes.as_mut().unwrap().blocking_recv().unwrap();
+                model.engine.outcome(outcome, model.now);
+            }
+            model.act(&Act::Start);
+            assert!(matches!(model.engine.running, Some(super::Running::Merge(..))));
+            for act in [Act::Observe("aa".to_owned(), 600, 1), Act::Publish] {
+                model.act(&act);
+            }
+            model.renumbered = true;
+            let refusal = refused.then(|| failpoint::refuse(model.folder.path()));
+            failpoint::freeze(model.folder.path(), *after);
+            model.act(&Act::Finish);
+            drop(refusal);
+            if refused {
+                model.act(&Act::Kill);
+            }
+            // Another version gets the next number: not what is below a name that was there.
+            model.act(&Act::Observe("bb".to_owned(), 600, 1));
+            model.settle();
+            model.crashes == 0
+        });
+        assert!(ended.is_some_and(|writes| refused || writes > 6), "{ended:?} writes");
+    }
+}
+
+/// Only a mark tells of them, and the log beyond it is what a power loss takes.
+#[test]
+fn where_numbers_cannot_be_reserved_none_is_used_twice_after_a_power_loss() {
+    for (lost, killed) in [(1, false), (3, false), (1, true), (3, true)] {
+        let mut model = Model::new(one_config());
         model.settle();
-        for name in ["a", "b"] {
+        let refusal = failpoint::refuse(&model.folder.path().join("serial.new"));
+        // What was reserved is over.
+        model.act(&Act::Time(60_000));
+        for name in ["a", "aa", "b", "c"] {
             model.act(&Act::Observe(name.to_owned(), 600, 1));
-            failpoint::fail(model.folder.path(), 0, 8);
             model.act(&Act::Publish);
-            failpoint::thaw(model.folder.path());
         }
-        assert!(model.engine.store.as_ref().unwrap().trouble.is_some());
-        model.engine.keeping.look_now();
-        while !model.engine.wanted.merge {
-            model.engine.start_chores(model.now);
-            let outcome = model.engine.outcomes.as_mut().unwrap().blocking_recv().unwrap();
-            model.engine.outcome(outcome, model.now);
+        assert!(model.seen.len() > 4, "{}", model.seen.len());
+        if killed {
+            model.act(&Act::Kill);
         }
-        model.act(&Act::Start);
-        assert!(matches!(model.engine.running, Some(super::Running::Merge(..))));
-        for act in [Act::Observe("aa".to_owned(), 600, 1), Act::Publish] {
-            model.act(&act);
-        }
-        model.renumbered = true;
-        failpoint::freeze(model.folder.path(), *after);
-        model.act(&Act::Finish);
+        model.act(&Act::PowerLoss(lost));
+        model.act(&Act::Observe("bb".to_owned(), 600, 1));
         model.settle();
-        // Another version gets the next number.
-        model.act(&Act::Observe("b.aa".to_owned(), 600, 1));
+        drop(refusal);
         model.settle();
-        model.crashes == 0
-    });
-    assert!(ended.is_some_and(|writes| writes > 6), "{ended:?} writes");
+    }
+}
+
+/// The last number before the failure is in the log, so a mark of it would pass for one that was left over.
+#[test]
+fn what_goes_on_in_memory_behind_a_version_on_disk_uses_no_number_twice() {
+    let mut model = Model::new(Config { feed: false, ..one_config() });
+    model.settle();
+    for act in [Act::Observe("a".to_owned(), 600, 1), Act::Publish] {
+        model.act(&act);
+    }
+    let refusal = failpoint::refuse(&model.folder.path().join("zone/manifest.new"));
+    for act in [Act::Merge, Act::Start, Act::Finish] {
+        model.act(&act);
+    }
+    assert!(model.engine.store.as_ref().unwrap().trouble.is_some());
+    model.act(&Act::Observe("b".to_owned(), 600, 1));
+    model.act(&Act::Publish);
+    drop(refusal);
+    model.renumbered = true;
+    model.act(&Act::Kill);
+    // Another version gets the next number.
+    model.act(&Act::Observe("bb".to_owned(), 600, 1));
+    model.settle();
 }
 
 /// What was taken back and not written down comes again.

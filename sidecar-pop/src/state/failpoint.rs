@@ -7,7 +7,9 @@ use std::io;
 use std::path::Path;
 
 #[cfg(test)]
-pub(crate) use for_tests::{explode, fail, follow, freeze, has_failed, hold, is_frozen, leave, note, release, slow_down, thaw};
+pub(crate) use for_tests::{
+    explode, fail, follow, freeze, has_failed, hold, is_frozen, leave, note, refuse, release, slow_down, thaw,
+};
 
 /// Before something at `path` is written, renamed or removed.
 ///
@@ -138,6 +140,24 @@ mod for_tests {
         exploding.as_ref().is_some_and(|part| path.to_string_lossy().contains(part))
     }
 
+    /// Paths that take nothing, whatever else does.
+    static REFUSED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+    /// It takes something again when this is dropped.
+    pub(crate) struct Refusal(PathBuf);
+
+    /// Nothing is written to this path.
+    pub(crate) fn refuse(path: &Path) -> Refusal {
+        REFUSED.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+        Refusal(path.to_owned())
+    }
+
+    impl Drop for Refusal {
+        fn drop(&mut self) {
+            REFUSED.lock().unwrap_or_else(PoisonError::into_inner).retain(|refused| *refused != self.0);
+        }
+    }
+
     pub(super) fn pass(path: &Path) -> io::Result<()> {
         assert!(!explodes(path), "a write that panics");
         wait(path);
@@ -148,6 +168,9 @@ mod for_tests {
     }
 
     fn take(path: &Path) -> io::Result<()> {
+        if REFUSED.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|refused| refused == path) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let mut left = left();
         let Some((folder, left)) = left.iter_mut().find(|(folder, _)| path.starts_with(folder)) else { return Ok(()) };
         // A disk that takes nothing else takes a name without content.

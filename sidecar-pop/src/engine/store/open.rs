@@ -61,7 +61,7 @@ impl Store {
             Ok(lock) => (Some(lock), None),
             Err(error) => (None, Some(no_disk(&folder, &error))),
         };
-        let unwritten = Unwritten::none(&folder).through(&scribe);
+        let unwritten = Unwritten::none(&folder, &boot).through(&scribe);
         let mut store = Self {
             lock,
             trouble,
@@ -70,7 +70,6 @@ impl Store {
             numbers: Numbers::after(None, None, &boot),
             gate: Gate::default(),
             unwritten,
-            memory_marked: false,
             retry: None,
             generation: 0,
             manifest: None,
@@ -129,14 +128,14 @@ impl Store {
         };
         self.numbers = Numbers::after(reserved.as_ref(), logged, boot);
         let last = self.numbers.last();
-        match Unwritten::open(&self.folder, last) {
-            Ok(unwritten) => self.unwritten = unwritten.through(&self.scribe),
+        match Unwritten::open(&self.folder, last, boot, !doubtful) {
+            Ok((unwritten, used)) => {
+                self.unwritten = unwritten.through(&self.scribe);
+                if let Some(used) = used {
+                    self.numbers = Numbers::after(None, Some(used), boot);
+                }
+            }
             Err(error) => opened.damage.push(format!("marks of numbers cannot be read: {error}")),
-        }
-        if let Some(used) = self.unwritten.last()
-            && last.is_none_or(|last| used.is_after(last))
-        {
-            self.numbers = Numbers::after(None, Some(used), boot);
         }
         let Some(((layers, tally, size, palette), head, manifest)) = kept else { return };
         // Numbers beyond the last version may have been seen: what they stood for is not known.

@@ -335,6 +335,12 @@ fn power_loss(folder: &Path, lost: u8) {
         document["bootId"] = "another".into();
         fs::write(&serial, document.to_string()).unwrap();
     }
+    for entry in fs::read_dir(folder).unwrap() {
+        let mark = entry.unwrap().file_name().into_string().unwrap();
+        if let Some((serial, _)) = mark.strip_prefix("serial-unwritten-").and_then(|rest| rest.split_once('-')) {
+            fs::rename(folder.join(&mark), folder.join(format!("serial-unwritten-{serial}-another"))).unwrap();
+        }
+    }
     let logs = logs(folder);
     let Some(last) = logs.last() else { return };
     let mut octets = fs::read(last).unwrap();
