@@ -17,6 +17,7 @@ use crate::knowledge::observations::{Known, Observations};
 use crate::policy::explain::Binding;
 use crate::setup::Setup;
 use crate::state::former;
+use crate::state::manifest::Manifest;
 use crate::state::observation_log::ObservationLog;
 use crate::status::Trouble;
 use crate::status::rows::Row;
@@ -81,13 +82,13 @@ impl Engine {
     }
 
     fn serve_kept(&mut self, kept: KeptZone, setup: &Setup, now: Timestamp) {
-        let KeptZone { layers, tally, size, palette, serial, manifest } = kept;
+        let KeptZone { layers, base, tally, size, palette, serial, manifest } = kept;
         if manifest.zone != setup.zone.name().to_string() {
             tracing::info!(was = manifest.zone, "the zone has another name now and is made anew");
             if let Some(store) = &mut self.store {
                 store.log.cut();
             }
-            return;
+            return self.drop_other(&base, &manifest);
         }
         let configured = |source: &String| setup.sources.iter().any(|name| name == source);
         self.awaited = manifest.sources.iter().filter(|source| configured(source)).cloned().collect();
@@ -95,15 +96,25 @@ impl Engine {
         (self.sets, self.layers, self.size) = (Sets::of(palette), Some(layers), size);
         let same = serial.filter(|_| manifest.apex == apex_text(&setup.apex));
         if let Some(serial) = same {
+            self.drop_other(&base, &manifest);
             return self.show(serial);
         }
         // Its number may have been used for something else: history begins here. A number that nobody sees stands for the base.
         let (below, serial) = (self.number(now), self.number(now));
         if let Some(table) = self.layers.as_ref().map(|layers| Arc::clone(&layers.base)) {
-            let base = Base { table, tally, file: Some(manifest.base), error: None };
+            let base = Base { table, tally, file: Some(base), error: None };
             self.begin_history(&base, below, serial, now);
         }
         self.show(serial);
+    }
+
+    /// What was put together anew is open and needs no file: the next start begins with the one of before and the log.
+    fn drop_other(&self, base: &str, manifest: &Manifest) {
+        if base != manifest.base
+            && let Some(store) = &self.store
+        {
+            store.drop_base(base);
+        }
     }
 
     fn open_core(&mut self, name: &str, setup: &Setup, now: Timestamp) {

@@ -8,7 +8,7 @@ use tapir_table::{Palette, TableFile};
 
 use super::super::disk::{lock, no_disk};
 use super::replay::Replay;
-use super::{Store, generations, limits};
+use super::{Store, base_name, generations, limits};
 use crate::setup::Setup;
 use crate::state::manifest::Manifest;
 use crate::state::numbers::{Gate, Numbers, Reserved, boot_id};
@@ -29,6 +29,8 @@ const MISSING: &str = "versions of the zone that were written last are missing, 
 pub(in crate::engine) struct KeptZone {
     /// Its names.
     pub(in crate::engine) layers: Layers,
+    /// The file of the base: another than the manifest's, if it was put together anew.
+    pub(in crate::engine) base: String,
     /// Records of the base.
     pub(in crate::engine) tally: Tally,
     /// How many those are.
@@ -85,8 +87,8 @@ impl Store {
     fn read(&mut self, opened: &mut Opened, boot: &str, room: u16) {
         self.generation = generations(&self.zone_folder()).into_iter().max().unwrap_or(0);
         let kept = match Manifest::read(&self.zone_folder()) {
-            Ok(Some(manifest)) => match self.read_zone(&manifest, room) {
-                Ok((zone, head)) => Some((zone, head, manifest)),
+            Ok(Some(manifest)) => match self.read_zone(manifest.clone(), room) {
+                Ok(read) => Some(read),
                 Err(error) => {
                     let aside = self.set_aside(&manifest.base);
                     opened.damage.push(format!("the zone of before the start cannot be read: {error}; {aside}"));
@@ -108,7 +110,7 @@ impl Store {
                 Err(error) => self.fail(&error),
             }
         }
-        let head = kept.as_ref().map(|(_, head, _)| *head);
+        let head = kept.as_ref().map(|(_, head)| *head);
         let reserved = Reserved::read(&self.folder).unwrap_or_else(|error| {
             opened.damage.push(format!("the numbers that were reserved cannot be read, going on from the clock: {error}"));
             None
@@ -137,21 +139,22 @@ impl Store {
             }
             Err(error) => opened.damage.push(format!("marks of numbers cannot be read: {error}")),
         }
-        let Some(((layers, tally, size, palette), head, manifest)) = kept else { return };
+        let Some((mut zone, head)) = kept else { return };
         // Numbers beyond the last version may have been seen: what they stood for is not known.
-        let serial = (self.numbers.last() == Some(head) && !doubtful).then_some(head);
-        if serial.is_none() {
+        zone.serial = (self.numbers.last() == Some(head) && !doubtful).then_some(head);
+        if zone.serial.is_none() {
             if forgettable {
                 self.log.cut();
             } else {
                 self.log = ZoneLog::in_memory(self.limits);
             }
         }
-        self.manifest = Some(manifest.clone());
-        opened.kept = Some(KeptZone { layers, tally, size, palette, serial, manifest });
+        self.manifest = Some(zone.manifest.clone());
+        opened.kept = Some(zone);
     }
 
-    fn read_zone(&mut self, manifest: &Manifest, room: u16) -> io::Result<((Layers, Tally, Size, Palette), Serial)> {
+    /// The zone, and which version it is.
+    fn read_zone(&mut self, manifest: Manifest, room: u16) -> io::Result<(KeptZone, Serial)> {
         let base = TableFile::open(File::open(self.zone_folder().join(&manifest.base))?).map_err(io::Error::other)?;
         let base = Arc::new(base);
         // Who wrote it before there were numbers, or numbers of so many kinds, said nothing of use.
@@ -171,9 +174,12 @@ impl Store {
             }
             head = version.step.to;
         }
-        let (layers, size, palette) = replay.onto(&base, tally, room, &self.zone_folder())?;
+        self.generation += 1;
+        let anew = base_name(self.generation);
+        let (layers, tally, size, palette) = replay.onto(&base, tally, room, &self.zone_folder().join(&anew))?;
+        let base = if Arc::ptr_eq(&layers.base, &base) { manifest.base.clone() } else { anew };
         self.log = log.through(&self.scribe);
-        Ok(((layers, tally, size, palette), head))
+        Ok((KeptZone { layers, base, tally, size, palette, serial: None, manifest }, head))
     }
 
     /// For somebody to look at; the newest is kept.

@@ -2,7 +2,6 @@
 //! after a start waits for it.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,8 +17,6 @@ use crate::zone::tally::Tally;
 
 /// Names that are read in a row before one is searched for.
 const ROW: usize = 128;
-/// Where the zone is put together anew.
-const ANEW: &str = "kept.tab";
 
 /// Changes in the order in which they were made.
 #[derive(Debug, Default)]
@@ -100,15 +97,16 @@ impl Replay {
         Ok(Codes::new(code(meant.own)?, code(meant.below)?))
     }
 
-    /// The base, which has so many records, with all of them, how much that is, and the palette of that. What the base says anyway is left out. Where base and changes
-    /// together have more local data than there is room for, since the base has what is not in use any more, all is written anew, below `folder`.
+    /// The base, which has so many records, with all of them: layers, records of their base, how much that is, and the palette. What the base says
+    /// anyway is left out. Where base and changes together have more local data than there is room for, since the base has what is not in use any
+    /// more, all is written anew: that is the base then, and stands in `file`.
     pub(super) fn onto(
         mut self,
         base: &Arc<TableFile>,
         tally: Tally,
         room: u16,
-        folder: &Path,
-    ) -> io::Result<(Layers, Size, Palette)> {
+        file: &Path,
+    ) -> io::Result<(Layers, Tally, Size, Palette)> {
         let mut changes = std::mem::take(&mut self.changes);
         // Of one name they stay in their order.
         changes.sort_by(|one, other| self.key(one).cmp(self.key(other)));
@@ -122,9 +120,9 @@ impl Replay {
         let mut palette = base.palette().clone().roomy(room);
         let codes: Result<Vec<Codes>, _> = last.iter().map(|Change(.., meant)| self.codes(*meant, &mut palette)).collect();
         let Ok(codes) = codes else {
-            let (table, tally, palette) = self.anew(base, &last, room, folder)?;
+            let (table, tally, palette) = self.anew(base, &last, room, file)?;
             let size = Size::of(&table, tally);
-            return Ok((Layers::new(Arc::new(table)), size, palette));
+            return Ok((Layers::new(Arc::new(table)), tally, size, palette));
         };
         let mut layers = Layers::new(Arc::clone(base));
         let (mut size, mut fresh, mut under) = (Size::of(base, tally), Bulk::new(), Under::new(base));
@@ -139,20 +137,13 @@ impl Replay {
             }
         }
         layers.fresh = fresh.finish();
-        Ok((layers, size, palette))
+        Ok((layers, tally, size, palette))
     }
 
-    /// All of it in a file without a name, with a palette that has what is in use: no more than the zone had when it was published.
-    fn anew(
-        &self,
-        base: &Arc<TableFile>,
-        changes: &[Change],
-        room: u16,
-        folder: &Path,
-    ) -> io::Result<(TableFile, Tally, Palette)> {
-        let path = folder.join(ANEW);
-        pass(&path)?;
-        let mut writer = TableWriter::new(Staged::create(&path)?).map_err(io::Error::other)?;
+    /// All of it in a file of its own, with a palette that has what is in use: no more than the zone had when it was published.
+    fn anew(&self, base: &Arc<TableFile>, changes: &[Change], room: u16, path: &Path) -> io::Result<(TableFile, Tally, Palette)> {
+        pass(path)?;
+        let mut writer = TableWriter::new(Staged::create(path)?).map_err(io::Error::other)?;
         let (mut palette, mut tally) = (Palette::with_room(room), Tally::default());
         let (mut scan, mut changes) = (base.scan(), changes.iter().peekable());
         let mut more = scan.advance().map_err(io::Error::other)?;
@@ -181,10 +172,8 @@ impl Replay {
             }
         }
         let (staged, _) = writer.finish(0, &palette).map_err(io::Error::other)?;
-        pass(&path)?;
+        pass(path)?;
         let file = staged.finish()?;
-        pass(&path)?;
-        fs::remove_file(&path)?;
         Ok((TableFile::open(file).map_err(io::Error::other)?, tally, palette))
     }
 }
@@ -247,8 +236,8 @@ mod tests {
             let meant = replay.meaning(&Palette::default()).of(codes);
             replay.push(&key(number), meant);
         }
-        let (layers, counted, _) = replay.onto(&base, tally, MAX_SETS, Path::new("")).unwrap();
-        assert_eq!(counted, size);
+        let (layers, of_base, counted, _) = replay.onto(&base, tally, MAX_SETS, Path::new("")).unwrap();
+        assert_eq!((of_base, counted), (tally, size));
         for number in 0..4500 {
             let name = key(number);
             assert_eq!(layers.get(name.as_bytes()).unwrap(), expected.get(name.as_bytes()).unwrap(), "{name}");
@@ -279,13 +268,13 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let tally = Tally::of(&base).unwrap();
-        let (layers, size, palette) = replay.onto(&base, tally, 3, folder.path()).unwrap();
+        let (layers, tally, size, palette) = replay.onto(&base, tally, 3, &folder.path().join("base")).unwrap();
         let says = |number: usize| layers.get(key(number).as_bytes()).unwrap();
         let means = |number: usize| palette.get(says(number).own).cloned();
         assert_eq!([0, 2, 3, 9].map(means), [3, 4, 0, 3].map(|number| Some(set(number))));
         assert_eq!([1, 4, 10].map(says), [Codes::SILENT, Codes::SILENT, codes(Code::DROP)]);
-        assert_eq!((size, palette.sets().len()), (Size::of(&layers.base, Tally::of(&layers.base).unwrap()), 3));
+        assert_eq!((tally, palette.sets().len()), (Tally::of(&layers.base).unwrap(), 3));
+        assert_eq!(size, Size::of(&layers.base, tally));
         assert_eq!(size.names, 5);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "it leaves nothing behind");
     }
 }

@@ -157,3 +157,36 @@ fn what_has_no_room_at_all_is_blocked_and_said_until_it_has() {
     model.rest();
     assert_eq!((published(&model), troubles(&model)), (expected(3, 4), String::new()));
 }
+
+/// What the base has of local data and what came since has no room together, and the number of all that may have been used for something else.
+#[test]
+fn what_was_put_together_anew_at_a_start_is_what_the_next_one_begins_with() {
+    let mut model = Model::new(quiet());
+    let mut feed = Feed::default();
+    feed.say(2, 0);
+    model.told(feed.whole());
+    model.rest();
+    // Made anew the zone is as it was, and so the base stays, with two sets that are not in use any more.
+    feed.names[0].1 = Codes::new(Code::DROP, Code::SILENT);
+    model.told(feed.changes());
+    model.rest();
+    model.act(&Act::Rebuild);
+    model.rest();
+    assert_eq!(model.engine.sets.len(), 2);
+    feed.names[0].1 = Codes::new(feed.code(4), feed.code(5));
+    let codes = Codes::new(feed.code(6), feed.code(7));
+    feed.names.push((key("n02"), codes));
+    model.told(feed.changes());
+    model.publish();
+    let now = published(&model);
+    assert_eq!((model.engine.sets.len(), now.len()), (6, 3));
+    let base = |model: &Model| model.engine.store.as_ref().unwrap().manifest.as_ref().unwrap().base.clone();
+    let before = base(&model);
+    model.act(&Act::Kill);
+    assert_eq!((published(&model), base(&model)), (now.clone(), before.clone()));
+    model.act(&Act::PowerLoss(0));
+    assert_eq!(published(&model), now);
+    model.act(&Act::Kill);
+    assert_eq!(published(&model), now);
+    assert!(base(&model) != before, "history begins with another base");
+}
