@@ -6,6 +6,8 @@
 //! Readers never wait: what the worker cannot take is dropped and counted. The worker decides ([`minimise`]) and owns the
 //! store of seen names. The queue between worker and publisher is bounded and loses its oldest events first.
 //!
+//! What follows is not part of what [`run`] runs yet: [`decode`], [`names`], [`list`], [`histogram`], [`memory`], [`outbox`] and what they stand on.
+//!
 //! [`input::Input`], [`decode`] and [`names`] are the same way without a queue: one thread for each connection finds the frames where they
 //! were read, and hands them to an [`input::sink::FrameSink`], sixteen at a time; from a frame [`decode::counted`] makes what is counted,
 //! and [`names::Key`] the name to look up.
