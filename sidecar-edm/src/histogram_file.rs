@@ -1,6 +1,6 @@
 //! The file of one minute's histogram (upstream's schema and names; see `docs` of the aggregate in Core's data set description).
 //!
-//! [`write`] takes rows from whoever counted them, [`Interval`] gives the file its name and the upload its header, [`labels`] splits an
+//! [`fn@write`] takes rows from whoever counted them, [`Interval`] gives the file its name and the upload its header, [`labels`] splits an
 //! entry of the list into columns. A departure from upstream: the footer names the [`Instance`](crate::instance::Instance) that wrote the
 //! file, since Core takes two files of equal octets for one, and two Pods of an edge may well have seen the same in one minute.
 
