@@ -1,14 +1,13 @@
-//! What POP tells of itself: Core, where that is asked for, and who looks at Events.
+//! What POP tells Core of itself, where that is asked for.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use tapir_scenarios::cluster::cluster;
-use tapir_scenarios::objects::{items, name, text};
+use tapir_scenarios::objects::{items, name};
 use tapir_scenarios::record::bytes_of;
 use tapir_scenarios::scene::Scene;
-use tapir_scenarios::sidecar::pop_status;
 use tapir_scenarios::{core, wait};
 
 /// What Core got from POPs of this node, as they signed it.
@@ -44,26 +43,5 @@ fn pop_tells_core_how_it_is_for_as_long_as_that_is_asked_for() -> Result<()> {
 
     scene.patch(&json!({"spec": {"pop": {"telemetry": {"enabled": false}}}}))?;
     wait::until_true("the copy of the data key to go", Duration::from_secs(30), || Ok(keys(&scene)? == 0))?;
-    scene.passed()
-}
-
-/// Its identifier leads from the Event to the log of the POP.
-#[test]
-fn what_goes_wrong_at_a_pop_is_an_event_with_the_identifier_that_its_status_has() -> Result<()> {
-    let _guard = crate::shared();
-    // Nobody listens there.
-    let feed = "  - {name: away, list: Deny, rpz: {primaries: ['127.0.0.1:9'], zone: away.example.}}\n  deny:\n";
-    let scene = Scene::with_pods("incident", 1, |manifest| manifest.replace("  deny:\n", feed))?;
-    let pod = name(&scene.pods()?[0]);
-    let id = wait::until("the source that is away in POP's status", Duration::from_secs(60), || {
-        let status = pop_status(&scene.namespace, &pod)?;
-        let events = status["pop"]["events"].as_array().cloned().unwrap_or_default();
-        Ok(events.iter().find(|event| event["component"] == "rpz-inbound").map(|event| text(&event["id"])))
-    })?;
-    wait::until_true("an Event with its identifier", Duration::from_secs(60), || {
-        let events = items(cluster().get(&scene.namespace, &["events.events.k8s.io"])?);
-        let notes = events.iter().filter(|event| event["reason"] == "SidecarTrouble").map(|event| text(&event["note"]));
-        Ok(notes.into_iter().any(|note| note.contains(&pod) && note.contains(&id)))
-    })?;
     scene.passed()
 }
