@@ -34,6 +34,8 @@ mod quota;
 mod renewal;
 #[path = "cluster/rollout.rs"]
 mod rollout;
+#[path = "cluster/telemetry.rs"]
+mod telemetry;
 #[path = "cluster/webhook.rs"]
 mod webhook;
 
