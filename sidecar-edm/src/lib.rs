@@ -24,6 +24,7 @@ pub mod disk;
 pub mod dns;
 pub mod dnstap;
 pub mod domains;
+pub mod events;
 pub mod framestream;
 pub mod histogram;
 pub mod histogram_file;
