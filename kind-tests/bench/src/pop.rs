@@ -13,6 +13,7 @@ mod sender;
 mod server;
 mod stage;
 mod transfers;
+mod witness;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};

@@ -49,7 +49,7 @@ impl Size {
 pub(super) struct Stage {
     pub(super) size: Size,
     pub(super) pop: Pop,
-    _broker: Broker,
+    pub(super) broker: Broker,
     pub(super) notified: Notified,
     pub(super) key: DataKey,
     pub(super) sender: Sender,
@@ -82,8 +82,7 @@ impl Stage {
         let mut fresh = Names::new();
         let listed = fresh.some(size.of(1_000_000));
         let live = 0;
-        let mut stage =
-            Self { size, pop, _broker: broker, notified, key, sender, fresh, listed, blocked: Vec::new(), live, folder };
+        let mut stage = Self { size, pop, broker, notified, key, sender, fresh, listed, blocked: Vec::new(), live, folder };
         let allowed = stage.fresh.some(size.of(10_000));
         fs::create_dir_all(stage.lists()).context("creating a folder for lists")?;
         stage.write_lists()?;
