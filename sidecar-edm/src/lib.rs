@@ -19,6 +19,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod commands;
+pub mod config;
 pub mod decode;
 pub mod disk;
 pub mod dns;

@@ -1,54 +1,77 @@
 //! `tapir-edm`.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use tapir_edm::commands::{self, Asked, Start};
 use tapir_edm::domains;
 use tapir_edm::run::{Options, run};
 use tapir_runtime::process;
 use tokio::runtime::Builder;
 
-/// DNS TAPIR Edge DNSTAP Minimiser: dnstap in, minimised data out.
+/// Lists of domains: make and inspect their files.
 #[derive(Debug, Parser)]
-#[command(name = "tapir-edm", version = tapir_version::LONG)]
-struct Arguments {
+#[command(name = "tapir-edm domains", disable_version_flag = true)]
+struct Domains {
     #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Receive dnstap and report to Core until SIGTERM.
-    Run {
-        /// Configuration file; list and identity lie in the same folder. All may be missing, and may come later.
-        #[arg(long, value_name = "FILE", env = "TAPIR_EDM_CONFIG_FILE")]
-        config_file: PathBuf,
-    },
-    /// Lists of domains: make and inspect their files.
-    Domains {
-        #[command(subcommand)]
-        command: domains::Command,
-    },
+    command: domains::Command,
 }
 
 fn main() -> ExitCode {
-    let config_file = match Arguments::parse().command {
-        Command::Run { config_file } => config_file,
-        Command::Domains { command } => return domains(&command),
-    };
-    let options = Options::new(config_file, tapir_runtime::instance::suffix());
-    process::run("tapir-edm", &mut Builder::new_multi_thread(), |shutdown| run(options, shutdown))
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    match commands::parse(&arguments, |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())) {
+        Ok(Asked::Say(text)) => ended(io::stdout().write_all(text.as_bytes())),
+        Ok(Asked::Run(start)) => daemon(start),
+        Ok(Asked::CheckConfig(start)) => check_config(&start),
+        Ok(Asked::Domains(rest)) => lists(&rest),
+        Err(misunderstood) => failed(&misunderstood),
+    }
 }
 
-fn domains(command: &domains::Command) -> ExitCode {
-    match domains::run(command, &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to tell where this cannot be written either.
-            _ = writeln!(io::stderr(), "{error}");
-            ExitCode::FAILURE
+fn daemon(start: Start) -> ExitCode {
+    let level = match start.may_begin() {
+        Ok(level) => level,
+        Err(wrong) => return failed(&wrong),
+    };
+    let options = Options::new(start.file, tapir_runtime::instance::suffix());
+    let warnings = start.warnings;
+    process::run_at(level, "tapir-edm", &mut Builder::new_multi_thread(), |shutdown| {
+        for warning in warnings {
+            tracing::warn!(warning, "command line has something that this version does not know");
         }
+        run(options, shutdown)
+    })
+}
+
+fn check_config(start: &Start) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match commands::check(start, &mut out) {
+        Ok(wrong) if wrong.is_empty() => ended(writeln!(out, "good")),
+        Ok(wrong) => failed(&wrong.join("\n")),
+        Err(error) => failed(&error),
     }
+}
+
+fn lists(arguments: &[String]) -> ExitCode {
+    let name = "tapir-edm domains".to_owned();
+    let command = match Domains::try_parse_from([name].iter().chain(arguments)) {
+        Ok(Domains { command }) => command,
+        Err(told) if !told.use_stderr() => return ended(told.print()),
+        Err(wrong) => return failed(&wrong.render()),
+    };
+    match domains::run(&command, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn ended(said: io::Result<()>) -> ExitCode {
+    said.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+fn failed(error: &dyn std::fmt::Display) -> ExitCode {
+    // Nobody is left to tell where this cannot be written either.
+    _ = writeln!(io::stderr(), "{error}");
+    ExitCode::FAILURE
 }

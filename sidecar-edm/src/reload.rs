@@ -18,13 +18,11 @@ use tapir_wire::dawg::DomainSet;
 use tapir_wire::jwk::DataKey;
 use tokio::sync::watch;
 
+use crate::config::ConfigFile;
 use crate::metrics::Metrics;
 use crate::minimise::View;
 use list::List;
 use part::Part;
-
-/// A configuration longer than this is none.
-const MAX_CONFIG_LENGTH: usize = 1024 * 1024;
 
 /// Who this edge is towards Core.
 #[derive(Clone, Debug)]
@@ -98,7 +96,9 @@ impl InForce {
 /// Reads the folder again and again.
 #[derive(Debug)]
 pub struct Reloader {
-    file: PathBuf,
+    file: ConfigFile,
+    /// What the configuration was warned of last: told once, not at every reading.
+    warnings: Vec<String>,
     directory: PathBuf,
     config: Part<EdmConfig>,
     config_loaded_at: Option<Timestamp>,
@@ -109,14 +109,11 @@ pub struct Reloader {
 impl Reloader {
     /// For the configuration file `file`; identity and list lie in the same folder.
     #[must_use]
-    pub fn new(file: &Path) -> Self {
-        let directory = match file.parent() {
-            Some(parent) if parent != Path::new("") => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
+    pub fn new(file: ConfigFile) -> Self {
         Self {
-            file: file.to_owned(),
-            directory,
+            directory: file.folder().to_owned(),
+            file,
+            warnings: Vec::new(),
             config: Part::new("configuration"),
             config_loaded_at: None,
             list: Part::new("list of well-known domains"),
@@ -128,21 +125,33 @@ impl Reloader {
     pub fn read(&mut self) -> InForce {
         // One moment of the mounted folder, not a mixture of two.
         let directory = node::current(&self.directory);
-        let config = read_config(&in_directory(&self.file, &self.directory, &directory));
+        let config = self.read_config(&in_directory(&self.file.path, &self.directory, &directory));
         if self.config.offer(config) {
             self.config_loaded_at = Some(Timestamp::now());
             self.warn_without_list();
         }
-        match self.config.good().and_then(|config| config.well_known_domains_file.clone()) {
+        let list = |config: &Arc<EdmConfig>| Some(config.path(&self.directory, config.well_known_domains_file.as_ref()?));
+        match self.config.good().and_then(list) {
             None => self.list.clear(),
             Some(file) => {
-                let path = in_directory(&self.directory.join(file), &self.directory, &directory);
+                let path = in_directory(&file, &self.directory, &directory);
                 let newest = list::read(&path, self.list.good());
                 self.list.offer(newest);
             }
         }
         self.identity.offer(read_identity(&directory));
         self.in_force()
+    }
+
+    fn read_config(&mut self, path: &Path) -> Result<EdmConfig, String> {
+        let Parsed { config, warnings } = self.file.read_at(path).map_err(|error| error.to_string())?;
+        if warnings != self.warnings {
+            for warning in &warnings {
+                tracing::warn!(warning, "configuration");
+            }
+            self.warnings = warnings;
+        }
+        Ok(config)
     }
 
     fn warn_without_list(&self) {
@@ -209,21 +218,6 @@ fn in_directory(file: &Path, watched: &Path, current: &Path) -> PathBuf {
     file.strip_prefix(watched).map_or_else(|_| file.to_owned(), |relative| current.join(relative))
 }
 
-fn read_config(path: &Path) -> Result<EdmConfig, String> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) if text.len() <= MAX_CONFIG_LENGTH => text,
-        Ok(_) => return Err(format!("{name} is longer than 1 MiB")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(format!("{name} is missing")),
-        Err(error) => return Err(format!("reading {name}: {error}")),
-    };
-    let Parsed { config, warnings } = EdmConfig::parse(&text).map_err(|error| format!("{name}: {error}"))?;
-    for warning in warnings {
-        tracing::warn!(warning, "configuration has something that this version does not know");
-    }
-    Ok(config)
-}
-
 fn read_identity(directory: &Path) -> Result<Identity, String> {
     let material = NodeMaterial::load(directory).map_err(|error| describe(&error))?;
     let data_key = material.data_key.clone().ok_or_else(|| describe(&MaterialError::Missing(tapir_wire::node::DATA_KEY)))?;
@@ -272,7 +266,7 @@ mod tests {
     fn follows_a_mounted_volume() {
         let volume = tempfile::tempdir().unwrap();
         let list = |words: &[&str]| tapir_wire::dawg::compile(words.iter().copied()).unwrap();
-        let mut reloader = Reloader::new(&volume.path().join("edm.toml"));
+        let mut reloader = Reloader::new(ConfigFile::new(volume.path().join("edm.toml")));
         let nothing = reloader.read();
         assert_eq!(nothing.config_error.as_deref(), Some("edm.toml is missing"));
         assert!(!nothing.sending());

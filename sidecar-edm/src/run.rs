@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::ConfigFile;
 use crate::input::{HANDSHAKE_LIMIT, Listener, MAX_CONNECTIONS, SocketState, frame_queue};
 use crate::metrics::Metrics;
 use crate::publisher::Publisher;
@@ -29,8 +30,8 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// What EDM is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Configuration file; identity and list lie in the same folder.
-    pub config_file: PathBuf,
+    /// Configuration; in the own form identity and lists lie in its folder.
+    pub config_file: ConfigFile,
     /// What tells this instance from others of the same node.
     pub instance: String,
     /// Socket while no configuration says otherwise.
@@ -42,7 +43,7 @@ pub struct Options {
 impl Options {
     /// With the places that resolvers and operators know as constants.
     #[must_use]
-    pub fn new(config_file: PathBuf, instance: String) -> Self {
+    pub fn new(config_file: ConfigFile, instance: String) -> Self {
         Self {
             config_file,
             instance,
@@ -58,7 +59,7 @@ impl Options {
 pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed> {
     let metrics = Arc::new(Metrics::default());
     let Options { config_file, instance, default_socket, default_http } = options;
-    let mut reloader = Reloader::new(&config_file);
+    let mut reloader = Reloader::new(config_file);
     // Before the first reading, so that no change falls between.
     let watch = reload::directory_watch(&reloader, &shutdown);
     let first = Arc::new(reloader.read());

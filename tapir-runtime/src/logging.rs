@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+pub use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::panics;
@@ -47,12 +47,17 @@ impl Drop for LastLines {
 ///
 /// The filter is `TAPIR_LOG`, else `RUST_LOG`, else `info`. A second call changes nothing.
 pub fn init(component: &str) -> LastLines {
+    init_at(component, LevelFilter::INFO)
+}
+
+/// The same with another level where neither variable says one.
+pub fn init_at(component: &str, level: LevelFilter) -> LastLines {
     let subscriber = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_env_filter(filter(std::env::var("TAPIR_LOG").or_else(|_| std::env::var("RUST_LOG")).ok().as_deref()))
+        .with_env_filter(filter(std::env::var("TAPIR_LOG").or_else(|_| std::env::var("RUST_LOG")).ok().as_deref(), level))
         .with_writer(writer())
         .finish();
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
@@ -93,6 +98,6 @@ fn tell(panic: &PanicHookInfo<'_>) {
 }
 
 /// Directives that do not parse are left out rather than fatal: a typing mistake in a log level must not stop a sidecar.
-fn filter(directives: Option<&str>) -> EnvFilter {
-    EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(directives.unwrap_or_default())
+fn filter(directives: Option<&str>, level: LevelFilter) -> EnvFilter {
+    EnvFilter::builder().with_default_directive(level.into()).parse_lossy(directives.unwrap_or_default())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::logging::LevelFilter;
 use crate::shutdown::Shutdown;
 use crate::{crypto, logging};
 
@@ -19,7 +20,17 @@ pub fn run<E: Display, F: Future<Output = Result<(), E>>>(
     runtime: &mut Builder,
     work: impl FnOnce(Shutdown) -> F,
 ) -> ExitCode {
-    let _last_lines = logging::init(component);
+    run_at(LevelFilter::INFO, component, runtime, work)
+}
+
+/// The same with another level of the log where the environment says none.
+pub fn run_at<E: Display, F: Future<Output = Result<(), E>>>(
+    level: LevelFilter,
+    component: &str,
+    runtime: &mut Builder,
+    work: impl FnOnce(Shutdown) -> F,
+) -> ExitCode {
+    let _last_lines = logging::init_at(component, level);
     crypto::install();
     match run_in(runtime, work) {
         Ok(Ok(())) => {

@@ -20,7 +20,8 @@ pub(crate) use keys::{Key, Keys};
 pub struct Parsed<T> {
     /// The configuration.
     pub config: T,
-    /// What a newer format said that this build does not know, one line each.
+    /// What should be known to somebody, one line each: what a newer format said and this build does not know, what is said and does nothing,
+    /// and what is different from what the writer of an upstream file expects.
     pub warnings: Vec<String>,
 }
 
@@ -41,6 +42,9 @@ pub enum ConfigError {
     /// Every key is known, but values contradict the rules.
     #[error("{}", list(.0))]
     Invalid(Vec<Problem>),
+    /// The same, one a line under a heading, as upstream's EDM says it.
+    #[error("invalid configuration:\n{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    InvalidLines(Vec<Problem>),
     /// It could not be written.
     #[error("writing configuration failed: {0}")]
     Unwritable(String),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use broker::port::free_port;
 use broker::{Authority, soon};
+use tapir_edm::config::ConfigFile;
 use tapir_edm::run::Options;
 use tapir_runtime::shutdown::Shutdown;
 use tapir_wire::jwk::DataKey;
@@ -66,7 +67,7 @@ impl Edm {
         prepare(&Files { folder: folder.path().to_owned(), http });
         let (reloads, shutdown) = Shutdown::manual();
         let options = Options {
-            config_file: folder.path().join("config/edm.toml"),
+            config_file: ConfigFile::new(folder.path().join("config/edm.toml")),
             instance: "x1".to_owned(),
             default_socket: folder.path().join("run/dnstap.sock"),
             default_http: ([127, 0, 0, 1], http).into(),
