@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "KubeSchema copies each struct with its `pub` into a function body to make the schema")]
 
 pub mod edge;
+pub mod edm;
 pub mod enrollment;
 pub mod injection;
 pub mod policy;
@@ -17,7 +18,8 @@ pub mod rollout;
 pub mod schema;
 pub mod status;
 
-pub use edge::{DeletionPolicy, EdmSpec, InjectionSpec, Notify, PopSpec, ResolverSpec, TapirEdge, TapirEdgeSpec, TelemetrySpec};
+pub use edge::{DeletionPolicy, InjectionSpec, Notify, PopSpec, ResolverSpec, TapirEdge, TapirEdgeSpec, TelemetrySpec};
+pub use edm::{EdmSpec, EventsSpec, HistogramsSpec, SessionsSpec, StorageSpec, WellKnownDomains};
 pub use enrollment::{CertificateSpec, CoreSpec, EnrollmentSpec, ExistingIdentity};
 pub use injection::{Form, Images, Injection};
 pub use policy::{TapirPolicy, TapirPolicySpec, TapirPolicyStatus};

@@ -4,6 +4,8 @@
 
 #[path = "edge/bad_input.rs"]
 mod bad_input;
+#[path = "edge/edm_path.rs"]
+mod edm_path;
 #[path = "edge/going.rs"]
 mod going;
 #[path = "edge/leftovers.rs"]

@@ -4,9 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::edm::EdmSpec;
 use super::enrollment::{CertificateSpec, CoreSpec, EnrollmentSpec};
 use super::injection::Form;
-use super::references::{ConfigMapKey, LocalReference};
+use super::references::LocalReference;
 use super::resources::Resources;
 use super::rollout::RolloutSpec;
 use super::schema::{DNS_LABEL, image_rule};
@@ -110,34 +111,6 @@ pub struct Notify {
     pub port: u16,
 }
 
-/// The sidecar EDM.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EdmSpec {
-    /// Whether new Pods get it. Switched off, it sends nothing in running Pods either.
-    #[serde(default = "default_true")]
-    pub enabled: bool,
-    /// Its image. Default: the operator's own release.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = image_rule())]
-    pub image: Option<String>,
-    /// Names that are no news. Without a list only names of the loop test make events.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub well_known_domains: Option<WellKnownDomains>,
-    /// Compute resources of the container.
-    #[serde(default)]
-    pub resources: Resources,
-}
-
-/// Names that are no news.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WellKnownDomains {
-    /// A DAWG file in the `binaryData` of a ConfigMap.
-    pub config_map_ref: ConfigMapKey,
-}
-
 /// The sidecar POP.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -195,12 +168,6 @@ pub enum DeletionPolicy {
 impl Default for Notify {
     fn default() -> Self {
         Self { address: default_notify_address(), port: default_notify_port() }
-    }
-}
-
-impl Default for EdmSpec {
-    fn default() -> Self {
-        Self { enabled: true, image: None, well_known_domains: None, resources: Resources::default() }
     }
 }
 

@@ -41,6 +41,10 @@ fn pop_config(edge: &Edge<'_>) -> k8s_openapi::api::core::v1::ConfigMap {
     pop_files(edge, Some((&policy(), &Contents::default()))).unwrap().config
 }
 
+fn with_list(edge: &Edge<'_>, list: &[u8]) -> Result<k8s_openapi::api::core::v1::ConfigMap, ConfigBuildError> {
+    edm_config(edge, EdmInputs { well_known_domains: Some(list), core_ca: None })
+}
+
 const IMAGES: Defaults<'_> = Defaults { edm: "tapir.local/tapir-edm:0.1.0", pop: "registry.example:5000/tapir/tapir-pop:0.1.0" };
 
 fn built(overrides: &Value) -> crate::api::Injection {
@@ -119,8 +123,72 @@ fn binding_of_an_edge() {
 fn configuration_of_both_sidecars() {
     let spec = spec(&json!({}));
     let edge = edge(&spec);
-    insta::assert_yaml_snapshot!("edm_config", edm_config(&edge, Some(b"list")).unwrap());
+    insta::assert_yaml_snapshot!("edm_config", with_list(&edge, b"list").unwrap());
     insta::assert_yaml_snapshot!("pop_config", pop_config(&edge));
+}
+
+#[test]
+fn everything_that_an_edge_can_say_of_edm() {
+    let spec = spec(&json!({"edm": {
+        "ignoredClients": ["192.0.2.0/24", "2001:db8::1/128"],
+        "ignoredNames": ["host.example.", ".internal.example."],
+        "countedTypes": ["CLIENT_RESPONSE", "FORWARDER_RESPONSE"],
+        "histograms": {"countsOnly": true, "threshold": 100},
+        "events": {"reverseZones": true, "homeArpa": true, "localhost": true, "local": true, "specialUse": true, "clientAddresses": true},
+        "sessions": {"enabled": true},
+        "storage": {"size": "512Mi"}
+    }}));
+    let map = edm_config(&edge(&spec), EdmInputs { well_known_domains: None, core_ca: Some("PEM") }).unwrap();
+    let data = map.data.as_ref().unwrap();
+    assert_eq!(data["ignored-clients.txt"], "192.0.2.0/24\n2001:db8::1/128\n");
+    assert_eq!(data["ignored-names.txt"], "host.example.\n.internal.example.\n");
+    assert_eq!(data["core-ca.crt"], "PEM");
+    let lines: Vec<_> = data["edm.toml"].lines().filter(|line| !line.starts_with("revision")).collect();
+    assert_eq!(
+        lines,
+        [
+            "format = 2",
+            "disabled = false",
+            "counted-types = [\"CLIENT_RESPONSE\", \"FORWARDER_RESPONSE\"]",
+            "ignored-client-ips-file = \"ignored-clients.txt\"",
+            "ignored-question-names-file = \"ignored-names.txt\"",
+            "histogram-hll-explicit-threshold = 100",
+            "histogram-counts-only = true",
+            "http-ca-file = \"core-ca.crt\"",
+            "newqname-reverse-zones = true",
+            "newqname-home-arpa = true",
+            "newqname-localhost = true",
+            "newqname-local = true",
+            "newqname-special-use = true",
+            "newqname-client-addresses = true",
+            "disable-session-files = false",
+            "storage-mib = 512",
+        ]
+    );
+    let after = offboarded_edm_config("dns", "demo", Some(&map)).unwrap().data.unwrap();
+    assert_eq!(after["edm.toml"].replace("disabled = true", "disabled = false").len(), data["edm.toml"].len());
+    assert_eq!((&after["ignored-clients.txt"], &after["core-ca.crt"]), (&data["ignored-clients.txt"], &data["core-ca.crt"]));
+}
+
+#[test]
+fn another_ignored_client_is_another_revision() {
+    let with = |client: &str| {
+        let spec = spec(&json!({"edm": {"ignoredClients": [client]}}));
+        config::revision_of(&edm_config(&edge(&spec), EdmInputs::default()).unwrap())
+    };
+    assert_ne!(with("192.0.2.0/24"), with("192.0.2.0/25"));
+}
+
+#[rstest::rstest]
+#[case(json!({"countedTypes": ["CLIENT_QUERY"]}), "counted-types")]
+#[case(json!({"storage": {"size": "1Mi"}}), "storage-mib")]
+#[case(json!({"storage": {"size": "2000000Gi"}}), "storage")]
+#[case(json!({"storage": {"size": "2G"}}), "spec.edm.storage.size")]
+#[case(json!({"histograms": {"threshold": 0}}), "histogram-hll-explicit-threshold")]
+fn what_edm_would_refuse_is_not_rendered(#[case] edm: Value, #[case] named: &str) {
+    let spec = spec(&json!({"edm": edm}));
+    let error = edm_config(&edge(&spec), EdmInputs::default()).unwrap_err().to_string();
+    assert!(error.contains(named), "{error}");
 }
 
 #[test]
@@ -131,7 +199,7 @@ fn service_of_the_peers() {
 #[test]
 fn sidecars_read_what_is_rendered() {
     let spec = spec(&json!({}));
-    for map in [edm_config(&edge(&spec), None).unwrap(), pop_config(&edge(&spec))] {
+    for map in [edm_config(&edge(&spec), EdmInputs::default()).unwrap(), pop_config(&edge(&spec))] {
         assert_eq!(config::revision_of(&map).map(|revision| revision.len()), Some(16), "{map:?}");
     }
 }
@@ -139,7 +207,7 @@ fn sidecars_read_what_is_rendered() {
 #[test]
 fn another_list_is_another_revision() {
     let spec = spec(&json!({}));
-    let with = |list: &[u8]| config::revision_of(&edm_config(&edge(&spec), Some(list)).unwrap());
+    let with = |list: &[u8]| config::revision_of(&with_list(&edge(&spec), list).unwrap());
     assert_ne!(with(b"one"), with(b"two"));
 }
 
@@ -149,7 +217,7 @@ fn offboarding_disables_and_keeps_the_rest() {
     let before = pop_config(&edge(&spec));
     let after = offboarded_pop_config("dns", "demo", Some(&before)).unwrap();
     insta::assert_yaml_snapshot!("offboarded_pop", after);
-    let before = edm_config(&edge(&spec), Some(b"list")).unwrap();
+    let before = with_list(&edge(&spec), b"list").unwrap();
     let after = offboarded_edm_config("dns", "demo", Some(&before)).unwrap();
     assert_eq!(after.binary_data, before.binary_data);
     for map in [&before, &after] {
@@ -163,7 +231,7 @@ fn offboarding_disables_and_keeps_the_rest() {
 fn a_list_too_long_for_a_config_map_is_refused() {
     let spec = spec(&json!({}));
     let list = vec![0; 1024 * 1024];
-    assert!(matches!(edm_config(&edge(&spec), Some(&list)), Err(ConfigBuildError::TooLarge { .. })));
+    assert!(matches!(with_list(&edge(&spec), &list), Err(ConfigBuildError::TooLarge { .. })));
 }
 
 #[rstest::rstest]

@@ -4,7 +4,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Client;
 use kube::api::Api;
-use tapir_wire::node::DATA_KEY;
+use tapir_wire::node::{CRYPTOPAN_KEY, DATA_KEY};
 
 use super::error::EdgeError;
 use super::sources::{self, Lack};
@@ -21,6 +21,10 @@ pub(super) struct Dereferenced {
     pub namespace_terminating: bool,
     pub policy: Option<Referent<PolicyFound>>,
     pub well_known_domains: Option<Referent<ByteString>>,
+    /// Whom Core's HTTPS services are trusted by, where that is said.
+    pub core_ca: Option<Referent<String>>,
+    /// The node's secret of pseudonyms, where EDM makes any.
+    pub cryptopan_key: Option<Referent<ByteString>>,
     /// The node's, where POP signs anything.
     pub data_key: Option<Referent<ByteString>>,
 }
@@ -71,15 +75,25 @@ async fn fetch(client: &Client, cache: &Cache, key: &EdgeKey, edge: &TapirEdge) 
                 Some(member("ConfigMap", &reference.name, &reference.key, found, |map| map.binary_data?.remove(&reference.key)))
             }
         },
-        data_key: if spec.pop.tells_core() { Some(data_key(client, key).await?) } else { None },
+        core_ca: match &spec.core.ca_bundle {
+            None => None,
+            Some(bundle) => {
+                let reference = &bundle.config_map_ref;
+                let found = config_maps.get_opt(&reference.name).await?;
+                Some(member("ConfigMap", &reference.name, &reference.key, found, |map| map.data?.remove(&reference.key)))
+            }
+        },
+        cryptopan_key: if spec.edm.makes_pseudonyms() { Some(of_identity(client, key, CRYPTOPAN_KEY).await?) } else { None },
+        data_key: if spec.pop.tells_core() { Some(of_identity(client, key, DATA_KEY).await?) } else { None },
     })
 }
 
-async fn data_key(client: &Client, key: &EdgeKey) -> Result<Referent<ByteString>, kube::Error> {
+/// A member of the node's identity.
+async fn of_identity(client: &Client, key: &EdgeKey, name: &str) -> Result<Referent<ByteString>, kube::Error> {
     let identity = names::identity(&key.name);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
     let found = secrets.get_opt(&identity).await?;
-    Ok(member("Secret", &identity, DATA_KEY, found, |secret| secret.data?.remove(DATA_KEY)))
+    Ok(member("Secret", &identity, name, found, |secret| secret.data?.remove(name)))
 }
 
 async fn policy(client: &Client, key: &EdgeKey, name: &str) -> Result<Referent<PolicyFound>, kube::Error> {

@@ -1,4 +1,4 @@
-//! The Secrets `<edge>-pop-keys` and `<edge>-pop-datakey`. They are written whole and by its version, as the identity's Secrets are: the operator has no right to
+//! The Secrets `<edge>-pop-keys`, `<edge>-pop-datakey` and `<edge>-edm-keys`. They are written whole and by its version, as the identity's Secrets are: the operator has no right to
 //! patch Secrets.
 
 use k8s_openapi::api::core::v1::Secret;

@@ -61,7 +61,7 @@ async fn remove_helpers(context: &Context, key: &EdgeKey) -> Result<(), EdgeErro
     let (services, secrets) =
         (Api::namespaced(context.client.clone(), &key.namespace), Api::namespaced(context.client.clone(), &key.namespace));
     peers::remove(&services, &key.name).await.map_err(EdgeError::Offboard)?;
-    for keys in [names::pop_keys(&key.name), names::pop_data_key(&key.name)] {
+    for keys in [names::pop_keys(&key.name), names::pop_data_key(&key.name), names::edm_keys(&key.name)] {
         keys::remove(&secrets, &keys).await.map_err(EdgeError::Offboard)?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Renders and applies what belongs to an edge: both configurations, the injection, the binding. Tells what stands in the way.
 
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicyBinding;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::api::Api;
@@ -24,13 +25,14 @@ use crate::{digest, names};
 const POP_MAP: &str = "POP's ConfigMap";
 const POP_KEYS: &str = "POP's keys";
 const POP_DATA_KEY: &str = "the data key for POP";
+const EDM_KEYS: &str = "EDM's keys";
 
 /// What was applied.
 #[derive(Debug)]
 pub(super) struct Rendered {
     pub edm: Option<ConfigMap>,
     pub pop: Option<ConfigMap>,
-    /// Digest of the keys that POP mounts; none while there are none.
+    /// Digest of the keys that sidecars mount besides the identity; none while there are none.
     pub keys: Option<String>,
     /// Whether configurations and keys are known as they are in the cluster, there or not.
     pub all_seen: bool,
@@ -61,24 +63,19 @@ pub(super) async fn render(
     let input = build::Edge { namespace, name: &name, spec: &edge.spec };
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
 
-    let (list, edm) = match &found.well_known_domains {
-        Some(Referent::Missing(what)) => (
-            Some((
-                "WellKnownDomainsMissing",
-                format!("{what}: EDM goes on with what it has; create it or correct spec.edm.wellKnownDomains"),
-            )),
-            None,
-        ),
-        Some(Referent::Found(list)) => (None, Some(build::edm_config(&input, Some(&list.0)))),
-        None => (None, Some(build::edm_config(&input, None))),
-    };
+    let (lack, edm) = edm_config(&input, found);
     let edm = put(applier, &maps, "EDM's ConfigMap", edm, &build::edm_config_name(&name)).await;
     let (policy, pop, keys) = {
         let (policy, files) = policy(edge, found, &input);
         let (pop, keys) = place(client, applier, namespace, &name, files).await;
         (policy, pop, keys)
     };
-    let data_key = data_key(client, applier, &input, found).await;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let (for_pop, for_edm) = (names::pop_data_key(&name), names::edm_keys(&name));
+    let data_key =
+        copy(&secrets, applier, (POP_DATA_KEY, &for_pop), found.data_key.as_ref(), |key| build::pop_data_key(&input, key)).await;
+    let edm_keys =
+        copy(&secrets, applier, (EDM_KEYS, &for_edm), found.cryptopan_key.as_ref(), |key| build::edm_keys(&input, key)).await;
     let policy = not_applied(&pop).or_else(|| not_applied(&keys)).filter(|_| policy.truth == Truth::True).unwrap_or(policy);
     let policy_status = match &found.policy {
         Some(Referent::Found(PolicyFound { policy: found, .. })) => Some(PolicyStatus {
@@ -101,20 +98,30 @@ pub(super) async fn render(
     };
     let binding = bind(client, settings, applier, namespace, edge).await;
     Rendered {
-        all_seen: edm.seen && pop.seen && keys.seen && data_key.seen,
+        all_seen: edm.seen && pop.seen && keys.seen && data_key.seen && edm_keys.seen,
         edm: edm.object,
         pop: pop.object,
-        keys: mounted_keys([&keys, &data_key]),
+        keys: mounted_keys([&keys, &data_key, &edm_keys]),
         injection,
         target,
         in_force: in_force(settings, edge, binding.object.as_ref()),
         policy,
         policy_status,
-        trouble: [binding.trouble, invalid, pop.trouble, keys.trouble, data_key.trouble, edm.trouble, list, peers.trouble]
-            .into_iter()
-            .flatten()
-            .next(),
-        failures: [edm.failure, pop.failure, keys.failure, data_key.failure, binding.failure, peers.failure]
+        trouble: [
+            binding.trouble,
+            invalid,
+            pop.trouble,
+            keys.trouble,
+            data_key.trouble,
+            edm_keys.trouble,
+            edm.trouble,
+            lack,
+            peers.trouble,
+        ]
+        .into_iter()
+        .flatten()
+        .next(),
+        failures: [edm.failure, pop.failure, keys.failure, data_key.failure, edm_keys.failure, binding.failure, peers.failure]
             .into_iter()
             .flatten()
             .collect(),
@@ -133,6 +140,24 @@ impl Rendered {
             Err(error) => self.trouble = Some(("InjectionInvalid", chain(&error))),
         }
     }
+}
+
+/// EDM's configuration, or what it lacks; then EDM goes on with the one that it has.
+fn edm_config(edge: &build::Edge<'_>, found: &Dereferenced) -> (Option<Said>, Option<Result<ConfigMap, ConfigBuildError>>) {
+    let lacks = |reason, what: &str, field| {
+        (Some((reason, format!("{what}: EDM goes on with what it has; create it or correct {field}"))), None)
+    };
+    let well_known_domains = match &found.well_known_domains {
+        Some(Referent::Missing(what)) => return lacks("WellKnownDomainsMissing", what, "spec.edm.wellKnownDomains"),
+        Some(Referent::Found(list)) => Some(list.0.as_slice()),
+        None => None,
+    };
+    let core_ca = match &found.core_ca {
+        Some(Referent::Missing(what)) => return lacks("CaBundleInvalid", what, "spec.core.caBundle"),
+        Some(Referent::Found(anchors)) => Some(anchors.as_str()),
+        None => None,
+    };
+    (None, Some(build::edm_config(edge, build::EdmInputs { well_known_domains, core_ca })))
 }
 
 /// A policy that did not reach POP's ConfigMap, or whose keys did not reach their Secret, is not in force.
@@ -229,21 +254,23 @@ async fn place(
     }
 }
 
-/// The data key, while POP signs anything. Where the identity is not there, what POP has stays.
-async fn data_key(client: &Client, applier: &Applier<'_>, edge: &build::Edge<'_>, found: &Dereferenced) -> Placed<Secret> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), edge.namespace);
-    let name = names::pop_data_key(edge.name);
-    match &found.data_key {
-        None => keep(&secrets, applier, (POP_DATA_KEY, &name), None).await,
-        Some(Referent::Found(key)) => {
-            keep(&secrets, applier, (POP_DATA_KEY, &name), Some(build::pop_data_key(edge, key.clone()))).await
-        }
-        Some(Referent::Missing(_)) => standing(&secrets, POP_DATA_KEY, &name).await,
+/// A Secret with a part of the identity, while a sidecar needs that. Where the identity is not there, what the sidecar has stays.
+async fn copy(
+    secrets: &Api<Secret>,
+    applier: &Applier<'_>,
+    (what, name): (&'static str, &str),
+    found: Option<&Referent<ByteString>>,
+    build: impl FnOnce(ByteString) -> Secret,
+) -> Placed<Secret> {
+    match found {
+        None => keep(secrets, applier, (what, name), None).await,
+        Some(Referent::Found(key)) => keep(secrets, applier, (what, name), Some(build(key.clone()))).await,
+        Some(Referent::Missing(_)) => standing(secrets, what, name).await,
     }
 }
 
-/// Digest of all that POP mounts of these.
-fn mounted_keys(placed: [&Placed<Secret>; 2]) -> Option<String> {
+/// Digest of all that sidecars mount of these.
+fn mounted_keys(placed: [&Placed<Secret>; 3]) -> Option<String> {
     let data: Vec<_> = placed.into_iter().filter_map(|placed| placed.object.as_ref()?.data.as_ref()).collect();
     let members = data.iter().flat_map(|data| data.iter()).map(|(name, key)| (name, key.0.as_slice()));
     (!data.is_empty()).then(|| digest::members(members))
