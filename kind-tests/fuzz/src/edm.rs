@@ -7,6 +7,8 @@ use tapir_edm::domains::{Refused, Source, compile, inspect};
 use tapir_edm::input::reader::{Next, Reader};
 use tapir_edm::list::{ClientVerdict, Clients, List};
 use tapir_edm::names::{Key, Presentation, WireName};
+use tapir_wire::config::ConfigError;
+use tapir_wire::config::edm::{EdmConfig, Form};
 use tapir_wire::dawg::Header;
 
 fn vectors(name: &str) -> serde_json::Value {
@@ -146,5 +148,39 @@ pub(crate) fn domains_text(text: &[u8]) -> String {
         }
         Err(Refused::Lines { first, total }) => format!("{} {:?}", total.min(3), first.first().map(|problem| problem.reason)),
         Err(Refused::Format(error)) => format!("{error:?}"),
+    }
+}
+
+pub(crate) fn configurations() -> Vec<Vec<u8>> {
+    let texts = [
+        "format = 2\nrevision = 'x'\ncounted-types = ['AUTH_RESPONSE']\nstorage-mib = 64\nhttp-listen = '[::]:1'\n",
+        "format = 1\ninput-unix = '/s'\nmqtt-keepalive = 5\n",
+        "input-tls = 'h:1'\ninput-tls-cert-file = 'c'\ninput-tls-key-file = 'k'\ncryptopan-key = 'hush'\nmqtt-server = 'tcp://h:1'\n",
+        "input-tcp = 'h:1'\npebble-sync = true\ncryptopan-key = \"hush\"\ndisable-mqtt = true\nhttp-url = 'http://h'\n",
+        "format = 3\ncolours = [1]\n",
+    ];
+    texts.map(|text| text.as_bytes().to_vec()).into()
+}
+
+/// A configuration: what is taken is written and read again as the same, and no secret is told.
+pub(crate) fn configuration(octets: &[u8]) -> String {
+    let text = String::from_utf8_lossy(octets);
+    match EdmConfig::parse(&text) {
+        Ok(parsed) => {
+            assert!(!format!("{parsed:?}").contains("hush"));
+            if parsed.config.form == Form::Own {
+                let again = EdmConfig::parse(&parsed.config.to_toml().unwrap()).unwrap().config;
+                assert_eq!(EdmConfig { format: 0, ..again }, EdmConfig { format: 0, ..parsed.config.clone() });
+            }
+            format!("{:?} {}", parsed.config.form, parsed.warnings.len())
+        }
+        Err(ConfigError::Invalid(problems) | ConfigError::InvalidLines(problems)) => {
+            problems.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>().join(" ")
+        }
+        Err(ConfigError::UnknownKeys(keys)) => format!("unknown {}", keys.len().min(4)),
+        Err(error) => {
+            let said = error.to_string();
+            said.split(": ").nth(1).unwrap_or_default().chars().filter(char::is_ascii_lowercase).take(24).collect()
+        }
     }
 }

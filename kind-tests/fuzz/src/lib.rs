@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "dns_request", seeds: seeds::dns_requests, read: targets::dns_request },
     Target { name: "transfer_in", seeds: seeds::transfers, read: targets::transfer_in },
     Target { name: "jws", seeds: seeds::signed, read: targets::jws },
@@ -48,4 +48,5 @@ pub const TARGETS: [Target; 18] = [
     Target { name: "well_known", seeds: seeds::dawgs, read: edm::well_known },
     Target { name: "ignored_clients", seeds: edm::client_lists, read: edm::ignored_clients },
     Target { name: "domains_text", seeds: edm::domain_texts, read: edm::domains_text },
+    Target { name: "edm_config", seeds: edm::configurations, read: edm::configuration },
 ];
