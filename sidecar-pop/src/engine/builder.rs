@@ -197,7 +197,7 @@ fn opened(error: tapir_table::OpenError) -> RebuildError {
 }
 
 /// Where a table goes.
-enum Target {
+pub(super) enum Target {
     File(Staged),
     Memory(Vec<u8>),
 }

@@ -88,7 +88,7 @@ impl Engine {
             if let Some(store) = &mut self.store {
                 store.log.cut();
             }
-            return self.drop_other(&base, &manifest);
+            return self.drop_other(base.as_deref(), &manifest);
         }
         let configured = |source: &String| setup.sources.iter().any(|name| name == source);
         self.awaited = manifest.sources.iter().filter(|source| configured(source)).cloned().collect();
@@ -96,23 +96,27 @@ impl Engine {
         (self.sets, self.layers, self.size) = (Sets::of(palette), Some(layers), size);
         let same = serial.filter(|_| manifest.apex == apex_text(&setup.apex));
         if let Some(serial) = same {
-            self.drop_other(&base, &manifest);
+            self.drop_other(base.as_deref(), &manifest);
             return self.show(serial);
         }
         // Its number may have been used for something else: history begins here. A number that nobody sees stands for the base.
         let (below, serial) = (self.number(now), self.number(now));
         if let Some(table) = self.layers.as_ref().map(|layers| Arc::clone(&layers.base)) {
-            let base = Base { table, tally, file: Some(base), error: None };
-            self.begin_history(&base, below, serial, now);
+            if base.is_none()
+                && let Some(store) = &mut self.store
+            {
+                // What a restart begins with is on the disk, and its log with it.
+                store.forget();
+            }
+            // Without a file it settles nothing.
+            self.begin_history(&Base { table, tally, file: base, error: None }, below, serial, now);
         }
         self.show(serial);
     }
 
     /// What was put together anew is open and needs no file: the next start begins with the one of before and the log.
-    fn drop_other(&self, base: &str, manifest: &Manifest) {
-        if base != manifest.base
-            && let Some(store) = &self.store
-        {
+    fn drop_other(&self, base: Option<&str>, manifest: &Manifest) {
+        if let (Some(base), Some(store)) = (base.filter(|base| *base != manifest.base), &self.store) {
             store.drop_base(base);
         }
     }

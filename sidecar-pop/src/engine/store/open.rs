@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tapir_table::{Palette, TableFile};
 
 use super::super::disk::{lock, no_disk};
-use super::replay::Replay;
+use super::replay::{Place, Replay, Together};
 use super::{Store, base_name, generations, limits};
 use crate::setup::Setup;
 use crate::state::manifest::Manifest;
@@ -29,8 +29,8 @@ const MISSING: &str = "versions of the zone that were written last are missing, 
 pub(in crate::engine) struct KeptZone {
     /// Its names.
     pub(in crate::engine) layers: Layers,
-    /// The file of the base: another than the manifest's, if it was put together anew.
-    pub(in crate::engine) base: String,
+    /// The file of the base: another than the manifest's, if it was put together anew; none in memory.
+    pub(in crate::engine) base: Option<String>,
     /// Records of the base.
     pub(in crate::engine) tally: Tally,
     /// How many those are.
@@ -176,8 +176,13 @@ impl Store {
         }
         self.generation += 1;
         let anew = base_name(self.generation);
-        let (layers, tally, size, palette) = replay.onto(&base, tally, room, &self.zone_folder().join(&anew))?;
-        let base = if Arc::ptr_eq(&layers.base, &base) { manifest.base.clone() } else { anew };
+        let Together { layers, tally, size, palette, place } =
+            replay.onto(&base, tally, room, &self.zone_folder().join(&anew))?;
+        let base = match place {
+            Place::Before => Some(manifest.base.clone()),
+            Place::File => Some(anew),
+            Place::Memory => None,
+        };
         self.log = log.through(&self.scribe);
         Ok((KeptZone { layers, base, tally, size, palette, serial: None, manifest }, head))
     }

@@ -10,6 +10,7 @@ use tapir_table::{
     Bulk, Code, Codes, Cursor as _, KeyBuf, Palette, PaletteError, ReadError, RecordSet, Scan, Staged, TableFile, TableWriter,
 };
 
+use super::super::builder::Target;
 use crate::state::failpoint::pass;
 use crate::zone::Size;
 use crate::zone::layers::Layers;
@@ -45,6 +46,33 @@ enum Saying {
     /// Of all that was ever in them.
     Set(u32),
 }
+
+/// Base and changes.
+#[derive(Debug)]
+pub(super) struct Together {
+    pub(super) layers: Layers,
+    /// Records of their base.
+    pub(super) tally: Tally,
+    /// How much all of it is.
+    pub(super) size: Size,
+    pub(super) palette: Palette,
+    /// Where their base is.
+    pub(super) place: Place,
+}
+
+/// Where a base is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is that of before.
+    Before,
+    /// In the file that was said.
+    File,
+    /// In no file.
+    Memory,
+}
+
+/// A table, its records, and what its codes mean.
+type Anew = (TableFile, Tally, Palette);
 
 /// What the codes of one record mean.
 #[derive(Debug)]
@@ -99,14 +127,8 @@ impl Replay {
 
     /// The base, which has so many records, with all of them: layers, records of their base, how much that is, and the palette. What the base says
     /// anyway is left out. Where base and changes together have more local data than there is room for, since the base has what is not in use any
-    /// more, all is written anew: that is the base then, and stands in `file`.
-    pub(super) fn onto(
-        mut self,
-        base: &Arc<TableFile>,
-        tally: Tally,
-        room: u16,
-        file: &Path,
-    ) -> io::Result<(Layers, Tally, Size, Palette)> {
+    /// more, all is written anew: that is the base then, and stands in `file`, or in memory where the disk takes none.
+    pub(super) fn onto(mut self, base: &Arc<TableFile>, tally: Tally, room: u16, file: &Path) -> io::Result<Together> {
         let mut changes = std::mem::take(&mut self.changes);
         // Of one name they stay in their order.
         changes.sort_by(|one, other| self.key(one).cmp(self.key(other)));
@@ -120,9 +142,16 @@ impl Replay {
         let mut palette = base.palette().clone().roomy(room);
         let codes: Result<Vec<Codes>, _> = last.iter().map(|Change(.., meant)| self.codes(*meant, &mut palette)).collect();
         let Ok(codes) = codes else {
-            let (table, tally, palette) = self.anew(base, &last, room, file)?;
+            let (anew, place) = match self.in_file(base, &last, room, file) {
+                Ok(anew) => (anew, Place::File),
+                Err(error) => {
+                    tracing::warn!(%error, "the kept zone is put together in memory, the disk takes no file");
+                    (self.in_memory(base, &last, room)?, Place::Memory)
+                }
+            };
+            let (table, tally, palette) = anew;
             let size = Size::of(&table, tally);
-            return Ok((Layers::new(Arc::new(table)), tally, size, palette));
+            return Ok(Together { layers: Layers::new(Arc::new(table)), tally, size, palette, place });
         };
         let mut layers = Layers::new(Arc::clone(base));
         let (mut size, mut fresh, mut under) = (Size::of(base, tally), Bulk::new(), Under::new(base));
@@ -137,13 +166,27 @@ impl Replay {
             }
         }
         layers.fresh = fresh.finish();
-        Ok((layers, tally, size, palette))
+        Ok(Together { layers, tally, size, palette, place: Place::Before })
     }
 
-    /// All of it in a file of its own, with a palette that has what is in use: no more than the zone had when it was published.
-    fn anew(&self, base: &Arc<TableFile>, changes: &[Change], room: u16, path: &Path) -> io::Result<(TableFile, Tally, Palette)> {
+    fn in_file(&self, base: &Arc<TableFile>, changes: &[Change], room: u16, path: &Path) -> io::Result<Anew> {
         pass(path)?;
-        let mut writer = TableWriter::new(Staged::create(path)?).map_err(io::Error::other)?;
+        let (target, tally, palette) = self.anew(base, changes, room, Target::File(Staged::create(path)?))?;
+        pass(path)?;
+        let Target::File(staged) = target else { return Err(io::ErrorKind::NotFound.into()) };
+        Ok((TableFile::open(staged.finish()?).map_err(io::Error::other)?, tally, palette))
+    }
+
+    /// As much as that takes.
+    fn in_memory(&self, base: &Arc<TableFile>, changes: &[Change], room: u16) -> io::Result<Anew> {
+        let (target, tally, palette) = self.anew(base, changes, room, Target::Memory(Vec::new()))?;
+        let Target::Memory(octets) = target else { return Err(io::ErrorKind::NotFound.into()) };
+        Ok((TableFile::from_memory(octets).map_err(io::Error::other)?, tally, palette))
+    }
+
+    /// All of it, with a palette that has what is in use: no more than the zone had when it was published.
+    fn anew(&self, base: &Arc<TableFile>, changes: &[Change], room: u16, to: Target) -> io::Result<(Target, Tally, Palette)> {
+        let mut writer = TableWriter::new(to).map_err(io::Error::other)?;
         let (mut palette, mut tally) = (Palette::with_room(room), Tally::default());
         let (mut scan, mut changes) = (base.scan(), changes.iter().peekable());
         let mut more = scan.advance().map_err(io::Error::other)?;
@@ -171,10 +214,8 @@ impl Replay {
                 tally.add(codes);
             }
         }
-        let (staged, _) = writer.finish(0, &palette).map_err(io::Error::other)?;
-        pass(path)?;
-        let file = staged.finish()?;
-        Ok((TableFile::open(file).map_err(io::Error::other)?, tally, palette))
+        let (target, _) = writer.finish(0, &palette).map_err(io::Error::other)?;
+        Ok((target, tally, palette))
     }
 }
 
@@ -236,7 +277,9 @@ mod tests {
             let meant = replay.meaning(&Palette::default()).of(codes);
             replay.push(&key(number), meant);
         }
-        let (layers, of_base, counted, _) = replay.onto(&base, tally, MAX_SETS, Path::new("")).unwrap();
+        let Together { layers, tally: of_base, size: counted, place, .. } =
+            replay.onto(&base, tally, MAX_SETS, Path::new("")).unwrap();
+        assert_eq!(place, Place::Before);
         assert_eq!((of_base, counted), (tally, size));
         for number in 0..4500 {
             let name = key(number);
@@ -261,20 +304,27 @@ mod tests {
         let base = Arc::new(TableFile::from_memory(writer.finish(0, &of_base).unwrap().0).unwrap());
         // All but one name get something else, or nothing; a new one comes.
         let (of_record, new) = palette(3..5);
-        let mut replay = Replay::default();
-        let meaning = replay.meaning(&of_record);
-        for (number, code) in [(0, new[0]), (1, Code::SILENT), (2, new[1]), (9, new[0]), (10, Code::DROP)] {
-            replay.push(&key(number), meaning.of(codes(code)));
-        }
+        let of = || {
+            let mut replay = Replay::default();
+            let meaning = replay.meaning(&of_record);
+            for (number, code) in [(0, new[0]), (1, Code::SILENT), (2, new[1]), (9, new[0]), (10, Code::DROP)] {
+                replay.push(&key(number), meaning.of(codes(code)));
+            }
+            replay
+        };
         let folder = tempfile::tempdir().unwrap();
-        let tally = Tally::of(&base).unwrap();
-        let (layers, tally, size, palette) = replay.onto(&base, tally, 3, &folder.path().join("base")).unwrap();
-        let says = |number: usize| layers.get(key(number).as_bytes()).unwrap();
-        let means = |number: usize| palette.get(says(number).own).cloned();
-        assert_eq!([0, 2, 3, 9].map(means), [3, 4, 0, 3].map(|number| Some(set(number))));
-        assert_eq!([1, 4, 10].map(says), [Codes::SILENT, Codes::SILENT, codes(Code::DROP)]);
-        assert_eq!((tally, palette.sets().len()), (Tally::of(&layers.base).unwrap(), 3));
-        assert_eq!(size, Size::of(&layers.base, tally));
-        assert_eq!(size.names, 5);
+        // The second has no folder: as on a disk that takes nothing.
+        for (file, expected) in [("base", Place::File), ("none/base", Place::Memory)] {
+            let tally = Tally::of(&base).unwrap();
+            let Together { layers, tally, size, palette, place } = of().onto(&base, tally, 3, &folder.path().join(file)).unwrap();
+            assert_eq!((place, folder.path().join(file).exists()), (expected, expected == Place::File));
+            let says = |number: usize| layers.get(key(number).as_bytes()).unwrap();
+            let means = |number: usize| palette.get(says(number).own).cloned();
+            assert_eq!([0, 2, 3, 9].map(means), [3, 4, 0, 3].map(|number| Some(set(number))));
+            assert_eq!([1, 4, 10].map(says), [Codes::SILENT, Codes::SILENT, codes(Code::DROP)]);
+            assert_eq!((tally, palette.sets().len()), (Tally::of(&layers.base).unwrap(), 3));
+            assert_eq!(size, Size::of(&layers.base, tally));
+            assert_eq!(size.names, 5);
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::judge::{Content, content};
 use super::model::Model;
 use super::one_config;
 use crate::feeds::{Meta, SourceNews};
+use crate::state::failpoint;
 
 /// Local data with this number.
 fn set(number: usize) -> RecordSet {
@@ -158,9 +159,26 @@ fn what_has_no_room_at_all_is_blocked_and_said_until_it_has() {
     assert_eq!((published(&model), troubles(&model)), (expected(3, 4), String::new()));
 }
 
-/// What the base has of local data and what came since has no room together, and the number of all that may have been used for something else.
+/// The same where the disk takes nothing: what is kept is served all the same, and stays what the next start begins with.
 #[test]
-fn what_was_put_together_anew_at_a_start_is_what_the_next_one_begins_with() {
+fn what_cannot_be_put_together_anew_on_a_full_disk_is_served_from_memory() {
+    let (mut model, now) = crowded();
+    let folder = model.folder.path().to_owned();
+    let zone = |model: &Model| (published(model), troubles(model).contains("cannot be read"));
+    failpoint::fail(&folder, 0, usize::MAX);
+    model.act(&Act::Kill);
+    assert_eq!(zone(&model), (now.clone(), false));
+    model.act(&Act::PowerLoss(0));
+    assert_eq!(zone(&model), (now.clone(), false));
+    failpoint::thaw(&folder);
+    // No number that was used without a disk is known to the next process.
+    model.renumbered = true;
+    model.act(&Act::Kill);
+    assert_eq!(zone(&model), (now, false));
+}
+
+/// What the base has of local data and what came since has no room together.
+fn crowded() -> (Model, Content) {
     let mut model = Model::new(quiet());
     let mut feed = Feed::default();
     feed.say(2, 0);
@@ -180,6 +198,13 @@ fn what_was_put_together_anew_at_a_start_is_what_the_next_one_begins_with() {
     model.publish();
     let now = published(&model);
     assert_eq!((model.engine.sets.len(), now.len()), (6, 3));
+    (model, now)
+}
+
+/// The number of all that may have been used for something else, too.
+#[test]
+fn what_was_put_together_anew_at_a_start_is_what_the_next_one_begins_with() {
+    let (mut model, now) = crowded();
     let base = |model: &Model| model.engine.store.as_ref().unwrap().manifest.as_ref().unwrap().base.clone();
     let before = base(&model);
     model.act(&Act::Kill);
