@@ -82,6 +82,8 @@ pub struct Setup {
     pub bootstraps: Vec<Bootstrapping>,
     /// Octets of one source as it is fetched, at most.
     pub source_octets: u64,
+    /// Sources whose newest list makes this program panic; they go on with the one before.
+    pub at_fault: Vec<String>,
     /// Sources that hold nothing and cannot, with the reason.
     pub idle_sources: Vec<(String, String)>,
     /// Sources as the policy sees them, in the order of the file.
@@ -176,7 +178,7 @@ impl Setup {
         if config.listen.is_empty() {
             return Err(SetupError::Listen);
         }
-        let sources = sources::Sorted::new(&config.sources, files);
+        let sources = sources::Sorted::new(&config.sources, &zone, files);
         keyring.check()?;
         unserved.extend(sources.troubles);
         let rules = Rules { mode: config.mode, policy, lists: sources.lists, cores: sources.cores };
@@ -207,6 +209,7 @@ impl Setup {
             peers: config.peers,
             bootstraps: sources.bootstraps,
             source_octets: config.limits.source_octets.unwrap_or(SOURCE_OCTETS),
+            at_fault: sources.at_fault,
             idle_sources: sources.idle,
             bindings,
             global_config: config.global_config.enabled.then_some(config.global_config),

@@ -130,6 +130,12 @@ impl Telemetry {
         self.http.clone()
     }
 
+    /// Whether what a source has that comes with the configuration made this program panic.
+    pub(crate) fn read_inside(&self, source: &str, panicked: bool) {
+        let failures = self.facts().failures.clone();
+        if panicked { failures.panicked(&Arc::from(source)) } else { failures.well(source) }
+    }
+
     /// Counts how often sources could not be had.
     pub(crate) fn counting(&self, failures: Failures) {
         self.facts().failures = failures;
@@ -220,6 +226,7 @@ impl Telemetry {
     pub(crate) fn parts(&self, now: Timestamp) -> Parts {
         let (document, given_up) = (self.document(), self.metrics.targets.given_up());
         let mut facts = self.facts();
+        let failures = facts.failures.all();
         if given_up > facts.given_up.0 {
             facts.given_up = (given_up, Some(now));
         }
@@ -227,6 +234,7 @@ impl Telemetry {
         parts(&Seen {
             document: &document,
             core_sources: &facts.core_sources,
+            at_fault: &failures,
             troubles: &facts.troubles,
             renewal: facts.renewal,
             gave_up,

@@ -2,12 +2,15 @@
 //!
 //! A thread or a task that panicked does its work no more, and nobody else may notice: the process would go on as half of what it was. So it ends, and
 //! who started it starts it anew ([`happened`]). What serves one connection ends alone ([`contained`]): nothing waits for it but who is connected, and he is not
-//! to end the process.
+//! to end the process. So does one attempt at what comes from outside, where somebody goes on with what was there before it ([`caught`]): the same
+//! octets would end one process after the other.
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::LazyLock;
+use std::task::Poll;
 
 use tokio::sync::watch;
 
@@ -31,6 +34,33 @@ pub async fn contained<F: Future>(work: F) -> F::Output {
     poll_fn(|context| {
         let _inside = Inside::enter();
         work.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Work that ended in the midst. Where, the log says; the text of it may quote what came from outside, and is told to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a fault of this program: it panicked on what is there, the log says where")]
+pub struct Panicked;
+
+/// Does the work here and now; should it panic, only who asked for it misses it. What it had in hand has to be whole whenever it may panic.
+///
+/// # Errors
+/// When it panicked.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    let _inside = Inside::enter();
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Panicked)
+}
+
+/// The same for a task: it is dropped where it panicked.
+///
+/// # Errors
+/// When it panicked.
+pub async fn caught_task<F: Future>(work: F) -> Result<F::Output, Panicked> {
+    let mut work = pin!(work);
+    poll_fn(|context| match caught(|| work.as_mut().poll(context)) {
+        Ok(poll) => poll.map(Ok),
+        Err(panicked) => Poll::Ready(Err(panicked)),
     })
     .await
 }

@@ -58,10 +58,10 @@ fn alone() {
     std::process::exit(if code == ExitCode::FAILURE { 77 } else { 1 });
 }
 
-/// Of the engine, the scribe, the builder, a source's thread, the keeper of the configuration, and one that nobody waits for.
+/// Of the engine, the scribe, the builder, the keeper of the configuration, and one that nobody waits for.
 #[test]
 fn whatever_panics_ends_the_process() {
-    let parts = ["/obs/core/", "/serial", "/zone/base-", "/sources/own/", "/last-good-pop", "thread"];
+    let parts = ["/obs/core/", "/serial", "/zone/base-", "/last-good-pop", "thread"];
     let started = parts.map(|what| {
         let folder = tempfile::tempdir().unwrap();
         let child = start(folder.path(), what);

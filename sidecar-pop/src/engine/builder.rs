@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
+use tapir_runtime::panics::{Panicked, caught};
 use tapir_table::{Codes, Merge, Palette, SortError, Staged, TableFile, TableWriter, Tree};
 use tokio::sync::mpsc;
 
@@ -67,7 +68,7 @@ pub(crate) struct Zone {
 #[derive(Debug)]
 pub(crate) enum Done {
     /// News of each list.
-    Read(Vec<(ListText, Result<SourceNews, SortError>)>, ZoneName),
+    Read(Vec<(ListText, Result<SourceNews, ListError>)>, ZoneName),
     /// A zone, what the published one says of every name that is different there, and what it has no room for.
     Rebuilt(Result<(Base, (Tree<Codes>, Unplaced)), RebuildError>),
     /// A zone.
@@ -76,6 +77,16 @@ pub(crate) enum Done {
     Condensed(Arc<str>, io::Result<Condensed>),
     /// A file.
     Written(Arc<Snapshot>, PathBuf, io::Result<()>),
+}
+
+/// Why a list did not become a table.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListError {
+    #[error(transparent)]
+    Sort(#[from] SortError),
+    /// The next one will not be the better for a process that ends.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 /// A new base.
@@ -113,7 +124,8 @@ fn done(job: Job) -> Done {
         Job::Read(lists, zone) => {
             let now = Timestamp::now();
             let read = |list: ListText| {
-                let news = list.text.news(&zone, now);
+                let news = caught(|| list.text.news(&zone, now).map_err(ListError::from));
+                let news = news.unwrap_or_else(|panicked| Err(panicked.into()));
                 (list, news)
             };
             Done::Read(lists.into_iter().map(read).collect(), zone)

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tapir_table::{Codes, KeyBuf, SortError, Tree};
+use tapir_table::{Codes, KeyBuf, Tree};
 use tokio::time::Instant;
 
-use super::builder::{self, Done, Job};
+use super::builder::{self, Done, Job, ListError};
 use super::list::List;
 use super::observe::touch;
 use super::world::{Says, World};
@@ -345,9 +345,12 @@ impl Engine {
         }
     }
 
-    fn lists_read(&mut self, lists: Vec<(ListText, Result<SourceNews, SortError>)>, zone: &ZoneName) {
+    fn lists_read(&mut self, lists: Vec<(ListText, Result<SourceNews, ListError>)>, zone: &ZoneName) {
         for (list, news) in lists {
             let source: Arc<str> = Arc::from(list.source.as_str());
+            if matches!(news, Err(ListError::Panicked(_))) {
+                self.telemetry.read_inside(&source, true);
+            }
             let news = news.unwrap_or_else(|error| SourceNews::Health(Health::bad(error.to_string(), Timestamp::now(), None)));
             if let SourceNews::Whole { meta, .. } = &news {
                 report_rejected(&list.source, &meta.rejected);

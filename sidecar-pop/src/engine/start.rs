@@ -61,6 +61,12 @@ impl Engine {
         self.wanted.rebuild = true;
         self.wanted.not_before = None;
         self.telemetry.configured_sources(&setup.sources);
+        for list in setup.rules.lists.iter().filter(|list| !setup.at_fault.contains(&list.source)) {
+            self.telemetry.read_inside(&list.source, false);
+        }
+        for source in &setup.at_fault {
+            self.telemetry.read_inside(source, true);
+        }
         self.setup = Some(setup);
         self.report_sources();
     }

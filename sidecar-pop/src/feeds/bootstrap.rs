@@ -4,7 +4,6 @@
 pub mod gob;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +12,16 @@ use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use tapir_runtime::back_off::BackOff;
+use tapir_runtime::panics::{Panicked, caught_task};
 use tapir_runtime::shutdown::Shutdown;
 use tapir_wire::config::pop::Bootstrap;
 use tapir_wire::observation::{Entry, ListType, Message};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use self::gob::GobError;
+use super::aside::aside;
 use super::peers::Identity;
 use super::{NewsSender, SourceNews};
 
@@ -67,6 +67,8 @@ enum BootstrapError {
     Gob(#[from] GobError),
     #[error("the key holds what no header can")]
     Key,
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 impl From<reqwest::Error> for BootstrapError {
@@ -97,12 +99,18 @@ impl Bootstrapping {
             let Ok(us) = identity.wait_for(Option::is_some).await.map(|us| us.clone()) else { return };
             let Some(us) = us else { return };
             for server in &self.from.servers {
-                match self.ask(&us, *server).await {
+                match caught_task(self.ask(&us, *server)).await.unwrap_or_else(|panicked| Err(panicked.into())) {
                     Ok((entries, left_out)) => {
+                        to.well(&self.source);
                         tracing::info!(source = &*self.source, %server, names = entries.len(), left_out, "a bootstrap server told what it knows");
                         return self.tell(entries, &to).await;
                     }
-                    Err(error) => tracing::warn!(source = &*self.source, %server, %error, "a bootstrap server tells nothing"),
+                    Err(error) => {
+                        if matches!(error, BootstrapError::Panicked(_)) {
+                            to.panicked(&self.source);
+                        }
+                        tracing::warn!(source = &*self.source, %server, %error, "a bootstrap server tells nothing");
+                    }
                 }
             }
             sleep(pauses.next_pause()).await;
@@ -141,8 +149,7 @@ impl Bootstrapping {
             }
         }
         let list = self.list.clone();
-        let read = spawn_blocking(move || gob::read(&export, &list)).await;
-        Ok(read.map_err(|error| BootstrapError::Unreachable(io::Error::other(error).to_string()))??)
+        Ok(aside(move || gob::read(&export, &list)).await??)
     }
 
     async fn tell(&self, entries: Vec<Entry>, to: &NewsSender) {

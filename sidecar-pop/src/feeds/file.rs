@@ -9,13 +9,14 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use tapir_runtime::panics::Panicked;
 use tapir_runtime::shutdown::Shutdown;
 use tapir_runtime::watch::DirectoryWatch;
 use tapir_wire::config::pop::FileSource;
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::NewsSender;
+use super::aside::{AGAIN, lent};
 use super::collect::{CollectError, Place, collect};
 use super::lists::{Fit, Form};
 use super::store::{Copy, Leave, Marks, Store};
@@ -93,8 +94,8 @@ impl FileFeed {
 
     /// For who may say that it is not wanted any more.
     #[must_use]
-    pub fn leave(&self) -> Leave {
-        self.store.leave()
+    pub fn leaving(self, leave: &Leave) -> Self {
+        Self { store: self.store.leaving(leave), ..self }
     }
 
     /// Until the shutdown, or until nobody listens.
@@ -110,22 +111,27 @@ impl FileFeed {
         let mut teller = Teller::new(Arc::clone(&self.source), to);
         let folder = self.path.parent().unwrap_or(Path::new("/")).to_owned();
         let mut watch = DirectoryWatch::new(folder, shutdown.reloads());
-        let mut feed = spawn_blocking(move || self.loaded()).await.map_err(|_| Gone)?;
+        let mut panicked = AGAIN.start();
+        // A copy that cannot be read is none.
+        let (mut feed, _) = lent(self, |feed| feed.held = feed.store.load()).await;
         if let Some(held) = &feed.held {
             teller.whole(held).await?;
         }
         loop {
-            let (back, look) = spawn_blocking(move || {
-                let look = feed.look();
-                (feed, look)
-            })
-            .await
-            .map_err(|_| Gone)?;
+            let (back, look) = lent(feed, Self::look).await;
             feed = back;
             let now = Timestamp::now();
-            let failed = matches!(look, Look::Failed(_));
+            let again = match look {
+                Ok(Look::Failed(_)) => Some(PAUSE),
+                // It is a file like others that was read for nothing: less and less often.
+                Err(Panicked) => Some(panicked.next_pause()),
+                Ok(Look::New | Look::Same) => {
+                    panicked.reset();
+                    None
+                }
+            };
             match (look, &feed.held) {
-                (Look::New, Some(held)) => {
+                (Ok(Look::New), Some(held)) => {
                     tracing::info!(
                         source = &*feed.source,
                         names = held.meta.entries,
@@ -135,36 +141,29 @@ impl FileFeed {
                     teller.whole(held).await?;
                     teller.good(now, None).await?;
                 }
-                (Look::New | Look::Same, _) => teller.good(now, None).await?,
-                (Look::Failed(error), _) => teller.bad(error.to_string(), now, None).await?,
+                (Ok(Look::New | Look::Same), _) => teller.good(now, None).await?,
+                (Ok(Look::Failed(error)), _) => teller.bad(error.to_string(), now, None).await?,
+                (Err(Panicked), _) => teller.panicked(now, None).await?,
             }
-            let pause = sleep(PAUSE);
+            let pause = sleep(again.unwrap_or_default());
             tokio::pin!(pause);
             loop {
                 tokio::select! {
                     () = watch.changed() => break,
-                    () = &mut pause, if failed => break,
-                    () = sleep(PAUSE), if feed.store.is_in_memory() => {
-                        feed = spawn_blocking(move || feed.written_down()).await.map_err(|_| Gone)?;
-                    }
+                    () = &mut pause, if again.is_some() => break,
+                    () = sleep(PAUSE), if feed.store.is_in_memory() => (feed, _) = lent(feed, Self::write_down).await,
                 }
             }
         }
     }
 
-    fn loaded(mut self) -> Self {
-        self.held = self.store.load();
-        self
-    }
-
     /// What only memory holds goes to the disk, should there be room by now: a restart would begin with the list before it.
-    fn written_down(mut self) -> Self {
+    fn write_down(&mut self) {
         if let Some(held) = &mut self.held
             && self.store.update(held).is_ok()
         {
             tracing::info!(source = &*self.source, "the list is on the disk now");
         }
-        self
     }
 
     fn look(&mut self) -> Look {

@@ -12,14 +12,15 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
 use sha2::{Digest as _, Sha256};
 use tapir_runtime::back_off::BackOff;
+use tapir_runtime::panics::{Panicked, caught};
 use tapir_runtime::shutdown::Shutdown;
 use tapir_wire::config::pop::HttpsSource;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::check::{Proof, PublicKey, PublicKeyError};
 use self::fetch::{FetchError, Fetched, Fetcher};
 use super::NewsSender;
+use super::aside::aside;
 use super::collect::{CollectError, IN_MEMORY, Place, collect};
 use super::lists::{Fit, Form};
 use super::store::{Copy, Leave, Marks, Store};
@@ -72,17 +73,28 @@ enum RoundError {
     List(#[from] CollectError),
     #[error("keeping a copy: {0}")]
     Keep(std::io::Error),
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     #[error("dataDir takes no new list, check its free space and permissions: {disk}; nor does memory: {memory}")]
     NoRoom { disk: Box<Self>, memory: Box<Self> },
 }
 
 impl RoundError {
+    fn is_panic(&self) -> bool {
+        match self {
+            Self::Panicked(_) | Self::Fetch(FetchError::Panicked(_)) => true,
+            // It may be what memory is read for that makes it panic, and it is what was tried last.
+            Self::NoRoom { memory, .. } => memory.is_panic(),
+            Self::Fetch(_) | Self::List(_) | Self::Keep(_) => false,
+        }
+    }
+
     /// Whether our disk is to blame, and not the list or who has it.
     const fn is_of_disk(&self) -> bool {
         match self {
             Self::Keep(_) | Self::Fetch(FetchError::Io(_)) => true,
             Self::List(error) => error.is_of_disk(),
-            Self::Fetch(_) | Self::NoRoom { .. } => false,
+            Self::Fetch(_) | Self::NoRoom { .. } | Self::Panicked(_) => false,
         }
     }
 }
@@ -120,8 +132,8 @@ impl HttpsFeed {
 
     /// For who may say that it is not wanted any more.
     #[must_use]
-    pub fn leave(&self) -> Leave {
-        self.store.leave()
+    pub fn leaving(self, leave: &Leave) -> Self {
+        Self { store: self.store.leaving(leave), ..self }
     }
 
     /// Until the shutdown, or until nobody listens.
@@ -134,7 +146,8 @@ impl HttpsFeed {
 
     async fn go_on(mut self, to: NewsSender) -> Result<(), Gone> {
         let mut teller = Teller::new(Arc::clone(&self.source), to);
-        self.held = blocking(|| self.store.load());
+        // A copy that cannot be read is none.
+        self.held = caught(|| blocking(|| self.store.load())).unwrap_or_default();
         let mut counts = false;
         if let Some(held) = &mut self.held {
             held.meta.expires_at = expiry(&held.marks, self.keep);
@@ -166,6 +179,10 @@ impl HttpsFeed {
                     usual.next_pause()
                 }
                 (Ok(_), None) => pauses.next_pause(),
+                (Err(error), _) if error.is_panic() => {
+                    teller.panicked(now, expires_at.filter(|_| counts)).await?;
+                    pauses.next_pause()
+                }
                 (Err(error), _) => {
                     teller.bad(error.to_string(), now, expires_at.filter(|_| counts)).await?;
                     pauses.next_pause()
@@ -221,8 +238,7 @@ impl HttpsFeed {
         };
         let place = if on_disk { self.store.next_place() } else { Place::Memory };
         let (form, fit) = (self.form.clone(), self.fit);
-        let collected = spawn_blocking(move || collect(&form, &list, fit, &place)).await;
-        let collected = collected.map_err(|error| RoundError::Keep(std::io::Error::other(error)))??;
+        let collected = aside(move || collect(&form, &list, fit, &place)).await??;
         let marks = Marks { checked_at: Some(now), ..marks };
         let meta = collected.meta(now, expiry(&marks, self.keep));
         let copy = Copy::new(&collected, meta, marks);

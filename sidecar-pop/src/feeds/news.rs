@@ -125,6 +125,16 @@ impl NewsSender {
         self.failures.count(source);
     }
 
+    /// Having it panicked.
+    pub(crate) fn panicked(&self, source: &Arc<str>) {
+        self.failures.panicked(source);
+    }
+
+    /// It was had, or nothing keeps it from being had.
+    pub(super) fn well(&self, source: &str) {
+        self.failures.well(source);
+    }
+
     /// For who tells how it is.
     #[must_use]
     pub fn failures(&self) -> Failures {

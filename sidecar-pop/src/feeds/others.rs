@@ -9,9 +9,9 @@ use tokio::net::lookup_host;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::NewsSender;
 use super::bootstrap::Bootstrapping;
 use super::peers::{self, Identity};
+use super::{NewsSender, again_and_again};
 use crate::admin::Question;
 use crate::dns::acl::is_own;
 use crate::setup::Setup;
@@ -59,9 +59,17 @@ pub async fn run(
                         tasks.spawn(peers::serve(address, identity, engine.clone(), shutdown))
                     }
                     Task::Ask(Peers { service, port }, _) => {
-                        tasks.spawn(peers::ask_all(look(service.clone(), *port), identity, tell, shutdown))
+                        let (service, port, to, until) = (service.clone(), *port, tell.clone(), shutdown.clone());
+                        tasks.spawn(again_and_again(None, tell, shutdown, move || {
+                            peers::ask_all(look(service.clone(), port), identity.clone(), to.clone(), until.clone())
+                        }))
                     }
-                    Task::Bootstrap(bootstrapping) => tasks.spawn(bootstrapping.clone().run(identity, tell, shutdown)),
+                    Task::Bootstrap(bootstrapping) => {
+                        let (work, to, until) = (bootstrapping.clone(), tell.clone(), shutdown.clone());
+                        tasks.spawn(again_and_again(Some(Arc::clone(&work.source)), tell, shutdown, move || {
+                            work.clone().run(identity.clone(), to.clone(), until.clone())
+                        }))
+                    }
                 };
                 running.push((task, handle));
             }
@@ -71,7 +79,7 @@ pub async fn run(
             changed = setup.changed() => if changed.is_err() {
                 break;
             },
-            // Done, or aborted; one that panics ends the process.
+            // Done, or aborted; where peers are told, one that panics ends the process.
             Some(_) = tasks.join_next() => {}
         }
     }

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tapir_runtime::panics::Panicked;
 use tapir_runtime::shutdown::Shutdown;
 use tapir_wire::config::pop::{LocalData, RpzSource};
 use tapir_wire::name::Name;
 use tapir_wire::tsig::TsigKey;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::exchange::{Asked, ExchangeError, TransferFailed};
@@ -28,6 +28,7 @@ use self::held::{Held, HeldError};
 pub use self::notified::{Notified, Rung};
 use self::timing::{Failing, Timing};
 use self::whole::{Whole, read};
+use super::aside::{AGAIN, lent};
 use super::collect::Place;
 use super::lists::Fit;
 use super::record::RecordReader;
@@ -70,6 +71,8 @@ struct State {
     store: Store,
     held: Option<Held>,
     written_at: Timestamp,
+    /// The last round panicked: changes may be what it panicked on, and the whole comes in another way.
+    distrusts_changes: bool,
 }
 
 /// What a round of questions brought.
@@ -79,6 +82,7 @@ enum Round {
     /// This.
     New(SourceNews),
     Failed(String),
+    Panicked,
 }
 
 /// Why one primary was of no use.
@@ -120,14 +124,20 @@ impl RpzFeed {
             timing: Timing::of(rpz),
             limits: Limits { octets: most, records: most / LEAST_RECORD },
             rung,
-            state: State { store: Store::open(data, name, identity), held: None, written_at: Timestamp::UNIX_EPOCH },
+            state: State {
+                store: Store::open(data, name, identity),
+                held: None,
+                written_at: Timestamp::UNIX_EPOCH,
+                distrusts_changes: false,
+            },
         })
     }
 
     /// For who may say that it is not wanted any more.
     #[must_use]
-    pub fn leave(&self) -> Leave {
-        self.state.store.leave()
+    pub fn leaving(mut self, leave: &Leave) -> Self {
+        self.state.store = self.state.store.leaving(leave);
+        self
     }
 
     /// Until the shutdown, or until nobody listens.
@@ -140,7 +150,8 @@ impl RpzFeed {
 
     async fn go_on(mut self, to: NewsSender, shutdown: &Shutdown) -> Result<(), Gone> {
         let mut teller = Teller::new(Arc::clone(&self.source), to);
-        self = self.blocking(|feed| feed.state.held = Held::load(&mut feed.state.store)).await?.0;
+        // A copy that cannot be read is none.
+        (self, _) = lent(self, |feed| feed.state.held = Held::load(&mut feed.state.store)).await;
         let mut counts = false;
         if let Some(held) = &self.state.held
             && self.timing.expires_at(held) > Timestamp::now()
@@ -148,20 +159,23 @@ impl RpzFeed {
             teller.tell(held.news(Some(self.timing.expires_at(held)))).await?;
             counts = true;
         }
-        let mut failing = Failing::new(self.timing);
+        let (mut failing, mut panicked) = (Failing::new(self.timing), AGAIN.start());
         loop {
             let begun = Instant::now();
             self.rung.clear();
             let shutdown_of_round = shutdown.clone();
             // A primary may be silent, or slow, for longer than what is held counts.
             let (until, mut done) = (self.expires_at(), None);
-            let round = async { done = Some(self.blocking(move |feed| feed.round(&shutdown_of_round)).await) };
+            let round = async { done = Some(lent(self, move |feed| feed.round(&shutdown_of_round)).await) };
             teller.wait(round, &mut counts, until, NOT_REACHED).await?;
-            let (feed, mut round) = done.ok_or(Gone)??;
+            let (feed, round) = done.ok_or(Gone)?;
             self = feed;
+            let mut round = self.judged(round);
             if !counts && matches!(round, Round::Current | Round::New(SourceNews::Changes { .. })) {
                 // It ended while the primary said that it is good still: nobody knows it any more.
-                (self, round) = self.blocking(Self::all_of_it).await?;
+                let all;
+                (self, all) = lent(self, Self::all_of_it).await;
+                round = self.judged(all);
             }
             let now = Timestamp::now();
             let expires_at = self.expires_at();
@@ -171,6 +185,7 @@ impl RpzFeed {
                     teller.good(now, expires_at).await?;
                     counts = true;
                     failing.reached();
+                    panicked.reset();
                     self.refresh()
                 }
                 // What is expired is transferred anew, so this is of what counts.
@@ -178,6 +193,10 @@ impl RpzFeed {
                     teller.good(now, expires_at).await?;
                     failing.reached();
                     self.refresh()
+                }
+                Round::Panicked => {
+                    teller.panicked(now, expires_at.filter(|_| counts)).await?;
+                    panicked.next_pause()
                 }
                 Round::Failed(error) => {
                     teller.bad(error, now, expires_at.filter(|_| counts)).await?;
@@ -198,7 +217,7 @@ impl RpzFeed {
                 if !waits {
                     break;
                 }
-                self = self.blocking(Self::write_down).await?.0;
+                (self, _) = lent(self, Self::write_down).await;
             }
         }
     }
@@ -211,14 +230,14 @@ impl RpzFeed {
         self.state.held.as_ref().map_or(BETWEEN, |held| self.timing.refresh(held))
     }
 
-    /// Work that waits for disk and network, on a thread of its own.
-    async fn blocking<T: Send + 'static>(self, work: impl FnOnce(&mut Self) -> T + Send + 'static) -> Result<(Self, T), Gone> {
-        let mut feed = self;
-        let done = spawn_blocking(move || {
-            let outcome = work(&mut feed);
-            (feed, outcome)
-        });
-        done.await.map_err(|_| Gone)
+    /// What came of a round, and what follows from it for the next one.
+    fn judged(&mut self, round: Result<Round, Panicked>) -> Round {
+        self.state.distrusts_changes = match &round {
+            Err(Panicked) => true,
+            Ok(Round::New(_)) => false,
+            Ok(_) => self.state.distrusts_changes,
+        };
+        round.unwrap_or(Round::Panicked)
     }
 
     /// Asks one primary after the other until one is of use.
@@ -231,7 +250,7 @@ impl RpzFeed {
                 key: self.key.clone(),
                 limits: self.limits,
                 shutdown: shutdown.clone(),
-                leave: self.leave(),
+                leave: self.state.store.leave(),
             };
             match self.ask(&asked) {
                 Ok(Some(news)) => return Round::New(news),
@@ -252,7 +271,7 @@ impl RpzFeed {
             if !Serial(soa.serial).is_after(Serial(serial)) {
                 return Err(PrimaryError::Behind { theirs: soa.serial, ours: serial });
             }
-            if takes_changes {
+            if takes_changes && !self.state.distrusts_changes {
                 match self.take_changes(asked, serial) {
                     Ok(news) => return Ok(news),
                     Err(error @ (PrimaryError::Behind { .. } | PrimaryError::Exchange(ExchangeError::Stopping))) => {
@@ -354,8 +373,8 @@ impl RpzFeed {
     /// IXFR, which may bring the whole zone too.
     fn take_changes(&mut self, asked: &Asked, serial: u32) -> Result<Option<SourceNews>, PrimaryError> {
         let reader = self.reader();
-        let Some(mut held) = self.state.held.take() else { return Ok(None) };
-        let store = &mut self.state.store;
+        let State { store, held, .. } = &mut self.state;
+        let Some(held) = held else { return Ok(None) };
         let mut pending = held.begin();
         let mut whole: Option<Whole> = None;
         let transferred = asked.transfer(Wanted::Since(Serial(serial)), |event| {
@@ -376,34 +395,19 @@ impl RpzFeed {
                 Ok(None) | Err(_) => Ok(()),
             }
         });
-        let outcome = match transferred {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                self.state.held = Some(held);
-                return Err(flat(error));
-            }
-        };
+        let outcome = transferred.map_err(flat)?;
         let now = Timestamp::now();
         match (outcome, whole) {
-            (Outcome::Whole(soa), Some(whole)) => {
-                self.state.held = Some(held);
-                self.finish_whole(whole, soa, true).map(Some)
-            }
+            (Outcome::Whole(soa), Some(whole)) => self.finish_whole(whole, soa, true).map(Some),
             (Outcome::Changed(soa), _) => {
                 let expires_at = self.timing.expires_of(&soa, now);
-                let news = held.commit(pending, soa, now, Some(expires_at), &mut self.state.store);
-                self.state.held = Some(held);
-                Ok(Some(news?))
+                Ok(Some(held.commit(pending, soa, now, Some(expires_at), store)?))
             }
             (Outcome::Current(_), _) => {
-                self.state.held = Some(held);
                 self.confirm();
                 Ok(None)
             }
-            (Outcome::Behind(soa) | Outcome::Whole(soa), _) => {
-                self.state.held = Some(held);
-                Err(PrimaryError::Behind { theirs: soa.serial, ours: serial })
-            }
+            (Outcome::Behind(soa) | Outcome::Whole(soa), _) => Err(PrimaryError::Behind { theirs: soa.serial, ours: serial }),
         }
     }
 }

@@ -156,6 +156,12 @@ impl Store {
         }
     }
 
+    /// This one says when it is not wanted any more.
+    #[must_use]
+    pub fn leaving(self, leave: &Leave) -> Self {
+        Self { leave: leave.clone(), ..self }
+    }
+
     /// For who may say that it is not wanted any more.
     #[must_use]
     pub fn leave(&self) -> Leave {

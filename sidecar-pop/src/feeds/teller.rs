@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tapir_runtime::panics::Panicked;
 use tokio::time::sleep;
 
 use super::store::Copy;
@@ -38,6 +39,7 @@ impl Teller {
 
     /// It was reached, and what is held is what it has.
     pub(super) async fn good(&mut self, now: Timestamp, expires_at: Option<Timestamp>) -> Result<(), Gone> {
+        self.to.well(&self.source);
         if self.told.as_ref().is_some_and(|told| !told.is_good()) {
             tracing::info!(source = &*self.source, "the source is there again");
         }
@@ -47,6 +49,16 @@ impl Teller {
     /// It was not, or what it has is no good.
     pub(super) async fn bad(&mut self, error: String, now: Timestamp, expires_at: Option<Timestamp>) -> Result<(), Gone> {
         self.to.failed(&self.source);
+        self.not_good(error, now, expires_at).await
+    }
+
+    /// What is there made this program panic.
+    pub(super) async fn panicked(&mut self, now: Timestamp, expires_at: Option<Timestamp>) -> Result<(), Gone> {
+        self.to.panicked(&self.source);
+        self.not_good(Panicked.to_string(), now, expires_at).await
+    }
+
+    async fn not_good(&mut self, error: String, now: Timestamp, expires_at: Option<Timestamp>) -> Result<(), Gone> {
         if self.told.as_ref().is_none_or(|told| told.error.as_deref() != Some(&error)) {
             tracing::warn!(source = &*self.source, %error, "the source has nothing new; what it had stays until it expires");
         }

@@ -45,6 +45,15 @@ impl<'a> Folder<'a> {
         let kept = Path::new("/dev/null");
         Self { mounted, kept, kept_first: false, in_force: nothing, used: Lists::new(), incomplete: false }
     }
+
+    fn kept(&self, source: &str) -> Option<Vec<u8>> {
+        read(&kept_file(self.kept, source), LARGEST_LIST).ok().flatten()
+    }
+
+    /// What was taken last.
+    fn last_good(&self, source: &str) -> Option<Arc<[u8]>> {
+        self.in_force.get(source).cloned().or_else(|| self.kept(source).map(Arc::from))
+    }
 }
 
 impl Files for Folder<'_> {
@@ -52,33 +61,39 @@ impl Files for Folder<'_> {
         // In another folder nothing would tell that it changed: that of the configuration is what is watched with it.
         let path = Path::new(file);
         if path.components().count() > 1 && path.parent() != Some(self.mounted) {
-            return ListFile { octets: None, error: None, is_apart: true };
+            return ListFile { is_apart: true, ..ListFile::default() };
         }
-        let kept = |folder: &Self| read(&kept_file(folder.kept, source), LARGEST_LIST).ok().flatten();
         let mounted = match read(&self.mounted.join(file), LARGEST_LIST) {
             Ok(Some(octets)) => Ok(octets),
             Ok(None) => Err(format!("{file} is missing")),
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                return ListFile { octets: None, error: None, is_apart: true };
+                return ListFile { is_apart: true, ..ListFile::default() };
             }
             Err(error) => Err(format!("{file} cannot be read: {error}")),
         };
         self.incomplete |= mounted.is_err();
         let list = if self.kept_first
-            && let Some(octets) = kept(self)
+            && let Some(octets) = self.kept(source)
         {
-            ListFile { octets: Some(octets.into()), error: mounted.err(), is_apart: false }
+            ListFile { octets: Some(octets.into()), error: mounted.err(), ..ListFile::default() }
         } else {
             match mounted {
-                Ok(octets) => ListFile { octets: Some(octets.into()), error: None, is_apart: false },
-                Err(error) => {
-                    let last_good = self.in_force.get(source).cloned().or_else(|| kept(self).map(Arc::from));
-                    ListFile { octets: last_good, error: Some(error), is_apart: false }
+                Ok(octets) => {
+                    let is_new = self.last_good(source).is_none_or(|known| *known != *octets);
+                    ListFile { octets: Some(octets.into()), is_new, ..ListFile::default() }
                 }
+                Err(error) => ListFile { octets: self.last_good(source), error: Some(error), ..ListFile::default() },
             }
         };
         self.used.extend(list.octets.iter().map(|octets| (source.to_owned(), Arc::clone(octets))));
         list
+    }
+
+    fn former_list(&mut self, source: &str) -> Option<Arc<[u8]>> {
+        let last_good = self.last_good(source);
+        self.used.remove(source);
+        self.used.extend(last_good.iter().map(|octets| (source.to_owned(), Arc::clone(octets))));
+        last_good
     }
 
     fn secret(&mut self, file: &str) -> Result<Zeroizing<String>, String> {

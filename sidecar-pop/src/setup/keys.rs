@@ -33,6 +33,10 @@ impl Files for Keyring<'_> {
         self.files.list(source, file)
     }
 
+    fn former_list(&mut self, source: &str) -> Option<std::sync::Arc<[u8]>> {
+        self.files.former_list(source)
+    }
+
     fn secret(&mut self, file: &str) -> Result<zeroize::Zeroizing<String>, String> {
         self.files.secret(file)
     }

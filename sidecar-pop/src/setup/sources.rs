@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use reqwest::Url;
+use tapir_runtime::panics::caught;
 use tapir_wire::config::pop::{self as config, Bootstrap, FileSource, HttpsSource, List, RpzSource, Signature, Source};
 use tapir_wire::tsig::TsigKey;
 use zeroize::Zeroizing;
 
 use crate::feeds::bootstrap::Bootstrapping;
 use crate::feeds::https::{Proof, PublicKey};
+use crate::names::ZoneName;
 use crate::sources::{CoreSource, ListText, Text, file};
 
 /// A list as it was found.
@@ -21,6 +23,8 @@ pub struct ListFile {
     pub error: Option<String>,
     /// It is larger than what comes with a configuration, or lies in another folder; so it is fetched like other sources.
     pub is_apart: bool,
+    /// Nobody has read it yet.
+    pub is_new: bool,
 }
 
 /// A source that POP goes and gets, and keeps a copy of.
@@ -47,6 +51,8 @@ pub enum From {
 pub trait Files {
     /// The list of a source.
     fn list(&mut self, source: &str, file: &str) -> ListFile;
+    /// What the source had before it, which is to be used in its place.
+    fn former_list(&mut self, source: &str) -> Option<Arc<[u8]>>;
     /// A text that nobody else may see; the error names the file and no content.
     fn secret(&mut self, file: &str) -> Result<Zeroizing<String>, String>;
     /// A key, likewise.
@@ -61,7 +67,11 @@ pub struct NoFiles;
 
 impl Files for NoFiles {
     fn list(&mut self, _: &str, file: &str) -> ListFile {
-        ListFile { octets: None, error: Some(format!("{file} is missing")), is_apart: false }
+        ListFile { error: Some(format!("{file} is missing")), ..ListFile::default() }
+    }
+
+    fn former_list(&mut self, _: &str) -> Option<Arc<[u8]>> {
+        None
     }
 
     fn secret(&mut self, file: &str) -> Result<Zeroizing<String>, String> {
@@ -80,27 +90,29 @@ pub(super) struct Sorted {
     pub(super) troubles: Vec<String>,
     /// Those that hold nothing, with the reason: worth saying, and no reason to refuse a whole policy.
     pub(super) idle: Vec<(String, String)>,
+    /// Those whose list makes this program panic.
+    pub(super) at_fault: Vec<String>,
 }
 
 impl Sorted {
-    pub(super) fn new(sources: &[Source], files: &mut dyn Files) -> Self {
+    pub(super) fn new(sources: &[Source], zone: &ZoneName, files: &mut dyn Files) -> Self {
         let mut sorted = Self::default();
         for source in sources {
-            if let Err(reason) = sorted.sort(source, files) {
+            if let Err(reason) = sorted.sort(source, zone, files) {
                 sorted.idle.push((source.name.clone(), reason));
             }
         }
         sorted
     }
 
-    fn sort(&mut self, source: &Source, files: &mut dyn Files) -> Result<(), String> {
+    fn sort(&mut self, source: &Source, zone: &ZoneName, files: &mut dyn Files) -> Result<(), String> {
         let Source { name, list, r#match, core, inline, file, rpz, https, keep_action: _ } = source;
         if let Some(inline) = inline {
             let text = Text::Names(inline.names.as_slice().into());
             self.lists.push(ListText { source: name.clone(), text, stale: None });
         }
         if let Some(file) = file {
-            self.file(source, file, files)?;
+            self.file(source, file, zone, files)?;
         }
         if let Some(core) = core {
             if let Some(from) = &core.bootstrap {
@@ -143,19 +155,26 @@ impl Sorted {
     }
 
     /// Short lists of names come with the configuration that names them, so that both change at once. Others are fetched.
-    fn file(&mut self, source: &Source, file: &FileSource, files: &mut dyn Files) -> Result<(), String> {
+    fn file(&mut self, source: &Source, file: &FileSource, zone: &ZoneName, files: &mut dyn Files) -> Result<(), String> {
         let fetched = Fetched { source: source.name.clone(), from: From::File(file.clone()) };
         if !file::is_served(file.format) {
             self.fetched.push(fetched);
             return Ok(());
         }
-        let ListFile { octets, error, is_apart } = files.list(&source.name, &file.path);
+        let ListFile { mut octets, mut error, is_apart, is_new } = files.list(&source.name, &file.path);
         if is_apart {
             self.fetched.push(fetched);
             return Ok(());
         }
+        // Before it counts, and is kept for a restart: that would have nothing else.
+        let text = |octets: &Arc<[u8]>| Text::Lines(file.format, Arc::clone(octets));
+        let read = octets.as_ref().filter(|_| is_new).map_or(Ok(()), |octets| caught(|| text(octets).each(zone, |_, _| {})));
+        if let Err(panicked) = read {
+            self.at_fault.push(source.name.clone());
+            (octets, error) = (files.former_list(&source.name), Some(panicked.to_string()));
+        }
         let octets = octets.ok_or_else(|| error.clone().unwrap_or_else(|| format!("{} is missing", file.path)))?;
-        self.lists.push(ListText { source: source.name.clone(), text: Text::Lines(file.format, octets), stale: error });
+        self.lists.push(ListText { source: source.name.clone(), text: text(&octets), stale: error });
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use tapir_wire::name::{Name, NameError};
 
 use crate::names::{UnfitName, ZoneName};
+use crate::state::failpoint;
 
 /// Why an entry is refused. The texts never repeat it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +38,7 @@ pub enum BadEntry {
 
 /// Reads an entry; names that are not ASCII get their ASCII form (UTS 46).
 pub fn read(text: &str, zone: &ZoneName) -> Result<Name, BadEntry> {
+    failpoint::read(text.as_bytes());
     let text = text.trim();
     let name = if text.is_ascii() {
         Name::parse(text)?

@@ -14,7 +14,7 @@ use crate::feeds::https::HttpsFeed;
 use crate::feeds::lists::Fit;
 use crate::feeds::rpz::{Notified, RpzFeed};
 use crate::feeds::store::Leave;
-use crate::feeds::{Health, NewsSender, SourceNews};
+use crate::feeds::{Health, NewsSender, SourceNews, again_and_again};
 use crate::names::ZoneName;
 use crate::setup::{Fetched, FetchedFrom, Setup};
 use crate::state::blocking;
@@ -29,14 +29,12 @@ struct Made {
 }
 
 /// A feed that was begun.
-struct Begun(Option<Leave>, AbortHandle);
+struct Begun(Leave, AbortHandle);
 
 impl Begun {
     /// What it is at on a thread of its own ends by itself, and writes nothing any more.
     fn end(&self) {
-        if let Some(leave) = &self.0 {
-            leave.leave();
-        }
+        self.0.leave();
         self.1.abort();
     }
 }
@@ -67,7 +65,7 @@ pub async fn run(
             });
             for (source, made) in wanted {
                 running.entry(source).or_insert_with(|| {
-                    let task = blocking(|| begin(&mut tasks, &made, &folder, &tell, &notified, &shutdown));
+                    let task = begin(&mut tasks, &made, &folder, &tell, &notified, &shutdown);
                     (made, task)
                 });
             }
@@ -77,7 +75,7 @@ pub async fn run(
             changed = setup.changed() => if changed.is_err() {
                 break;
             },
-            // Aborted; one that panics ends the process.
+            // Aborted, or there is nothing that it could do.
             Some(_) = tasks.join_next() => {}
         }
     }
@@ -92,31 +90,53 @@ fn made(fetched: &Fetched, setup: &Setup, data: &Path) -> (String, Made) {
 
 fn begin(
     tasks: &mut JoinSet<()>,
-    Made { fetched, zone, octets, data }: &Made,
+    made: &Made,
     folder: &Path,
     tell: &NewsSender,
     notified: &Notified,
     shutdown: &Shutdown,
 ) -> Begun {
+    let leave = Leave::default();
+    let (source, tell, shutdown) = (Arc::from(made.fetched.source.as_str()), tell.clone(), shutdown.clone());
+    let work = {
+        let (made, folder, leave, notified) = (made.clone(), folder.to_owned(), leave.clone(), notified.clone());
+        let (tell, shutdown) = (tell.clone(), shutdown.clone());
+        move || feed(made.clone(), folder.clone(), leave.clone(), notified.clone(), tell.clone(), shutdown.clone())
+    };
+    Begun(leave, tasks.spawn(again_and_again(Some(source), tell, shutdown, work)))
+}
+
+/// One source, from what it kept on.
+async fn feed(
+    Made { fetched, zone, octets, data }: Made,
+    folder: PathBuf,
+    leave: Leave,
+    notified: Notified,
+    tell: NewsSender,
+    shutdown: Shutdown,
+) {
     let (source, fit) = (fetched.source.as_str(), Fit::new(zone.name()));
     match &fetched.from {
         FetchedFrom::File(file) => {
-            let feed = FileFeed::new(source, file, folder, fit, data, *octets);
-            Begun(Some(feed.leave()), tasks.spawn(feed.run(tell.clone(), shutdown.clone())))
+            let feed = blocking(|| FileFeed::new(source, file, &folder, fit, &data, octets).leaving(&leave));
+            feed.run(tell, shutdown).await;
         }
-        FetchedFrom::Rpz(rpz, key) => match RpzFeed::new(source, rpz, key.as_ref(), fit, data, *octets, notified) {
-            Some(feed) => Begun(Some(feed.leave()), tasks.spawn(feed.run(tell.clone(), shutdown.clone()))),
-            // The check of the file leaves no such zone.
-            None => Begun(None, tasks.spawn(std::future::ready(()))),
-        },
+        FetchedFrom::Rpz(rpz, key) => {
+            // The check of the file leaves no zone that is no name.
+            let feed = blocking(|| RpzFeed::new(source, rpz, key.as_ref(), fit, &data, octets, &notified));
+            if let Some(feed) = feed {
+                feed.leaving(&leave).run(tell, shutdown).await;
+            }
+        }
         FetchedFrom::Https(https, proof, anchors) => {
-            match HttpsFeed::new(source, https, proof.clone(), anchors.as_deref(), fit, data, *octets) {
-                Ok(feed) => Begun(Some(feed.leave()), tasks.spawn(feed.run(tell.clone(), shutdown.clone()))),
+            let feed = blocking(|| HttpsFeed::new(source, https, proof.clone(), anchors.as_deref(), fit, &data, octets));
+            match feed {
+                Ok(feed) => feed.leaving(&leave).run(tell, shutdown).await,
                 Err(error) => {
                     let news = SourceNews::Health(Health::bad(error.to_string(), Timestamp::now(), None));
-                    let (tell, source) = (tell.clone(), Arc::from(source));
+                    let source = Arc::from(source);
                     tell.failed(&source);
-                    Begun(None, tasks.spawn(async move { _ = tell.tell(&source, news).await }))
+                    _ = tell.tell(&source, news).await;
                 }
             }
         }

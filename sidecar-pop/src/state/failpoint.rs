@@ -2,6 +2,8 @@
 //!
 //! Each write to the state folder passes here first. A test says how many more a folder takes; all after that fail and change nothing, which is what a
 //! folder looks like whose process was killed at that moment; or whatever begins so hangs ([`hold`]), as on a disk that does not answer; or panics ([`explode`]). In the program itself there is nothing here.
+//!
+//! What sources have passes here, too ([`read`]): the environment may say what the code that reads it panics on, in builds for debugging alone.
 
 use std::io;
 use std::path::Path;
@@ -26,6 +28,21 @@ pub(crate) const fn pass(_path: &Path) -> io::Result<()> {
 #[cfg(test)]
 pub(crate) fn pass(path: &Path) -> io::Result<()> {
     for_tests::pass(path)
+}
+
+/// Before an entry of a source is read.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub(crate) const fn read(_entry: &[u8]) {}
+
+/// The same in builds for debugging: panics on what has in it what `TAPIR_TEST_POISON` says.
+#[cfg(debug_assertions)]
+pub(crate) fn read(entry: &[u8]) {
+    static POISON: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let poison = POISON.get_or_init(|| std::env::var("TAPIR_TEST_POISON").ok().filter(|poison| !poison.is_empty()));
+    if let Some(poison) = poison {
+        assert!(!entry.windows(poison.len()).any(|part| part == poison.as_bytes()), "an entry that panics");
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use tapir_wire::status::SourceState;
 
 use super::Shared;
 use super::rows::Row;
+use crate::feeds::Failed;
 
 /// Looks there.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(super) struct Scrape(pub(super) Shared);
 /// What was found, of one moment.
 struct Seen {
     rows: Vec<(Row, SourceState)>,
-    failures: BTreeMap<Arc<str>, u64>,
+    failures: BTreeMap<Arc<str>, Failed>,
     generation: u64,
     loaded_at: Option<Timestamp>,
     refused: bool,
@@ -94,13 +95,17 @@ impl Page<'_, '_> {
         )?;
         let states = seen.rows.iter().map(|(row, state)| ([("source", row.told.name.as_str()), ("state", label(*state))], 1));
         self.gauges("source_state", "1 for the state that a source has", states)?;
-        let mut failures =
-            self.0.encode_descriptor("source_failures", "Attempts to have a source that failed", None, MetricType::Counter)?;
-        for (row, labels) in rows() {
-            let count = seen.failures.get(row.told.name.as_str()).copied().unwrap_or_default();
-            ConstCounter::new(count).encode(failures.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let of = |row: &Row| seen.failures.get(row.told.name.as_str()).copied().unwrap_or_default();
+        self.counters(
+            "source_failures",
+            "Attempts to have a source that failed",
+            rows().map(|(row, labels)| (labels, of(row).attempts)),
+        )?;
+        self.counters(
+            "source_panics",
+            "Attempts to have a source that ended in a panic, a fault of POP that what the source has brings out",
+            rows().map(|(row, labels)| (labels, of(row).panics)),
+        )
     }
 
     fn configuration(&mut self, seen: &Seen) -> fmt::Result {
@@ -130,6 +135,14 @@ impl Page<'_, '_> {
     fn gauge(&mut self, name: &str, help: &str, figure: Option<i64>) -> fmt::Result {
         let single = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         figure.map_or(Ok(()), |figure| ConstGauge::new(figure).encode(single))
+    }
+
+    fn counters<L: EncodeLabelSet>(&mut self, name: &str, help: &str, rows: impl Iterator<Item = (L, u64)>) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, count) in rows {
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn gauges<L: EncodeLabelSet>(&mut self, name: &str, help: &str, rows: impl Iterator<Item = (L, i64)>) -> fmt::Result {

@@ -105,8 +105,20 @@ mod tests {
         let telemetry = Telemetry::new(None, None);
         telemetry.identity_read(Some(identity), None);
         let document = telemetry.document();
-        let seen = Seen { document: &document, core_sources: &[], troubles: &BTreeMap::new(), renewal, gave_up: false, now };
-        watch.look(&parts(&seen), now).into_iter().map(|event| format!("{}: {}", event.component, event.message)).collect()
+        let seen = Seen {
+            document: &document,
+            core_sources: &[],
+            at_fault: &BTreeMap::new(),
+            troubles: &BTreeMap::new(),
+            renewal,
+            gave_up: false,
+            now,
+        };
+        watch
+            .look(&parts(&seen), now)
+            .into_iter()
+            .map(|event| format!("{}: {}", event.component, event.message))
+            .collect()
     }
 
     #[test]
@@ -147,7 +159,15 @@ mod tests {
             (Trouble::Unserved, "access: keys/x is missing".to_owned()),
             (Trouble::Listen, "cannot bind the address of the zone, 192.0.2.1:53".to_owned()),
         ]);
-        let seen = Seen { document: &document, core_sources: &[], troubles: &troubles, renewal: None, gave_up: true, now: at(0) };
+        let seen = Seen {
+            document: &document,
+            core_sources: &[],
+            at_fault: &BTreeMap::new(),
+            troubles: &troubles,
+            renewal: None,
+            gave_up: true,
+            now: at(0),
+        };
         let mut watch = Watch::default();
         let told: Vec<_> = watch.look(&parts(&seen), at(0)).into_iter().map(|event| event.message).collect();
         assert_eq!(told, ["a resolver does not acknowledge what it is told", "the zone is not served at one of its addresses"]);

@@ -1,11 +1,13 @@
 //! How each part of POP is, by the names that upstream's consumers know.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tapir_wire::node::Renewal;
 use tapir_wire::status::{SidecarStatus, SourceState};
 
+use crate::feeds::Failed;
 use crate::status::Trouble;
 
 /// Where nobody says when a certificate is to be renewed: so long before its end it is late.
@@ -39,6 +41,8 @@ pub(crate) type Parts = BTreeMap<&'static str, Part>;
 pub(crate) struct Seen<'a> {
     pub(crate) document: &'a SidecarStatus,
     pub(crate) core_sources: &'a [String],
+    /// What became of attempts to have each source.
+    pub(crate) at_fault: &'a BTreeMap<Arc<str>, Failed>,
     pub(crate) troubles: &'a BTreeMap<Trouble, String>,
     pub(crate) renewal: Option<Renewal>,
     /// A NOTIFY was given up not long ago.
@@ -60,7 +64,13 @@ pub(crate) fn parts(seen: &Seen<'_>) -> Parts {
         let worst = |state: SourceState| {
             sources.iter().find(|row| row.state == state && seen.core_sources.contains(&row.name) == of_core)
         };
+        let ours = |name: &&str| seen.core_sources.iter().any(|source| source == name) == of_core;
+        let faulty = seen.at_fault.iter().filter(|(_, failed)| failed.is_at_fault).map(|(name, _)| &**name).filter(ours);
+        let faulty = faulty.collect::<Vec<_>>().join(", ");
         let said = match (worst(SourceState::Failed), worst(SourceState::Stale)) {
+            _ if !faulty.is_empty() => {
+                (State::Fail, format!("what source {faulty} has made POP panic; what it held before stays"))
+            }
             (Some(row), _) => (State::Fail, format!("source {} holds nothing", row.name)),
             (None, Some(row)) => (State::Warn, format!("source {} cannot take what is newer", row.name)),
             (None, None) => (State::Ok, String::new()),

@@ -113,7 +113,15 @@ mod tests {
             let mut watched = Watch::default();
             let document = telemetry.document();
             let (now, troubles) = (Timestamp::UNIX_EPOCH, BTreeMap::new());
-            let seen = Seen { document: &document, core_sources: &[], troubles: &troubles, renewal: None, gave_up: false, now };
+            let seen = Seen {
+                document: &document,
+                core_sources: &[],
+                at_fault: &BTreeMap::new(),
+                troubles: &troubles,
+                renewal: None,
+                gave_up: false,
+                now,
+            };
             let mut seen = parts(&seen);
             assert!(seen.keys().all(|name| known.iter().any(|known| known == name)), "{seen:?}");
             seen.insert("main-boot", (state, String::new()));

@@ -8,9 +8,10 @@ use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINC
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
-use tokio::task::spawn_blocking;
+use tapir_runtime::panics::Panicked;
 
 use super::check::Proof;
+use crate::feeds::aside::aside;
 use crate::feeds::store::Marks;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -41,6 +42,8 @@ pub(super) enum FetchError {
     Signature,
     #[error("keeping what was fetched: {0}")]
     Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 impl From<reqwest::Error> for FetchError {
@@ -128,13 +131,13 @@ impl Fetcher {
             Proof::Signature(key, url) => {
                 let signature = self.signature(url).await?;
                 let (key, signature) = (key.clone(), signature);
-                let checked = spawn_blocking(move || -> std::io::Result<(File, bool)> {
+                let checked = aside(move || -> std::io::Result<(File, bool)> {
                     let mut content = Vec::new();
                     list.read_to_end(&mut content)?;
                     list.rewind()?;
                     Ok((list, key.has_signed(&content, &signature)))
                 });
-                let (back, good) = checked.await.map_err(std::io::Error::other)??;
+                let (back, good) = checked.await??;
                 if !good {
                     return Err(FetchError::Signature);
                 }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use tapir_table::{Code, Codes, KeyBuf, KeyError, MAX_KEY};
 use tapir_wire::name::Name;
 
+use crate::state::failpoint;
+
 /// Octets that `*.` adds to a name.
 const WILDCARD: usize = 2;
 
@@ -68,6 +70,7 @@ impl Fit {
 
     /// An entry in any form: `*.name` means what is below it. Names that are not ASCII get their ASCII form (UTS 46).
     pub fn entry(self, text: &str) -> Result<(KeyBuf, Codes), BadEntry> {
+        failpoint::read(text.as_bytes());
         let (text, codes) = match text.strip_prefix("*.").filter(|rest| !rest.is_empty()) {
             Some(name) => (name, Codes::new(Code::SILENT, Code::LISTED)),
             None => (text, Codes::LISTED),
@@ -86,6 +89,7 @@ impl Fit {
 
     /// Labels from the bottom up, as they stand in a message. `true` beside the key: what is below it is meant.
     pub fn owner(self, labels: &[u8]) -> Result<(KeyBuf, bool), BadEntry> {
+        failpoint::read(labels);
         let (labels, below) = labels.strip_prefix(b"\x01*").map_or((labels, false), |rest| (rest, true));
         let key = KeyBuf::from_wire(labels, self.room)?;
         let codes = if below { Codes::new(Code::SILENT, Code::LISTED) } else { Codes::LISTED };

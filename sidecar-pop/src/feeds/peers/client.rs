@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use tapir_runtime::back_off::{BackOff, Pauses};
+use tapir_runtime::panics::{Panicked, caught_task};
 use tapir_runtime::shutdown::Shutdown;
 use tapir_wire::observation::{ListType, Message};
 use tokio::sync::watch;
@@ -46,6 +47,8 @@ enum PeerError {
     Status(StatusCode),
     #[error("it answers with something else than lines")]
     Nonsense,
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     #[error("POP is stopping")]
     Gone,
 }
@@ -102,7 +105,7 @@ where
             if !due {
                 continue;
             }
-            let peer = match ask(&us, address, &to).await {
+            let peer = match caught_task(ask(&us, address, &to)).await.unwrap_or_else(|panicked| Err(panicked.into())) {
                 Ok(names) => {
                     tracing::info!(%address, names, "a peer told what it knows");
                     Peer::Told
