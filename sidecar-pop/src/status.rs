@@ -178,6 +178,11 @@ impl Telemetry {
         facts.identity_error = error;
     }
 
+    /// Name of the node; empty before its identity is known.
+    pub(crate) fn node(&self) -> String {
+        self.facts().identity.as_ref().map(|identity| identity.node.clone()).unwrap_or_default()
+    }
+
     /// When the certificate of the newest identity is to be renewed.
     pub(crate) fn renewal(&self, renewal: Option<Renewal>) {
         self.facts().renewal = renewal;

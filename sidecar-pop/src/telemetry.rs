@@ -64,7 +64,7 @@ pub async fn run(
         for (part, (state, _)) in &parts {
             telemetry.metrics.component(part, *state);
         }
-        for event in watched.look(&parts, now) {
+        for event in watched.look(&parts, &telemetry.node(), now) {
             telemetry.event(event);
             due = Instant::now();
         }

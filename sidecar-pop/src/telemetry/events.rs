@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::rand;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tapir_wire::status::EventStatus;
 
-use super::parts::{Parts, State};
+use super::parts::{CERTIFICATE, Parts, State};
 
 /// What is remembered of a part.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +31,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Events that follow from what is seen now: parts that are worse than they were, or badly off in another way than before.
-    pub(crate) fn look(&mut self, parts: &Parts, now: Timestamp) -> Vec<EventStatus> {
+    /// Events that follow from what is seen now: parts that are worse than they were, or badly off in another way than before. `node` is who has the
+    /// certificate.
+    pub(crate) fn look(&mut self, parts: &Parts, node: &str, now: Timestamp) -> Vec<EventStatus> {
         let mut events = Vec::new();
         for (&part, (state, message)) in parts {
             let row = self.rows.entry(part).or_default();
@@ -50,7 +52,7 @@ impl Watch {
                 State::Warn | State::Fail => {}
             }
             if worse {
-                events.push(raise(part, *state, message, now));
+                events.push(raise(part, *state, message, node, now));
             }
         }
         events
@@ -58,8 +60,9 @@ impl Watch {
 }
 
 /// Writes it to the log, under the identifier that it has everywhere.
-fn raise(component: &'static str, state: State, message: &str, time: Timestamp) -> EventStatus {
-    let id = identifier();
+fn raise(component: &'static str, state: State, message: &str, node: &str, time: Timestamp) -> EventStatus {
+    // One renewal that did not happen is one event, however often this POP is started meanwhile. Its text has serial and time in it.
+    let id = if component == CERTIFICATE { identifier_of(&[node, component, message]) } else { identifier() };
     match state {
         State::Fail => tracing::error!(event = id, component, "{message}"),
         State::Ok | State::Warn => tracing::warn!(event = id, component, "{message}"),
@@ -74,7 +77,21 @@ fn identifier() -> String {
     if rand::fill(&mut octets).is_err() {
         octets = Timestamp::now().as_nanosecond().to_be_bytes();
     }
-    let number = (u128::from_be_bytes(octets) & !(0xf << 76) & !(0x3 << 62)) | (4 << 76) | (2 << 62);
+    uuid(octets, 4)
+}
+
+/// The one UUID of these words (RFC 9562 section 5.8: of SHA-256).
+fn identifier_of(words: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for word in words {
+        hash.update(word);
+        hash.update([0]);
+    }
+    uuid(hash.finalize().first_chunk().copied().unwrap_or_default(), 8)
+}
+
+fn uuid(octets: [u8; 16], version: u128) -> String {
+    let number = (u128::from_be_bytes(octets) & !(0xf << 76) & !(0x3 << 62)) | (version << 76) | (2 << 62);
     let hex = format!("{number:032x}");
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
@@ -115,10 +132,26 @@ mod tests {
             now,
         };
         watch
-            .look(&parts(&seen), now)
+            .look(&parts(&seen), "edge.example", now)
             .into_iter()
             .map(|event| format!("{}: {}", event.component, event.message))
             .collect()
+    }
+
+    /// A process that is started anew knows nothing of the one before.
+    #[test]
+    fn one_renewal_that_did_not_happen_has_one_identifier_in_each_process() {
+        let late = |serial: &str, hour: u32| format!("certificate {serial} should have been renewed by 2026-11-21T{hour}:00:00Z");
+        let id = |component, node, message: String| {
+            let seen = Parts::from([(component, (State::Warn, message))]);
+            Watch::default().look(&seen, node, at(1)).remove(0).id
+        };
+        let first = id("cert-status", "edge.example", late("1", 10));
+        assert_eq!((id("cert-status", "edge.example", late("1", 10)), first.len(), &first[14..15]), (first.clone(), 36, "8"));
+        assert!("89ab".contains(&first[19..20]), "{first}");
+        let others = [("other.example", "1", 10), ("edge.example", "2", 10), ("edge.example", "1", 11)];
+        assert!(others.iter().all(|(node, serial, hour)| id("cert-status", node, late(serial, *hour)) != first));
+        assert_ne!(id("rpz", "edge.example", late("1", 10)), id("rpz", "edge.example", late("1", 10)));
     }
 
     #[test]
@@ -169,7 +202,7 @@ mod tests {
             now: at(0),
         };
         let mut watch = Watch::default();
-        let told: Vec<_> = watch.look(&parts(&seen), at(0)).into_iter().map(|event| event.message).collect();
+        let told: Vec<_> = watch.look(&parts(&seen), "edge.example", at(0)).into_iter().map(|event| event.message).collect();
         assert_eq!(told, ["a resolver does not acknowledge what it is told", "the zone is not served at one of its addresses"]);
         assert_eq!((watch.failures, watch.rows["rpz"].state), (1, State::Fail));
     }

@@ -17,7 +17,10 @@ const GONE: SignedDuration = SignedDuration::from_secs(60);
 
 /// All parts that there may be.
 pub(crate) const COMPONENTS: [&str; 8] =
-    ["main-boot", "cert-status", "mqtt-event", "mqtt-config", "rpz", "downstream-notify", "tapir-observation", "rpz-inbound"];
+    ["main-boot", CERTIFICATE, "mqtt-event", "mqtt-config", "rpz", "downstream-notify", "tapir-observation", "rpz-inbound"];
+
+/// The certificate of the node.
+pub(crate) const CERTIFICATE: &str = "cert-status";
 
 /// How a part is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +57,7 @@ pub(crate) struct Seen<'a> {
 pub(crate) fn parts(seen: &Seen<'_>) -> Parts {
     let mut parts = Parts::from([
         ("main-boot", (State::Ok, format!("version {}", seen.document.version))),
-        ("cert-status", certificate(seen)),
+        (CERTIFICATE, certificate(seen)),
         ("mqtt-event", connection(seen)),
         ("rpz", zone(seen)),
         ("downstream-notify", notifies(seen)),

@@ -125,7 +125,7 @@ mod tests {
             let mut seen = parts(&seen);
             assert!(seen.keys().all(|name| known.iter().any(|known| known == name)), "{seen:?}");
             seen.insert("main-boot", (state, String::new()));
-            watched.look(&seen, now);
+            watched.look(&seen, "edge.example", now);
             let told = report(&telemetry, &watched, "random-popper");
             let (theirs, part) = (&vector["payload"], "/ComponentStatus/main-boot");
             assert_eq!(told.pointer(part).unwrap()["Status"], vector["status_values"][name], "{name}");
@@ -171,7 +171,7 @@ tapir_pop_zone_serial 9
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
         let mut watched = Watch::default();
         let seen = Parts::from([("rpz", (State::Fail, "broken".to_owned())), ("main-boot", (State::Ok, "up".to_owned()))]);
-        for event in watched.look(&seen, now) {
+        for event in watched.look(&seen, "edge.example", now) {
             telemetry.event(event);
         }
         let told = report(&telemetry, &watched, "edge.example-abc");
