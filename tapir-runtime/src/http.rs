@@ -7,6 +7,7 @@ mod listener;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,15 @@ pub trait Probe: Send + Sync + 'static {
     fn status(&self) -> serde_json::Value;
     /// OpenMetrics text, see [`crate::metrics::render`].
     fn metrics(&self) -> String;
+    /// What a POST to this path does; none where there is no such thing. Nothing happens before it is polled.
+    fn order(&self, path: &str) -> Option<Order> {
+        let _ = path;
+        None
+    }
 }
+
+/// Work that somebody asked for, and what he is told afterwards.
+pub type Order = Pin<Box<dyn Future<Output = (StatusCode, String)> + Send>>;
 
 /// Bounds of the server.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +133,7 @@ async fn serve_for_ever(mut listener: Listener, probe: Arc<dyn Probe>, limits: H
 async fn answer_one(stream: TcpStream, probe: Arc<dyn Probe>, limits: HttpLimits) -> hyper::Result<()> {
     let service = service_fn(move |request: Request<Incoming>| {
         let probe = Arc::clone(&probe);
-        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), probe.as_ref())) }
+        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), probe.as_ref()).await) }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -135,18 +144,36 @@ async fn answer_one(stream: TcpStream, probe: Arc<dyn Probe>, limits: HttpLimits
         .await
 }
 
-fn answer(method: &Method, path: &str, probe: &dyn Probe) -> Response<Body> {
-    const TEXT: &str = "text/plain; charset=utf-8";
-    if method != Method::GET && method != Method::HEAD {
-        let mut refusal = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned());
-        refusal.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
-        return refusal;
+/// Longer than any order takes that somebody should wait for.
+const ORDER_TIME: Duration = Duration::from_secs(9);
+const TEXT: &str = "text/plain; charset=utf-8";
+
+async fn answer(method: &Method, path: &str, probe: &dyn Probe) -> Response<Body> {
+    match probe.order(path) {
+        Some(order) if method == Method::POST => match timeout(ORDER_TIME, order).await {
+            Ok((status, text)) => respond(status, TEXT, text),
+            Err(_) => respond(StatusCode::GATEWAY_TIMEOUT, TEXT, "it takes too long\n".to_owned()),
+        },
+        Some(_) => not_allowed("only POST\n", "POST"),
+        None => tell(method, path, probe),
     }
+}
+
+fn not_allowed(text: &str, allowed: &'static str) -> Response<Body> {
+    let mut refusal = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, text.to_owned());
+    refusal.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
+    refusal
+}
+
+fn tell(method: &Method, path: &str, probe: &dyn Probe) -> Response<Body> {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let is_read = method == Method::GET || method == Method::HEAD;
     match path {
+        "/livez" | "/readyz" | "/status" | "/metrics" if !is_read => not_allowed("only GET\n", "GET, HEAD"),
         "/livez" => verdict(probe.live(), TEXT),
         "/readyz" => verdict(probe.ready(), TEXT),
         "/status" => respond(StatusCode::OK, "application/json", probe.status().to_string()),
-        "/metrics" => respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", probe.metrics()),
+        "/metrics" => respond(StatusCode::OK, OPEN_METRICS, probe.metrics()),
         _ => respond(StatusCode::NOT_FOUND, TEXT, "not found\n".to_owned()),
     }
 }

@@ -1,6 +1,6 @@
 //! Helpers around the metrics registry.
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -21,8 +21,15 @@ pub fn registry(prefix: &str) -> Registry {
 /// OpenMetrics text of everything in the registry.
 #[must_use]
 pub fn render(registry: &Registry) -> String {
+    render_all(&[registry])
+}
+
+/// The same of several, whose names begin with prefixes of their own.
+#[must_use]
+pub fn render_all(registries: &[&Registry]) -> String {
     let mut text = String::new();
-    match encode(&mut text, registry) {
+    let written = registries.iter().try_for_each(|registry| encode_registry(&mut text, registry));
+    match written.and_then(|()| encode_eof(&mut text)) {
         Ok(()) => text,
         // Writing into a String cannot fail; if an encoder does all the same, an empty answer beats half a one.
         Err(_) => "# EOF\n".to_owned(),

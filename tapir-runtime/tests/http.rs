@@ -6,13 +6,13 @@ mod port;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use port::free_port;
 use prometheus_client::metrics::counter::Counter;
 use tapir_runtime::back_off::BackOff;
-use tapir_runtime::http::{HttpLimits, HttpState, Probe, serve_with};
+use tapir_runtime::http::{HttpLimits, HttpState, Order, Probe, serve_with};
 use tapir_runtime::metrics;
 use tapir_runtime::shutdown::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Sidecar {
     ready: AtomicBool,
     large: AtomicBool,
+    orders: Arc<AtomicU64>,
 }
 
 impl Probe for Sidecar {
@@ -47,6 +48,15 @@ impl Probe for Sidecar {
         registry.register("frames", "Frames taken", frames.clone());
         frames.inc_by(3);
         metrics::render(&registry)
+    }
+    fn order(&self, path: &str) -> Option<Order> {
+        let orders = Arc::clone(&self.orders);
+        (path == "/order").then(|| -> Order {
+            Box::pin(async move {
+                orders.fetch_add(1, Ordering::SeqCst);
+                (hyper::StatusCode::ACCEPTED, "done\n".to_owned())
+            })
+        })
     }
 }
 
@@ -132,6 +142,22 @@ async fn the_four_paths() {
     assert!(metrics.ends_with("# EOF\n"));
     assert!(get(address, "/").await.starts_with("HTTP/1.1 404 "));
     assert!(talk(address, b"POST /status HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.starts_with("HTTP/1.1 405 "));
+}
+
+async fn post(address: SocketAddr, path: &str) -> String {
+    talk(address, format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").as_bytes()).await
+}
+
+#[tokio::test]
+async fn an_order_is_carried_out_at_post_alone() {
+    let server = start("127.0.0.1:0").await;
+    let refused = get(server.address, "/order").await;
+    assert!(refused.starts_with("HTTP/1.1 405 ") && refused.to_lowercase().contains("allow: post"), "{refused}");
+    assert_eq!(server.probe.orders.load(Ordering::SeqCst), 0);
+    let done = post(server.address, "/order").await;
+    assert!(done.starts_with("HTTP/1.1 202 ") && done.ends_with("done\n"), "{done}");
+    assert_eq!(server.probe.orders.load(Ordering::SeqCst), 1);
+    assert!(post(server.address, "/other").await.starts_with("HTTP/1.1 404 "));
 }
 
 #[tokio::test]
