@@ -6,21 +6,16 @@
 //! ```
 //! There is no queue: the sink works on the frames where they were read. What a connection holds is bounded by two buffers; how far it is
 //! behind is measured in [`lag`].
-//!
-//! `connection`, `frames` and `listener` are the input of the worker that is in service now.
 
 pub mod accept;
 pub mod buffer;
-mod connection;
 mod connections;
 mod control;
 pub mod counts;
 mod end;
 pub mod endpoint;
-mod frames;
 pub mod lag;
 mod line;
-mod listener;
 mod peer;
 pub mod reader;
 pub mod sink;
@@ -28,9 +23,6 @@ mod socket;
 pub mod tls;
 
 pub use accept::{Input, InputState, Limits};
-pub use connection::HANDSHAKE_LIMIT;
 pub use counts::Counts;
 pub use end::End;
 pub use endpoint::Endpoint;
-pub use frames::{FrameQueue, Frames, QueuedFrame, frame_queue};
-pub use listener::{Listener, MAX_CONNECTIONS, SocketState};

@@ -1,6 +1,7 @@
-//! What is in force: configuration, list, identity. Read from one folder, watched, each part replaced only by a good one.
+//! What is in force: configuration, lists, identity, and what follows from them. Read from one folder, watched, each part replaced only by a
+//! good one.
 
-mod list;
+mod lists;
 mod part;
 
 use std::path::{Path, PathBuf};
@@ -8,40 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
 use tapir_runtime::mqtt::MqttSettings;
-use tapir_runtime::node::{self, MaterialError, NodeMaterial};
+use tapir_runtime::node;
 use tapir_runtime::shutdown::Shutdown;
 use tapir_runtime::watch::DirectoryWatch;
 use tapir_wire::config::Parsed;
 use tapir_wire::config::edm::EdmConfig;
-use tapir_wire::dawg::DomainSet;
-use tapir_wire::jwk::DataKey;
-use tokio::sync::watch;
 
 use crate::config::ConfigFile;
-use crate::metrics::Metrics;
-use crate::minimise::View;
-use list::List;
+use crate::config::endpoint::endpoint;
+use crate::config::identity::{self, Identity, Link};
+use crate::input::Endpoint;
+use crate::list::Lists;
+use crate::memory::Budget;
+use lists::{Files, ListParts};
 use part::Part;
-
-/// Who this edge is towards Core.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Certificate, trust anchors, broker.
-    pub material: Arc<NodeMaterial>,
-    /// Signs events.
-    pub data_key: Arc<DataKey>,
-}
-
-impl PartialEq for Identity {
-    /// Equal files make equal identities.
-    fn eq(&self, other: &Self) -> bool {
-        let Self { material, data_key } = self;
-        material.generation == other.material.generation
-            && material.document == other.material.document
-            && data_key.thumbprint() == other.data_key.thumbprint()
-    }
-}
 
 /// Everything that is in force at one moment.
 #[derive(Clone, Debug, Default)]
@@ -50,12 +33,14 @@ pub struct InForce {
     pub config: Option<Arc<EdmConfig>>,
     /// When it came into force.
     pub config_loaded_at: Option<Timestamp>,
-    /// Why the newest configuration or list was refused.
+    /// Why the newest configuration was refused, or something that it names.
     pub config_error: Option<String>,
-    /// Well-known domains.
-    pub well_known: Option<Arc<DomainSet>>,
+    /// Where resolvers connect; none until a good configuration was read.
+    pub endpoint: Option<Endpoint>,
+    /// Lists of names and clients.
+    pub lists: Lists,
     /// The identity; none until a good one was read.
-    pub identity: Option<Identity>,
+    pub identity: Option<Arc<Identity>>,
     /// Why there is none, or why the newest one was refused.
     pub identity_error: Option<String>,
 }
@@ -67,26 +52,35 @@ impl InForce {
         self.config.as_ref().is_some_and(|config| !config.disabled)
     }
 
-    /// What the worker decides by.
+    /// Where events go. Without a configuration nobody has said yet that sending is allowed.
     #[must_use]
-    pub fn view(&self) -> View {
-        View { sending: self.sending(), well_known: self.well_known.clone() }
+    pub fn events(&self) -> Option<&Link> {
+        self.identity.as_ref().filter(|_| self.sending())?.events.as_ref()
     }
 
-    /// The connection to the broker, if there shall be one. Without a configuration nobody has said yet that sending is allowed.
+    /// Where aggregates go.
+    #[must_use]
+    pub fn aggregates(&self) -> Option<&Link> {
+        self.identity.as_ref().filter(|_| self.sending())?.aggregates.as_ref()
+    }
+
+    /// What is shown to Core.
+    #[must_use]
+    pub fn shown(&self) -> Option<&Link> {
+        let identity = self.identity.as_ref()?;
+        identity.events.as_ref().or(identity.aggregates.as_ref())
+    }
+
+    /// The connection to the broker, if there shall be one.
     #[must_use]
     pub fn mqtt_settings(&self, instance: &str) -> Option<MqttSettings> {
-        let config = self.config.as_ref().filter(|config| !config.disabled)?;
-        let Identity { material, data_key } = self.identity.as_ref()?;
+        let (config, link) = (self.config.as_ref()?, self.events()?);
         // Upstream's client id is `<kid>-edm`; the suffix keeps the Pods of one edge from disconnecting each other.
-        let client_id = format!("{}-edm-{instance}", data_key.kid());
-        let mut settings = MqttSettings::new(
-            material.document.mqtt_broker.clone(),
-            client_id,
-            Some(Arc::clone(&material.tls)),
-            material.generation,
-        );
-        settings.certificate_serial = Some(material.certificate.serial.clone());
+        let suffix = if config.mqtt_bare_client_id { String::new() } else { format!("-{instance}") };
+        let client_id = format!("{}-edm{suffix}", link.data_key.kid());
+        let tls = link.is_encrypted().then(|| Arc::clone(&link.tls));
+        let mut settings = MqttSettings::new(link.url.clone(), client_id, tls, link.generation);
+        settings.certificate_serial = Some(link.certificate.serial.clone()).filter(|_| link.is_encrypted());
         settings.keep_alive = Duration::from_secs(config.mqtt_keepalive.into());
         settings.clean_start = false;
         Some(settings)
@@ -97,26 +91,30 @@ impl InForce {
 #[derive(Debug)]
 pub struct Reloader {
     file: ConfigFile,
-    /// What the configuration was warned of last: told once, not at every reading.
-    warnings: Vec<String>,
     directory: PathBuf,
     config: Part<EdmConfig>,
     config_loaded_at: Option<Timestamp>,
-    list: Part<List>,
+    /// What the configuration was warned of last: told once, not at every reading.
+    warnings: Vec<String>,
+    endpoint: Option<Endpoint>,
+    endpoint_error: Option<String>,
+    lists: ListParts,
     identity: Part<Identity>,
 }
 
 impl Reloader {
-    /// For the configuration file `file`; identity and list lie in the same folder.
+    /// For the configuration file `file`; in the own form identity and lists lie in the same folder. `budget` is charged with lists.
     #[must_use]
-    pub fn new(file: ConfigFile) -> Self {
+    pub fn new(file: ConfigFile, budget: Arc<Budget>) -> Self {
         Self {
             directory: file.folder().to_owned(),
             file,
-            warnings: Vec::new(),
             config: Part::new("configuration"),
             config_loaded_at: None,
-            list: Part::new("list of well-known domains"),
+            warnings: Vec::new(),
+            endpoint: None,
+            endpoint_error: None,
+            lists: ListParts::new(budget),
             identity: Part::new("identity"),
         }
     }
@@ -124,22 +122,15 @@ impl Reloader {
     /// Reads everything; gives what is in force afterwards.
     pub fn read(&mut self) -> InForce {
         // One moment of the mounted folder, not a mixture of two.
-        let directory = node::current(&self.directory);
-        let config = self.read_config(&in_directory(&self.file.path, &self.directory, &directory));
+        let moment = node::current(&self.directory);
+        let config = self.read_config(&in_directory(&self.file.path, &self.directory, &moment));
         if self.config.offer(config) {
             self.config_loaded_at = Some(Timestamp::now());
             self.warn_without_list();
         }
-        let list = |config: &Arc<EdmConfig>| Some(config.path(&self.directory, config.well_known_domains_file.as_ref()?));
-        match self.config.good().and_then(list) {
-            None => self.list.clear(),
-            Some(file) => {
-                let path = in_directory(&file, &self.directory, &directory);
-                let newest = list::read(&path, self.list.good());
-                self.list.offer(newest);
-            }
+        if let Some(config) = self.config.good().cloned() {
+            self.follow(&config, &moment);
         }
-        self.identity.offer(read_identity(&directory));
         self.in_force()
     }
 
@@ -154,31 +145,56 @@ impl Reloader {
         Ok(config)
     }
 
+    /// What the configuration names.
+    fn follow(&mut self, config: &EdmConfig, moment: &Path) {
+        let watched = self.directory.clone();
+        let place = |file: &PathBuf| in_directory(&config.path(&watched, file), &watched, moment);
+        self.lists.read(&Files {
+            well_known: config.well_known_domains_file.as_ref().map(place),
+            ignored_names: config.ignored_question_names_file.as_ref().map(place),
+            ignored_clients: config.ignored_client_ips_file.as_ref().map(place),
+        });
+        match endpoint(config, moment) {
+            Ok(endpoint) => (self.endpoint, self.endpoint_error) = (Some(endpoint), None),
+            Err(error) => {
+                if self.endpoint_error.as_ref() != Some(&error) {
+                    tracing::error!(error, "the input that is wanted cannot be had, the one before stays");
+                }
+                self.endpoint_error = Some(error);
+            }
+        }
+        self.identity.offer(identity::load(config, moment));
+    }
+
     fn warn_without_list(&self) {
         if self.config.good().is_some_and(|config| config.well_known_domains_file.is_none()) {
-            tracing::warn!("no list of well-known domains is configured: only looptest names make events");
+            tracing::warn!(
+                "no list of well-known domains is configured: only looptest names make events, and nothing is counted"
+            );
         }
     }
 
     fn in_force(&self) -> InForce {
-        let errors: Vec<String> = [self.config.error(), self.list.error()].into_iter().flatten().map(str::to_owned).collect();
+        let own = [self.config.error(), self.endpoint_error.as_deref()];
+        let errors: Vec<&str> = own.into_iter().flatten().chain(self.lists.errors()).collect();
         InForce {
             config: self.config.good().cloned(),
             config_loaded_at: self.config_loaded_at,
             config_error: (!errors.is_empty()).then(|| errors.join("; ")),
-            well_known: self.list.good().map(|list| Arc::clone(&list.domains)),
-            identity: self.identity.good().map(|identity| Identity::clone(identity)),
+            endpoint: self.endpoint.clone(),
+            lists: self.lists.lists(),
+            identity: self.identity.good().cloned(),
             identity_error: self.identity.error().map(str::to_owned),
         }
     }
 }
 
-/// Reads whenever the folder changes, until shutdown.
+/// Reads whenever the folder changes, until shutdown. `take_up` brings what was read into force, and may take its time.
 pub async fn keep_reading(
     mut reloader: Reloader,
     mut watch: DirectoryWatch,
-    in_force: watch::Sender<Arc<InForce>>,
-    metrics: Arc<Metrics>,
+    take_up: impl Fn(InForce) + Clone + Send + 'static,
+    errors: Counter,
     shutdown: Shutdown,
 ) {
     loop {
@@ -186,18 +202,18 @@ pub async fn keep_reading(
             () = watch.changed() => {}
             () = shutdown.requested() => return,
         }
-        // A list takes milliseconds to check: long for the threads that drain the socket.
+        let take_up = take_up.clone();
+        // A list takes tens of milliseconds to check, and the disk may hang.
         let read = tokio::task::spawn_blocking(move || {
             let read = reloader.read();
-            (reloader, read)
+            let is_refused = read.config_error.is_some() || read.identity_error.is_some();
+            take_up(read);
+            (reloader, is_refused)
         });
         match read.await {
-            Ok((returned, read)) => {
+            Ok((returned, is_refused)) => {
                 reloader = returned;
-                if read.config_error.is_some() || read.identity_error.is_some() {
-                    metrics.reload_errors.inc();
-                }
-                in_force.send_replace(Arc::new(read));
+                errors.inc_by(u64::from(is_refused));
             }
             Err(error) => {
                 tracing::error!(error = %error, "reading the configuration failed, it is not watched any more");
@@ -216,24 +232,6 @@ pub fn directory_watch(reloader: &Reloader, shutdown: &Shutdown) -> DirectoryWat
 /// The same file in the folder of one moment, if it lies in the watched folder at all.
 fn in_directory(file: &Path, watched: &Path, current: &Path) -> PathBuf {
     file.strip_prefix(watched).map_or_else(|_| file.to_owned(), |relative| current.join(relative))
-}
-
-fn read_identity(directory: &Path) -> Result<Identity, String> {
-    let material = NodeMaterial::load(directory).map_err(|error| describe(&error))?;
-    let data_key = material.data_key.clone().ok_or_else(|| describe(&MaterialError::Missing(tapir_wire::node::DATA_KEY)))?;
-    Ok(Identity { material: Arc::new(material), data_key })
-}
-
-/// An error with its causes in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -266,7 +264,8 @@ mod tests {
     fn follows_a_mounted_volume() {
         let volume = tempfile::tempdir().unwrap();
         let list = |words: &[&str]| tapir_wire::dawg::compile(words.iter().copied()).unwrap();
-        let mut reloader = Reloader::new(ConfigFile::new(volume.path().join("edm.toml")));
+        let mut reloader = Reloader::new(ConfigFile::new(volume.path().join("edm.toml")), Budget::new(1 << 20));
+        let knows = |in_force: &InForce, name: &[u8]| in_force.lists.well_known.as_ref().unwrap().find(name).is_some();
         let nothing = reloader.read();
         assert_eq!(nothing.config_error.as_deref(), Some("edm.toml is missing"));
         assert!(!nothing.sending());
@@ -274,22 +273,22 @@ mod tests {
         publish(volume.path(), "1", &[("edm.toml", config("a")), ("list.dawg", list(&["a."]))]);
         let first = reloader.read();
         assert_eq!(first.config_error, None);
-        assert!(first.sending() && first.well_known.as_ref().unwrap().lookup("a.").is_some());
+        assert!(first.sending() && knows(&first, b"\x01a"));
         assert!(first.mqtt_settings("x").is_none(), "no identity, no connection");
 
         publish(volume.path(), "2", &[("edm.toml", config("b")), ("list.dawg", list(&["b."]))]);
         let second = reloader.read();
         assert_eq!(second.config.as_ref().unwrap().revision, "b");
-        assert!(second.well_known.as_ref().unwrap().lookup("b.").is_some());
+        assert!(knows(&second, b"\x01b"));
 
         publish(volume.path(), "3", &[("edm.toml", config("c")), ("list.dawg", b"broken".to_vec())]);
         let third = reloader.read();
         assert_eq!(third.config.as_ref().unwrap().revision, "c");
-        assert!(third.well_known.as_ref().unwrap().lookup("b.").is_some(), "the last good list stays");
+        assert!(knows(&third, b"\x01b"), "the last good list stays");
         assert!(third.config_error.unwrap().starts_with("list list.dawg: "));
 
         publish(volume.path(), "4", &[("edm.toml", b"format = 1\n".to_vec())]);
         let fourth = reloader.read();
-        assert!(fourth.well_known.is_none() && fourth.config_error.is_none(), "a list that is not wanted any more goes");
+        assert!(fourth.lists.well_known.is_none() && fourth.config_error.is_none(), "a list that is not wanted any more goes");
     }
 }

@@ -1,31 +1,41 @@
 //! Wires everything together and keeps it running until shutdown.
 
+mod followers;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tapir_runtime::http::{self, HttpState, Probe};
-use tapir_runtime::mqtt;
 use tapir_runtime::shutdown::Shutdown;
+use tapir_runtime::{mqtt, panics};
 use tapir_wire::node::paths;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregates::{LastMinute, Outbox};
 use crate::config::ConfigFile;
-use crate::input::{HANDSHAKE_LIMIT, Listener, MAX_CONNECTIONS, SocketState, frame_queue};
+use crate::events::{self, Broker, Events};
+use crate::input::{Endpoint, Input, InputState};
+use crate::memory::Budget;
 use crate::metrics::Metrics;
-use crate::publisher::Publisher;
-use crate::queue::EventQueue;
+use crate::minimiser::{Minimiser, Rotation};
+use crate::outbox::{SenderState, Store};
 use crate::reload::{self, InForce, Reloader};
+use crate::settings;
 use crate::status::EdmProbe;
-use crate::worker::Worker;
+use followers::Followers;
 
-/// Time for DISCONNECT when everything else has ended.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// For what was counted and what waits, after shutdown.
+const GRACE: Duration = Duration::from_secs(3);
+/// For all tasks to end, after shutdown.
+const END: Duration = Duration::from_millis(3500);
+/// For DISCONNECT when everything else has ended.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What EDM is started with.
 #[derive(Clone, Debug)]
@@ -38,6 +48,8 @@ pub struct Options {
     pub default_socket: PathBuf,
     /// HTTP while no configuration says otherwise.
     pub default_http: SocketAddr,
+    /// Folder of everything that is kept, unless the configuration that is there at the start names another.
+    pub default_data: PathBuf,
 }
 
 impl Options {
@@ -49,154 +61,165 @@ impl Options {
             instance,
             default_socket: paths::DNSTAP_SOCKET.into(),
             default_http: SocketAddr::from(([0u16; 8], paths::EDM_HTTP_PORT)),
+            default_data: paths::EDM_STATE_DIRECTORY.into(),
         }
     }
+}
+
+/// Something ended that never should.
+#[derive(Debug, thiserror::Error)]
+#[error("something ended before shutdown that nothing goes on without")]
+pub struct TaskFailed;
+
+/// What was read and opened before the first connection.
+struct Prepared {
+    reloader: Reloader,
+    first: InForce,
+    data: PathBuf,
+    events: Events,
+    outbox: Outbox,
+    store: Store,
 }
 
 /// Runs EDM until shutdown.
 ///
 /// Nothing that is missing or bad in files, network or Core ends it: the socket is served in any case.
+///
+/// # Errors
+/// When something panicked, or a task ended by itself: half a process is worse than none, and whoever started it starts a whole one.
 pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed> {
-    let metrics = Arc::new(Metrics::default());
-    let Options { config_file, instance, default_socket, default_http } = options;
-    let mut reloader = Reloader::new(config_file);
+    let (metrics, budget) = (Arc::new(Metrics::default()), Budget::of_this_container());
+    let Options { config_file, instance, default_socket, default_http, default_data } = options;
+    let reloader = Reloader::new(config_file, Arc::clone(&budget));
     // Before the first reading, so that no change falls between.
     let watch = reload::directory_watch(&reloader, &shutdown);
-    let first = Arc::new(reloader.read());
-    let (in_force_sender, in_force) = watch::channel(Arc::clone(&first));
-    let queue = Arc::new(EventQueue::new(1));
-    let (settings_sender, settings) = watch::channel(None);
-    let (path_sender, path) = watch::channel(default_socket);
-    let (listen_sender, listen) = watch::channel(default_http);
-    let followers = Followers {
-        instance,
-        queue: Arc::clone(&queue),
-        metrics: Arc::clone(&metrics),
-        settings: settings_sender,
-        path: path_sender,
-        listen: listen_sender,
+    let (told, charged) = (Arc::clone(&metrics), Arc::clone(&budget));
+    // The disk may hang from the beginning.
+    let prepared = tokio::select! {
+        prepared = spawn_blocking(move || prepare(reloader, &default_data, &told, &charged)) => prepared,
+        () = shutdown.requested() => {
+            tracing::warn!("ending before the configuration was read");
+            return Ok(());
+        }
     };
-    followers.follow(&first);
+    let Prepared { reloader, first, data, events, outbox, store } = prepared.ok().flatten().ok_or(TaskFailed)?;
+
+    let minimiser = Minimiser::new(events.clone(), metrics.frames.clone(), Arc::clone(&metrics.input.lag), Arc::clone(&budget));
+    let rotation = Rotation::new(minimiser.clone(), metrics.rotation.clone(), store);
+    let limits = settings::limits(first.config.as_deref());
+    let (in_force_sender, in_force) = watch::channel(Arc::default());
+    let (mqtt_sender, mqtt_settings) = watch::channel(None);
+    let (endpoint_sender, endpoint) = watch::channel(Endpoint::unix(default_socket));
+    let (listen_sender, listen) = watch::channel(default_http);
+    let (target_sender, target) = watch::channel(None);
+    let followers = Arc::new(Followers {
+        instance,
+        data,
+        rotation: rotation.clone(),
+        events: events.clone(),
+        in_force: in_force_sender,
+        mqtt: mqtt_sender,
+        endpoint: endpoint_sender,
+        listen: listen_sender,
+        target: target_sender,
+        aimed_at: Mutex::default(),
+    });
+    followers.follow(first);
 
     // Ends last, so that what waits can still be sent.
     let (_, mqtt_shutdown) = Shutdown::manual();
-    let mqtt = mqtt::spawn(settings, mqtt_shutdown.clone());
+    let mqtt = mqtt::spawn(mqtt_settings, mqtt_shutdown.clone());
     // EDM subscribes to nothing: whatever a broker sends all the same must not wait anywhere.
     drop(mqtt.incoming);
-    let (socket_sender, socket) = watch::channel(SocketState::default());
+    let (state_sender, input_state) = watch::channel(InputState::default());
     let (http_sender, http) = watch::channel(HttpState::default());
-    let (frames_sender, frames) = frame_queue();
-    let worker_gone = CancellationToken::new();
-    let mut registry = tapir_runtime::metrics::registry("tapir_edm");
-    metrics.register(&mut registry);
+    let (sending_sender, sending) = watch::channel(SenderState::default());
+    let mut registry = metrics.own(&events);
     mqtt.metrics.register(&mut registry);
     let probe: Arc<dyn Probe> = Arc::new(EdmProbe {
         started_at: Timestamp::now(),
+        registries: [registry, metrics.upstream(&events)],
         metrics: Arc::clone(&metrics),
-        registry,
         in_force: in_force.clone(),
         core: mqtt.state.clone(),
-        socket,
+        input: input_state,
         http,
-        queue: Arc::clone(&queue),
-        worker_gone: worker_gone.clone(),
+        sending: sending.clone(),
+        events: events.clone(),
+        minimiser: minimiser.clone(),
+        rotation: rotation.clone(),
+        budget,
     });
 
-    let listener = Listener {
-        frames: frames_sender,
-        metrics: Arc::clone(&metrics),
-        state: socket_sender,
-        max_connections: MAX_CONNECTIONS,
-        handshake_limit: HANDSHAKE_LIMIT,
-    };
-    let worker = Worker::new(Arc::clone(&queue), Arc::clone(&metrics), in_force.clone());
-    let publisher = Publisher {
-        queue,
-        metrics: Arc::clone(&metrics),
-        in_force: in_force.clone(),
-        mqtt: mqtt.publisher,
-        connection: mqtt.state.clone(),
-    };
-    let guard = worker_gone.clone().drop_guard();
+    let input = Input { sinks: move || minimiser.sink(), counts: metrics.input.clone(), state: state_sender, limits };
+    let key = move || in_force.borrow().events().map(|link| Arc::clone(&link.data_key));
+    let publisher = events.publisher(Broker { mqtt: mqtt.publisher, connection: mqtt.state.clone(), key: Box::new(key) });
+    let sender = outbox.sender(target.clone(), sending_sender);
+    let last_minute = LastMinute { rotation: rotation.clone(), outbox, target, state: sending };
+    let input_gone = CancellationToken::new();
+    let guard = input_gone.clone().drop_guard();
+    let ending = shutdown.clone();
     let mut tasks = JoinSet::new();
-    tasks.spawn(listener.run(path, shutdown.clone()));
     tasks.spawn(async move {
-        worker.run(frames).await;
+        input.run(endpoint, ending).await;
         drop(guard);
     });
-    tasks.spawn(publisher.run(worker_gone, shutdown.clone()));
-    tasks.spawn(reload::keep_reading(reloader, watch, in_force_sender, metrics, shutdown.clone()));
-    tasks.spawn(followers.run(in_force, shutdown.clone()));
+    tasks.spawn(rotation.run(shutdown.clone()));
+    tasks.spawn(last_minute.send(sender, input_gone.clone(), GRACE, shutdown.clone()));
+    tasks.spawn(publisher.run(input_gone, shutdown.clone()));
+    let take_up = move |read| followers.follow(read);
+    tasks.spawn(reload::keep_reading(reloader, watch, take_up, metrics.reload_errors.clone(), shutdown.clone()));
     tasks.spawn(http::serve(listen, probe, http_sender, shutdown.clone()));
-    let outcome = wait_for_all(tasks, &shutdown).await;
+    let outcome = until_the_end(tasks, &shutdown).await;
+    finish(&events).await;
     mqtt_shutdown.trigger();
-    let _ = timeout(FAREWELL, mqtt.task).await;
+    let _ = timeout_at(Instant::now() + FAREWELL, mqtt.task).await;
     outcome
 }
 
-/// A task that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("a task ended that must not end")]
-pub struct TaskFailed;
+/// Reads and opens what lies on the disk. None where there are no threads to be had.
+fn prepare(mut reloader: Reloader, default_data: &Path, metrics: &Metrics, budget: &Arc<Budget>) -> Option<Prepared> {
+    let first = reloader.read();
+    let config = first.config.as_deref();
+    let data = config.map_or(default_data, |config| &config.data_dir).to_owned();
+    let outbox = Outbox::below(&data, settings::bounds(config), metrics.aggregates.clone());
+    let store = outbox.store(&data).map_err(|error| tracing::error!(%error, "no thread for the outbox")).ok()?;
+    let events = Events::open(&data, config.map(events::Settings::of).unwrap_or_default(), budget);
+    Some(Prepared { reloader, first, data, events, outbox, store })
+}
 
-/// No task ends before shutdown unless it panicked. Half a process is worse than none: the supervisor starts a whole one.
-async fn wait_for_all(mut tasks: JoinSet<()>, shutdown: &Shutdown) -> Result<(), TaskFailed> {
-    let mut outcome = Ok(());
-    while let Some(ended) = tasks.join_next().await {
-        if ended.is_err() || !shutdown.is_triggered() {
+/// No task ends before shutdown unless it panicked.
+async fn until_the_end(mut tasks: JoinSet<()>, shutdown: &Shutdown) -> Result<(), TaskFailed> {
+    let outcome = tokio::select! {
+        biased;
+        () = panics::happened() => {
+            tracing::error!("something panicked, stopping the process");
+            Err(TaskFailed)
+        }
+        () = shutdown.requested() => Ok(()),
+        ended = tasks.join_next() => {
+            tracing::error!(?ended, "a task ended, stopping the process");
+            Err(TaskFailed)
+        }
+    };
+    shutdown.trigger();
+    let deadline = Instant::now() + END;
+    let mut outcome = outcome;
+    while let Ok(Some(ended)) = timeout_at(deadline, tasks.join_next()).await {
+        if ended.is_err() {
             outcome = Err(TaskFailed);
-            shutdown.trigger();
         }
+    }
+    if !tasks.is_empty() {
+        tracing::warn!(tasks = tasks.len(), "some tasks did not end in time");
     }
     outcome
 }
 
-/// Those who do not look at what is in force themselves.
-struct Followers {
-    instance: String,
-    queue: Arc<EventQueue>,
-    metrics: Arc<Metrics>,
-    settings: watch::Sender<Option<mqtt::MqttSettings>>,
-    path: watch::Sender<PathBuf>,
-    listen: watch::Sender<SocketAddr>,
-}
-
-impl Followers {
-    async fn run(self, mut in_force: watch::Receiver<Arc<InForce>>, shutdown: Shutdown) {
-        loop {
-            tokio::select! {
-                changed = in_force.changed() => if changed.is_err() {
-                    return;
-                },
-                () = shutdown.requested() => return,
-            }
-            let now = Arc::clone(&in_force.borrow_and_update());
-            self.follow(&now);
-        }
+/// Brings events that wait to the disk.
+async fn finish(events: &Events) {
+    let events = events.clone();
+    if !spawn_blocking(move || events.finish(FAREWELL)).await.unwrap_or(false) {
+        tracing::error!("the disk does not take the events that wait in time");
     }
-
-    fn follow(&self, in_force: &InForce) {
-        if in_force.sending() {
-            let capacity = in_force.config.as_ref().map_or(1, |config| config.newqname_buffer);
-            let displaced = self.queue.open(capacity);
-            self.metrics.events_displaced.inc_by(displaced as u64);
-        } else {
-            // Closed before the connection goes, so that nothing can slip out between.
-            let forgotten = self.queue.close();
-            self.metrics.events_disabled.inc_by(forgotten as u64);
-        }
-        let settings = in_force.mqtt_settings(&self.instance);
-        self.settings.send_if_modified(|present| replace(present, settings));
-        // Without a configuration the defaults stay: the resolver knows the socket as a constant.
-        if let Some(config) = &in_force.config {
-            self.path.send_if_modified(|present| replace(present, config.input_unix.clone()));
-            self.listen.send_if_modified(|present| replace(present, config.http_listen));
-        }
-    }
-}
-
-fn replace<T: PartialEq>(present: &mut T, new: T) -> bool {
-    let differs = *present != new;
-    *present = new;
-    differs
 }

@@ -2,18 +2,26 @@
 
 use std::sync::Arc;
 
+use hyper::StatusCode;
 use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tapir_runtime::http::{HttpState, Probe};
+use tapir_runtime::http::{HttpState, Order, Probe};
 use tapir_runtime::mqtt::ConnectionState;
-use tapir_wire::status::{ConfigStatus, CoreStatus, EdmStatus, IdentityStatus, SidecarStatus};
+use tapir_wire::status::{AggregateStatus, ConfigStatus, CoreStatus, EdmStatus, IdentityStatus, MemoryStatus, SidecarStatus};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio::task::spawn_blocking;
 
-use crate::input::SocketState;
+use crate::events::Events;
+use crate::input::InputState;
+use crate::memory::Budget;
 use crate::metrics::Metrics;
-use crate::queue::EventQueue;
+use crate::minimiser::{Held, Minimiser, Rotation};
+use crate::outbox::SenderState;
 use crate::reload::InForce;
+
+/// Where a minute can be ended by hand.
+const ROTATE: &str = "/debug/rotate-parquet";
 
 /// Where everything that is told comes from.
 #[derive(Debug)]
@@ -22,20 +30,26 @@ pub struct EdmProbe {
     pub started_at: Timestamp,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// The same counters and those of others, for `/metrics`.
-    pub registry: Registry,
+    /// The same counters and those of others, under all of their names, for `/metrics`.
+    pub registries: [Registry; 2],
     /// What is in force.
     pub in_force: watch::Receiver<Arc<InForce>>,
     /// Where the connection to the broker stands.
     pub core: watch::Receiver<ConnectionState>,
-    /// Where the socket stands.
-    pub socket: watch::Receiver<SocketState>,
+    /// Where the input stands.
+    pub input: watch::Receiver<InputState>,
     /// Where the HTTP port stands.
     pub http: watch::Receiver<HttpState>,
-    /// Events that wait.
-    pub queue: Arc<EventQueue>,
-    /// Cancelled when the worker ended.
-    pub worker_gone: CancellationToken,
+    /// How the sending of aggregates goes.
+    pub sending: watch::Receiver<SenderState>,
+    /// Events.
+    pub events: Events,
+    /// What is counted at present.
+    pub minimiser: Minimiser,
+    /// Ends a minute, where that is allowed.
+    pub rotation: Rotation,
+    /// What the large parts of memory may hold.
+    pub budget: Arc<Budget>,
 }
 
 impl EdmProbe {
@@ -48,10 +62,10 @@ impl EdmProbe {
             commit: tapir_version::COMMIT.to_owned(),
             started_at: self.started_at,
             config: self.config_status(&in_force),
-            identity: in_force.identity.as_ref().map(|identity| IdentityStatus {
-                node: identity.material.document.name.clone(),
-                certificate_serial: identity.material.certificate.serial.clone(),
-                not_after: identity.material.certificate.not_after,
+            identity: in_force.shown().map(|link| IdentityStatus {
+                node: link.data_key.kid().to_owned(),
+                certificate_serial: link.certificate.serial.clone(),
+                not_after: link.certificate.not_after,
             }),
             identity_error: in_force.identity_error.clone(),
             core: CoreStatus::from(&*self.core.borrow()),
@@ -61,23 +75,57 @@ impl EdmProbe {
     }
 
     fn edm_status(&self, in_force: &InForce) -> EdmStatus {
-        let Metrics { connections, frames, events_sent, events_displaced, .. } = &*self.metrics;
+        let (input, events, lists) = (&self.metrics.input, self.events.counters(), &in_force.lists);
         EdmStatus {
-            connections: u64::try_from(connections.get()).unwrap_or_default(),
-            frames: frames.get(),
-            events_sent: events_sent.get(),
-            events_queued: self.queue.len() as u64,
-            events_dropped: events_displaced.get(),
-            well_known_domains: in_force.well_known.as_ref().map(|list| list.dawg().len()),
+            connections: unsigned(&input.connections),
+            frames: input.frames.get(),
+            events_sent: events.sent.get(),
+            events_queued: self.events.held().events,
+            events_dropped: events.displaced.get(),
+            well_known_domains: lists.well_known.as_ref().map(|list| list.words()),
+            ignored_names: lists.ignored_names.as_ref().map(|list| list.words()),
+            ignored_clients: lists.ignored_clients.len() as u64,
+            frames_dropped: input.frames_dropped.get(),
+            aggregates: self.aggregate_status(),
+            memory: self.memory_status(in_force),
+        }
+    }
+
+    fn aggregate_status(&self) -> AggregateStatus {
+        let counters = &self.metrics.aggregates;
+        let SenderState { last_sent, error, refused } = self.sending.borrow().clone();
+        AggregateStatus {
+            written: counters.written.get(),
+            sent: counters.sent.get(),
+            waiting: unsigned(&counters.waiting),
+            waiting_octets: unsigned(&counters.waiting_octets),
+            lost: counters.dropped_old.get() + counters.dropped_room.get() + counters.minutes_lost.get(),
+            last_sent,
+            error,
+            refused,
+        }
+    }
+
+    fn memory_status(&self, in_force: &InForce) -> MemoryStatus {
+        let Held { rows, sketches } = self.minimiser.held();
+        let lists = [&in_force.lists.well_known, &in_force.lists.ignored_names];
+        MemoryStatus {
+            bound: self.budget.bound() as u64,
+            used: self.budget.used() as u64,
+            lists: lists.into_iter().flatten().map(|list| list.octets() as u64).sum(),
+            rows: rows as u64,
+            sketches: sketches as u64,
+            sketches_lost: self.metrics.rotation.sketches_lost.get(),
+            seen_names: self.events.held().seen_names,
         }
     }
 
     /// What is asked for and cannot be had is an error of the configuration, too.
     fn config_status(&self, in_force: &InForce) -> ConfigStatus {
         let config = in_force.config.as_deref();
-        let socket = self.socket.borrow().error.as_ref().map(|error| format!("input-unix: {error}"));
+        let input = self.input.borrow().error.as_ref().map(|error| format!("dnstap input: {error}"));
         let http = self.http.borrow().error.as_ref().map(|error| format!("http-listen: {error}"));
-        let errors: Vec<String> = [in_force.config_error.clone(), socket, http].into_iter().flatten().collect();
+        let errors: Vec<String> = [in_force.config_error.clone(), input, http].into_iter().flatten().collect();
         ConfigStatus {
             revision: config.map(|config| config.revision.clone()).unwrap_or_default(),
             loaded_at: in_force.config_loaded_at,
@@ -88,14 +136,15 @@ impl EdmProbe {
 }
 
 impl Probe for EdmProbe {
+    /// Whatever panics ends the process.
     fn live(&self) -> Result<(), String> {
-        if self.worker_gone.is_cancelled() { Err("the worker ended".to_owned()) } else { Ok(()) }
+        Ok(())
     }
 
     /// Takes dnstap and has a configuration. Core may be away: queueing for it is part of the job.
     fn ready(&self) -> Result<(), String> {
-        let SocketState { listening, error } = self.socket.borrow().clone();
-        if !listening {
+        let InputState { listening, error } = self.input.borrow().clone();
+        if listening.is_none() {
             return Err(error.unwrap_or_else(|| "not listening yet".to_owned()));
         }
         if self.in_force.borrow().config.is_none() { Err("no configuration".to_owned()) } else { Ok(()) }
@@ -106,7 +155,28 @@ impl Probe for EdmProbe {
     }
 
     fn metrics(&self) -> String {
-        self.metrics.events_queued.set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
-        tapir_runtime::metrics::render(&self.registry)
+        let in_force = Arc::clone(&self.in_force.borrow());
+        self.metrics.now.tell(&in_force, &self.memory_status(&in_force));
+        let [own, upstream] = &self.registries;
+        tapir_runtime::metrics::render_all(&[own, upstream])
     }
+
+    /// As upstream has it (`spec/edm.md` 12.4).
+    fn order(&self, path: &str) -> Option<Order> {
+        let allowed = self.in_force.borrow().config.as_ref().is_some_and(|config| config.enable_manual_parquet_rotation);
+        if !allowed || path != ROTATE {
+            return None;
+        }
+        let rotation = self.rotation.clone();
+        Some(Box::pin(async move {
+            match spawn_blocking(move || rotation.rotate(Timestamp::now())).await {
+                Ok(()) => (StatusCode::ACCEPTED, "rotation requested\n".to_owned()),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+            }
+        }))
+    }
+}
+
+fn unsigned(gauge: &Gauge) -> u64 {
+    u64::try_from(gauge.get()).unwrap_or_default()
 }

@@ -24,7 +24,11 @@ fn tells_version_and_commit() {
 fn start(folder: &Path, http: u16, level: &str) -> Child {
     let file = folder.join("edm.toml");
     let socket = folder.join("run/dnstap.sock");
-    let text = format!("format = 1\ninput-unix = \"{}\"\nhttp-listen = \"127.0.0.1:{http}\"\n", socket.display());
+    let text = format!(
+        "format = 1\ninput-unix = \"{}\"\nhttp-listen = \"127.0.0.1:{http}\"\ndata-dir = \"{}\"\n",
+        socket.display(),
+        folder.join("data").display()
+    );
     std::fs::write(&file, text).unwrap();
     Command::new(env!("CARGO_BIN_EXE_tapir-edm"))
         .args(["run", "--config-file"])

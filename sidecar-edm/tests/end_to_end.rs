@@ -53,8 +53,11 @@ async fn a_new_name_is_reported_once_and_exactly() {
     assert_eq!(status["edm"]["frames"], 8);
     assert_eq!(status["edm"]["eventsQueued"], 0);
     assert_eq!(status["edm"]["wellKnownDomains"], 1);
-    for (reason, count) in [("seen", 2), ("well_known", 1), ("special_use", 1), ("client_address", 1), ("undecodable", 1)] {
-        edm.metric_becomes(&format!("frames_without_event_total{{reason=\"{reason}\"}}"), count).await;
+    for (outcome, count) in [("queued", 2), ("seen", 2), ("special_use", 1), ("client_address", 1)] {
+        edm.metric_becomes(&format!("event_candidates_total{{outcome=\"{outcome}\"}}"), count).await;
+    }
+    for (outcome, count) in [("other_name", 6), ("well_known", 1), ("undecodable", 1)] {
+        edm.metric_becomes(&format!("frames_total{{outcome=\"{outcome}\"}}"), count).await;
     }
 
     // What is served says nothing about anybody.
@@ -241,7 +244,7 @@ async fn disabled_is_silent_within_a_second_and_forgets_what_waits() {
     }
     assert!(quickest < Duration::from_secs(3), "{quickest:?}");
     resolver.answered("hidden.example.", CLIENT).await;
-    edm.metric_becomes("frames_without_event_total{reason=\"not_sending\"}", 1).await;
+    edm.metric_becomes("frames_total{outcome=\"not_sending\"}", 1).await;
     core.nothing_more().await;
 
     edm.files().write_config("revision = \"on\"\nwell-known-domains-file = \"well-known-domains.dawg\"");
@@ -282,7 +285,7 @@ async fn starts_with_nothing_and_takes_up_each_part_as_it_comes() {
     let files = edm.files();
     let mut resolver = edm.connect().await;
     resolver.answered("x.from-edge.looptest.dnstapir.se.", CLIENT).await;
-    edm.metric_becomes("frames_without_event_total{reason=\"not_sending\"}", 1).await;
+    edm.metric_becomes("frames_total{outcome=\"not_sending\"}", 1).await;
     assert!(edm.status().await["config"]["error"].as_str().unwrap().contains("edm.toml is missing"));
     assert_eq!(edm.get("/readyz").await.trim(), "no configuration");
 
@@ -292,7 +295,7 @@ async fn starts_with_nothing_and_takes_up_each_part_as_it_comes() {
     resolver.answered("x.from-edge.looptest.dnstapir.se.", CLIENT).await;
     resolver.answered("www.example.", CLIENT).await;
     edm.status_becomes("/edm/eventsQueued", 1).await;
-    edm.metric_becomes("frames_without_event_total{reason=\"no_list\"}", 1).await;
+    edm.metric_becomes("event_candidates_total{outcome=\"no_list\"}", 1).await;
 
     core.identity(&files);
     assert_eq!(core.name().await, "x.from-edge.looptest.dnstapir.se.");
@@ -368,7 +371,7 @@ async fn places_that_cannot_be_had_leave_the_old_ones_in_service_and_are_told() 
     until("both reasons", async || {
         let status = edm.status().await;
         let error = status["config"]["error"].as_str().unwrap_or_default();
-        error.contains("input-unix: ") && error.contains(&format!("http-listen: {http}: "))
+        error.contains("dnstap input: ") && error.contains(&format!("http-listen: {http}: "))
     })
     .await;
     assert_eq!(edm.get("/readyz").await.trim(), "ok");

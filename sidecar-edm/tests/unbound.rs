@@ -115,9 +115,9 @@ async fn unbound_is_understood() {
     unbound.ask("second.unbound.example.", 16);
     assert_eq!(core.event().await["qtype"], 16);
     core.nothing_more().await;
-    edm.metric_becomes("frames_total", 6).await;
-    edm.metric_becomes("frames_without_event_total{reason=\"type_not_counted\"}", 3).await;
-    edm.metric_becomes("frames_without_event_total{reason=\"seen\"}", 1).await;
+    edm.metric_becomes("input_frames_total", 6).await;
+    edm.metric_becomes("frames_total{outcome=\"type_not_counted\"}", 3).await;
+    edm.metric_becomes("event_candidates_total{outcome=\"seen\"}", 1).await;
 
     // unbound ends its session in order, and a new one starts a new session.
     drop(unbound);

@@ -103,6 +103,66 @@ pub struct EdmStatus {
     /// Words in the list of well-known domains; absent without a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub well_known_domains: Option<u64>,
+    /// Words in the list of names that are left out; absent without a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored_names: Option<u64>,
+    /// Prefixes in the list of clients that are left out.
+    #[serde(default)]
+    pub ignored_clients: u64,
+    /// Frames read and dropped, because the work on others took too long.
+    #[serde(default)]
+    pub frames_dropped: u64,
+    /// Histograms of well-known domains.
+    #[serde(default)]
+    pub aggregates: AggregateStatus,
+    /// What the large parts of memory hold.
+    #[serde(default)]
+    pub memory: MemoryStatus,
+}
+
+/// Histograms of well-known domains on their way to Core.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AggregateStatus {
+    /// Files written.
+    pub written: u64,
+    /// Files that Core has.
+    pub sent: u64,
+    /// Files that wait.
+    pub waiting: u64,
+    /// Their octets.
+    pub waiting_octets: u64,
+    /// Files and minutes that were lost: too old, no room, a disk that took none.
+    pub lost: u64,
+    /// When Core last took one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sent: Option<Timestamp>,
+    /// Why the newest try to send failed; absent after a success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The newest refusal for good, until Core takes a file again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// What the large parts of memory hold, in octets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryStatus {
+    /// What all of them may hold; beyond it no sketch is begun.
+    pub bound: u64,
+    /// What all of them hold.
+    pub used: u64,
+    /// Lists of names.
+    pub lists: u64,
+    /// Rows of the present minute.
+    pub rows: u64,
+    /// Sketches of the present minute.
+    pub sketches: u64,
+    /// Sketches given up for want of room.
+    pub sketches_lost: u64,
+    /// Names remembered as seen (a number).
+    pub seen_names: u64,
 }
 
 /// The zone and its sources.

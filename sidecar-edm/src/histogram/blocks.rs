@@ -36,6 +36,10 @@ impl Blocks {
         Self { pieces: Vec::new(), first: [NONE; PIECE as usize + 1], large: Vec::new(), charge }
     }
 
+    pub(super) const fn octets(&self) -> usize {
+        self.charge.octets()
+    }
+
     /// The words of a block; none for an address or a power that no block has.
     pub(super) fn get(&self, address: u32, power: u32) -> &[u64] {
         let (piece, from) = place(address);

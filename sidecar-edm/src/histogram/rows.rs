@@ -35,6 +35,10 @@ impl Rows {
         self.len
     }
 
+    pub(super) const fn octets(&self) -> usize {
+        self.charge.octets()
+    }
+
     pub(super) fn add(&mut self, place: u32) -> u32 {
         let number = self.len;
         if self.chunks.len() * CHUNK == number as usize {

@@ -70,6 +70,24 @@ impl Shard {
         &self.list
     }
 
+    /// How it counts clients.
+    #[must_use]
+    pub const fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// What its rows take in memory.
+    #[must_use]
+    pub const fn octets_of_rows(&self) -> usize {
+        self.charge.octets() + self.rows.octets()
+    }
+
+    /// What its sketches take in memory.
+    #[must_use]
+    pub const fn octets_of_sketches(&self) -> usize {
+        self.sketches.octets()
+    }
+
     /// How many answers it counted.
     #[must_use]
     pub const fn answers(&self) -> u64 {

@@ -51,6 +51,10 @@ impl Sketches {
         Self { blocks: Blocks::new(charge), threshold }
     }
 
+    pub(super) const fn octets(&self) -> usize {
+        self.blocks.octets()
+    }
+
     /// Adds a client; gives where the sketch is now.
     pub(super) fn insert(&mut self, handle: Handle, hash: u64) -> Handle {
         if handle == Handle::LOST || hash == 0 {

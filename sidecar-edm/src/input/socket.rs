@@ -10,26 +10,6 @@ use tokio::net::UnixListener;
 /// The resolver runs as another user in another container, and the folder is shared by these two alone.
 pub(super) const SOCKET_MODE: u32 = 0o666;
 
-/// Makes `serving` the socket at `wanted`. The new one is bound before the old one goes; where that fails, the old one stays.
-pub(super) fn follow(serving: &mut Option<BoundSocket>, wanted: &Path) -> io::Result<()> {
-    if serving.as_ref().is_some_and(|socket| socket.path == wanted && socket.file_is_ours()) {
-        return Ok(());
-    }
-    let refused = match BoundSocket::bind(wanted, SOCKET_MODE) {
-        Ok(new) => {
-            tracing::info!(path = %wanted.display(), "listening for dnstap");
-            *serving = Some(new);
-            return Ok(());
-        }
-        Err(refused) => refused,
-    };
-    // Nobody finds a socket without its file.
-    if let Some(old) = serving.take_if(|old| !old.file_is_ours()) {
-        *serving = old.again().ok();
-    }
-    Err(refused)
-}
-
 /// A listening socket and the file that leads to it.
 #[derive(Debug)]
 pub(super) struct BoundSocket {

@@ -52,6 +52,15 @@ impl List {
         Self::from_dawg(&octets(path)?)
     }
 
+    /// The list of a file; the known one where it was made of the same octets.
+    pub fn read_again(path: &Path, known: Option<&Arc<Self>>, budget: &Arc<Budget>) -> Result<Arc<Self>, ListError> {
+        let file = octets(path)?;
+        match known.filter(|known| known.mark == mark(&file)) {
+            Some(known) => Ok(Arc::clone(known)),
+            None => Ok(Arc::new(Self::from_dawg(&file)?.charged(budget))),
+        }
+    }
+
     /// Reads and checks the file of names that are left out: one without an octet, or without a word, leaves out none.
     pub fn read_ignored(path: &Path) -> Result<Option<Self>, ListError> {
         let octets = octets(path)?;
@@ -81,9 +90,7 @@ impl List {
             }
             Ok(())
         })?;
-        let mut mark = DefaultHasher::new();
-        mark.write(file);
-        Ok(Self { table: builder.finish(), unmatchable, mark: mark.finish(), charge: None })
+        Ok(Self { table: builder.finish(), unmatchable, mark: mark(file), charge: None })
     }
 
     /// The entry that a name hits: its own, else the longest with a dot in front that it lies below (`edm.md` 7.5).
@@ -130,6 +137,12 @@ impl List {
         self.len() == 0
     }
 
+    /// How many words the file has.
+    #[must_use]
+    pub const fn words(&self) -> u64 {
+        self.len() as u64 + self.unmatchable
+    }
+
     /// How many words of the file no name off the wire can ever hit.
     #[must_use]
     pub const fn unmatchable(&self) -> u64 {
@@ -174,6 +187,12 @@ impl PartialEq for List {
     fn eq(&self, other: &Self) -> bool {
         (self.mark, self.len(), self.unmatchable) == (other.mark, other.len(), other.unmatchable)
     }
+}
+
+fn mark(file: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(file);
+    hasher.finish()
 }
 
 /// Never more than one octet beyond the longest: the length that a file tells may change.

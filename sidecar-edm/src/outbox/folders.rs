@@ -36,6 +36,12 @@ impl Folders {
         self.refused.join(<&str>::from(refusal))
     }
 
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.waiting().is_ok_and(|waiting| waiting.is_empty())
+    }
+
     pub(super) fn all_refused(&self) -> impl Iterator<Item = PathBuf> {
         Refusal::iter().map(|refusal| self.refused(refusal))
     }

@@ -39,8 +39,13 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 /// The body of a GET request; empty while nothing answers.
 pub async fn get(port: u16, path: &str) -> String {
+    ask(port, "GET", path).await
+}
+
+/// The body of the answer to a request; empty while nothing answers.
+pub async fn ask(port: u16, method: &str, path: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await else { return String::new() };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: edm\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: edm\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     if stream.write_all(request.as_bytes()).await.is_err() {
         return String::new();
     }
@@ -62,8 +67,13 @@ impl Edm {
     /// Starts with what `prepare` puts into the configuration folder.
     pub async fn start(prepare: impl FnOnce(&Files)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let http = free_port();
         std::fs::create_dir(folder.path().join("config")).unwrap();
+        Self::start_in(folder, prepare)
+    }
+
+    /// The same where another one has left its files.
+    pub fn start_in(folder: TempDir, prepare: impl FnOnce(&Files)) -> Self {
+        let http = free_port();
         prepare(&Files { folder: folder.path().to_owned(), http });
         let (reloads, shutdown) = Shutdown::manual();
         let options = Options {
@@ -71,9 +81,14 @@ impl Edm {
             instance: "x1".to_owned(),
             default_socket: folder.path().join("run/dnstap.sock"),
             default_http: ([127, 0, 0, 1], http).into(),
+            default_data: folder.path().join("data"),
         };
         let task = tokio::spawn(tapir_edm::run::run(options, shutdown.clone()));
         Self { folder, http, shutdown, reloads, task }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.http
     }
 
     pub fn files(&self) -> Files {
@@ -108,15 +123,26 @@ impl Edm {
         until(&format!("{line} = {expected}"), async || self.metric(line).await == Some(expected)).await;
     }
 
+    /// Ends the minute; the configuration has to allow it.
+    pub async fn rotate(&self) {
+        assert_eq!(ask(self.http, "POST", "/debug/rotate-parquet").await, "rotation requested\n");
+    }
+
     pub async fn connect(&self) -> Resolver {
         Resolver::connect(&self.files().socket()).await
     }
 
     pub async fn stop(self) {
+        drop(self.stop_keeping().await);
+    }
+
+    /// Leaves its files for another one.
+    pub async fn stop_keeping(self) -> TempDir {
         self.shutdown.trigger();
         soon("end of EDM", self.task).await.unwrap().unwrap();
         assert!(!self.folder.path().join("run/dnstap.sock").exists());
         drop(self.reloads);
+        self.folder
     }
 }
 
@@ -135,13 +161,17 @@ impl Files {
         self.folder.join("run/dnstap.sock")
     }
 
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     /// A whole configuration with some lines more.
     pub fn write_config(&self, more: &str) {
         let text = format!(
-            "format = 1\ninput-unix = \"{}\"\nhttp-listen = \"127.0.0.1:{}\"\ndata-dir = \"{}\"\n{more}\n",
+            "format = 2\ninput-unix = \"{}\"\nhttp-listen = \"127.0.0.1:{}\"\ndata-dir = \"{}\"\n{more}\n",
             self.socket().display(),
             self.http,
-            self.folder.display()
+            self.data().display()
         );
         self.write("edm.toml", text.as_bytes());
     }
@@ -159,13 +189,17 @@ impl Files {
 
     /// A new certificate for the node, and its unchanging rest. All files become visible at once, through `..data`.
     pub fn write_identity(&self, authority: &Authority, broker: &str, key: &DataKey) {
+        self.write_identity_for(authority, &format!(r#""mqttBroker":"{broker}""#), key);
+    }
+
+    /// The same with whatever Core told of itself.
+    pub fn write_identity_for(&self, authority: &Authority, told: &str, key: &DataKey) {
         let (certificate, private) = authority.issue(NODE, &[NODE]);
         self.write("tls.crt", certificate.as_bytes());
         self.write("tls.key", private.as_bytes());
         self.write("ca.crt", authority.pem().as_bytes());
         self.write("datakey.jwk", key.to_jwk().as_bytes());
-        let document = format!(r#"{{"format":1,"name":"{NODE}","mqttBroker":"{broker}","mqttTopics":{{}}}}"#);
-        self.write("node.json", document.as_bytes());
+        self.write("node.json", format!(r#"{{"format":1,"name":"{NODE}",{told},"mqttTopics":{{}}}}"#).as_bytes());
     }
 }
 

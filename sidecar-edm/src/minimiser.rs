@@ -1,0 +1,105 @@
+//! From frames to counters and candidates of events, on the threads that read the frames.
+//!
+//! ```text
+//! frames --decode--> client left out? --> name left out? --list--> hit:  counted in a shard      --Rotation--> the outbox
+//!                                                              \-> miss: offered to the events
+//! ```
+//! The order is upstream's (`spec/edm.md` 4.1), because it decides which counter a frame adds to. Nobody here waits for disk or network;
+//! connections meet each other in [`slots`] at most, for as long as sixteen answers take to count.
+//!
+//! A frame is judged by the lists of one moment, and counted in a shard of that very list: when lists change no row comes under a wrong name.
+
+mod counts;
+mod duplicates;
+mod minute;
+mod rotation;
+mod sink;
+mod slots;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use counts::{Fate, FateLabels, FrameCounts};
+pub use rotation::{Rotation, RotationCounts};
+pub use sink::Sink;
+pub use slots::Held;
+
+use crate::decode::CountedTypes;
+use crate::events::Events;
+use crate::histogram::{Minute, Settings};
+use crate::input::lag::Lag;
+use crate::list::{Current, Lists};
+use crate::memory::Budget;
+use slots::Slots;
+
+/// What frames are judged by, beside the lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// There is a configuration, and it allows to send. Otherwise nothing is counted and nothing offered.
+    pub sending: bool,
+    /// Messages that count.
+    pub types: CountedTypes,
+    /// Second responses to one question are left out.
+    pub once: bool,
+    /// How clients are counted.
+    pub histogram: Settings,
+}
+
+/// What all connections share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Minimiser(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    policy: ArcSwap<Policy>,
+    lists: Current,
+    slots: Slots,
+    budget: Arc<Budget>,
+    events: Events,
+    counts: FrameCounts,
+    lag: Arc<Lag>,
+}
+
+impl Minimiser {
+    /// Without lists, and not sending.
+    #[must_use]
+    pub fn new(events: Events, counts: FrameCounts, lag: Arc<Lag>, budget: Arc<Budget>) -> Self {
+        let (policy, lists) = (ArcSwap::default(), Current::default());
+        Self(Arc::new(Shared { policy, lists, slots: Slots::default(), budget, events, counts, lag }))
+    }
+
+    /// For one connection.
+    #[must_use]
+    pub fn sink(&self) -> Sink {
+        Sink::new(Arc::clone(&self.0))
+    }
+
+    /// What the counters of the present minute take in memory.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.0.slots.held()
+    }
+
+    /// Frames that come from now on are judged by these.
+    fn set(&self, policy: Policy, new: &Lists) {
+        self.0.policy.store(Arc::new(policy));
+        self.0.lists.change(|lists| lists.clone_from(new));
+    }
+
+    /// Whether answers would be counted apart from those that were counted until now.
+    fn would_count_apart(&self, policy: Policy, new: &Lists) -> bool {
+        let now = self.0.lists.load();
+        let Some(list) = &now.well_known else { return false };
+        let same = new.well_known.as_ref().is_some_and(|new| Arc::ptr_eq(list, new));
+        !same || self.0.policy.load().histogram != policy.histogram
+    }
+
+    /// Takes out what was counted.
+    fn collect(&self) -> Minute {
+        Minute::of(self.0.slots.take())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! Lists from their files, each replaced only by a good one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::part::Part;
+use crate::list::{Clients, List, Lists};
+use crate::memory::Budget;
+use crate::{bounded, config};
+
+/// Octets of a list of clients at most: more than a million prefixes.
+const MAX_CLIENTS: u64 = 64 << 20;
+
+/// Where the lists are; none where no list is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Files {
+    pub(super) well_known: Option<PathBuf>,
+    pub(super) ignored_names: Option<PathBuf>,
+    pub(super) ignored_clients: Option<PathBuf>,
+}
+
+/// All lists that are wanted.
+#[derive(Debug)]
+pub(super) struct ListParts {
+    budget: Arc<Budget>,
+    well_known: Part<Arc<List>>,
+    /// None within where the file has no names.
+    ignored_names: Part<Option<Arc<List>>>,
+    ignored_clients: Part<Clients>,
+}
+
+impl ListParts {
+    pub(super) const fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            budget,
+            well_known: Part::new("list of well-known domains"),
+            ignored_names: Part::new("list of names that are left out"),
+            ignored_clients: Part::new("list of clients that are left out"),
+        }
+    }
+
+    /// Reads those that are wanted. A file that is as it was costs no more than reading it.
+    pub(super) fn read(&mut self, files: &Files) {
+        let Self { budget, well_known, ignored_names, ignored_clients } = self;
+        follow(well_known, files.well_known.as_deref(), |path, known| {
+            List::read_again(path, known, budget).map_err(|error| error.to_string())
+        });
+        follow(ignored_names, files.ignored_names.as_deref(), |path, known| {
+            read_names(path, known.and_then(Option::as_ref), budget)
+        });
+        follow(ignored_clients, files.ignored_clients.as_deref(), |path, _| read_clients(path));
+    }
+
+    /// The good ones.
+    pub(super) fn lists(&self) -> Lists {
+        Lists {
+            well_known: self.well_known.good().map(|list| list.as_ref().clone()),
+            ignored_names: self.ignored_names.good().and_then(|list| list.as_ref().clone()),
+            ignored_clients: self.ignored_clients.good().cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Why some are not the newest.
+    pub(super) fn errors(&self) -> impl Iterator<Item = &str> {
+        [self.well_known.error(), self.ignored_names.error(), self.ignored_clients.error()].into_iter().flatten()
+    }
+}
+
+fn follow<T: PartialEq>(part: &mut Part<T>, path: Option<&Path>, read: impl FnOnce(&Path, Option<&T>) -> Result<T, String>) {
+    let Some(path) = path else { return part.clear() };
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let newest = read(path, part.good().map(|good| &**good));
+    part.offer(newest.map_err(|error| format!("list {name}: {error}")));
+}
+
+fn read_names(path: &Path, known: Option<&Arc<List>>, budget: &Arc<Budget>) -> Result<Option<Arc<List>>, String> {
+    let names = config::names::ignored(path).map_err(|error| error.to_string())?;
+    Ok(names.map(|names| match known {
+        Some(known) if **known == names => Arc::clone(known),
+        _ => Arc::new(names.charged(budget)),
+    }))
+}
+
+fn read_clients(path: &Path) -> Result<Clients, String> {
+    let text = bounded::read(path, MAX_CLIENTS).map_err(|error| error.to_string())?;
+    Clients::parse(&text).map_err(|error| error.to_string())
+}
