@@ -33,6 +33,8 @@ enum Bench {
     Operator,
     /// POP with a million names, a real broker and readers that are not the bottleneck
     Pop,
+    /// EDM with a million names, frames through its socket, a real broker
+    Edm,
 }
 
 impl Bench {
@@ -40,6 +42,7 @@ impl Bench {
         match self {
             Self::Operator => "operator",
             Self::Pop => "pop",
+            Self::Edm => "edm",
         }
     }
 
@@ -48,6 +51,7 @@ impl Bench {
         match self {
             Self::Operator => &["tapir-operator", "tapir-core-dev", "tapir-bench"],
             Self::Pop => &["tapir-pop", "tapir-bench"],
+            Self::Edm => &["tapir-edm", "tapir-bench"],
         }
     }
 }
@@ -68,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let programs = paths::target().join("release");
     let mut command = std::process::Command::new(programs.join("tapir-bench"));
     command.arg(bench.name()).args(&arguments.rest).current_dir(paths::repository()).env("TAPIR_PROGRAMS", &programs);
-    if bench == Bench::Pop {
+    if bench != Bench::Operator {
         command.env("PATH", test_programs::path()?);
     }
     let mut step = Step::begin(format!("bench {}", bench.name()));

@@ -4,10 +4,15 @@
 #![allow(clippy::print_stdout, reason = "printing is what a bench does")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod broker;
+mod edm;
+mod group;
 mod in_force;
+mod names;
 mod network;
 mod operator;
 mod pop;
+mod values;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -25,6 +30,8 @@ enum Bench {
     Operator(operator::Arguments),
     /// POP with a zone of a million names
     Pop(pop::Arguments),
+    /// EDM with lists of a million names and of a hundred thousand
+    Edm(edm::Arguments),
     /// How long until a changed policy is in force in all Pods of an edge; runs on the node
     InForce(in_force::Arguments),
 }
@@ -35,6 +42,7 @@ fn main() -> Result<()> {
     match Arguments::parse().bench {
         Bench::Operator(arguments) => operator::run(&arguments),
         Bench::Pop(arguments) => pop::run(&arguments),
+        Bench::Edm(arguments) => edm::run(&arguments),
         Bench::InForce(arguments) => in_force::run(&arguments),
     }
 }

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use super::sender::packets;
 use super::stage::Stage;
 use super::witness::Witness;
-use super::{median, quantile, spread};
 use crate::say;
+use crate::values::{median, quantile, spread};
 
 const SAMPLES: usize = 400;
 /// Longer than versions are apart while changes stream in, so each is a first change.

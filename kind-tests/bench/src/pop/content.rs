@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 
-use super::names::hash;
+use crate::names::hash;
 
 const SUFFIX: &str = ".dnstapir.";
 

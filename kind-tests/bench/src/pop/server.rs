@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use tapir_rig::{Process, free_port, wait};
 
-use super::broker::write;
-use super::group::{self, Group};
 use super::reader;
+use crate::broker::write;
+use crate::group::{self, Group};
 use crate::operator::{exposition, process};
 
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);

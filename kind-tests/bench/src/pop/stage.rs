@@ -9,12 +9,12 @@ use anyhow::{Context as _, Result, bail};
 use tapir_wire::jwk::DataKey;
 use tapir_wire::node_name::NodeName;
 
-use super::broker::{self, Broker};
-use super::names::Names;
 use super::notified::Notified;
 use super::sender::{Sender, packet};
 use super::server::Pop;
 use super::{content, reader};
+use crate::broker::{self, Broker};
+use crate::names::Names;
 use crate::{figure, say};
 
 /// Names in one message, where speed is of no interest: Core's messages have 100 000 octets at most.

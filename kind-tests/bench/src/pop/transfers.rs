@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use super::bare;
 use super::reader::{self, Transfer};
 use super::sender::packets;
 use super::stage::Stage;
-use super::{bare, median, spread};
 use crate::operator::process;
 use crate::say;
+use crate::values::{median, spread};
 
 const RUNS: usize = 5;
 const READERS: usize = 8;

@@ -15,19 +15,21 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// Between two looks at what is used, where the most is asked for.
 const LOOK: Duration = Duration::from_millis(2);
 
+const VERSION1: &str = "memory.usage_in_bytes";
+
 /// A control group. It is removed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     folder: Option<PathBuf>,
     usage: &'static str,
 }
 
 impl Group {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("tapir-bench-{}", std::process::id());
         let version1 = Path::new("/sys/fs/cgroup/memory").join(&name);
         let version2 = Path::new("/sys/fs/cgroup").join(&name);
-        for (folder, usage) in [(version1, "memory.usage_in_bytes"), (version2, "memory.current")] {
+        for (folder, usage) in [(version1, VERSION1), (version2, "memory.current")] {
             if fs::create_dir(&folder).is_ok() {
                 if folder.join(usage).is_file() {
                     say(&format!("memory is that of {}", folder.join(usage).display()));
@@ -44,19 +46,40 @@ impl Group {
     }
 
     /// Shell words that put the shell into it.
-    pub(super) fn enter(&self) -> String {
+    pub(crate) fn enter(&self) -> String {
         self.folder.as_ref().map(|folder| format!("echo $$ > {}/cgroup.procs && ", folder.display())).unwrap_or_default()
     }
 
+    /// Shell words that begin a program in it as in a container: it sees its own limit where a container does, and no other process has it.
+    pub(crate) fn contained(&self, program: &str) -> String {
+        match self.folder.as_ref().and_then(|folder| Some((folder, folder.parent()?))) {
+            Some((folder, place)) => format!(
+                "{}exec unshare --mount -- /bin/sh -c 'mount --bind {} {} && exec {program}'",
+                self.enter(),
+                folder.display(),
+                place.display()
+            ),
+            None => format!("exec {program}"),
+        }
+    }
+
+    /// From now on no more than this; none: as much as there is.
+    pub(crate) fn limit(&self, mebibytes: Option<u64>) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let (file, none) = if self.usage == VERSION1 { ("memory.limit_in_bytes", "-1") } else { ("memory.max", "max") };
+        let value = mebibytes.map_or_else(|| none.to_owned(), |mebibytes| (mebibytes << 20).to_string());
+        fs::write(folder.join(file), value).context("limiting the memory of the control group")
+    }
+
     /// What is used now, in MiB.
-    pub(super) fn usage(&self, pid: u32) -> Result<f64> {
+    pub(crate) fn usage(&self, pid: u32) -> Result<f64> {
         let Some(folder) = &self.folder else { return mapped(pid) };
         let text = fs::read_to_string(folder.join(self.usage)).context("reading the memory of the control group")?;
         Ok(text.trim().parse::<f64>().context("strange number of octets")? / MIB)
     }
 
     /// Rows of `memory.stat`, for people.
-    pub(super) fn parts(&self) -> String {
+    pub(crate) fn parts(&self) -> String {
         let Some(folder) = &self.folder else { return String::new() };
         let text = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
         let wanted = ["rss", "cache", "anon", "file", "kernel", "mapped_file", "dirty"];
@@ -68,7 +91,7 @@ impl Group {
     }
 
     /// The most that is used while something is done.
-    pub(super) fn peak<T>(&self, pid: u32, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    pub(crate) fn peak<T>(&self, pid: u32, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let watcher = scope.spawn(|| {
@@ -109,7 +132,7 @@ fn mapped(pid: u32) -> Result<f64> {
 }
 
 /// Lets the kernel forget what it keeps of all files below a folder, and of those that the process has open.
-pub(super) fn forget(folder: &Path, pid: u32) -> Result<()> {
+pub(crate) fn forget(folder: &Path, pid: u32) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
         let entry = entry.with_context(|| format!("reading {}", folder.display()))?;
         let path = entry.path();

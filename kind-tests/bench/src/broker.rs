@@ -1,5 +1,5 @@
-//! A real mosquitto: POP comes with mutual TLS, as in production; the sender on the same machine comes in the clear, so that its share of
-//! the processor is small.
+//! A real mosquitto: the product comes with mutual TLS, as in production; the bench on the same machine comes in the clear, so that its
+//! share of the processor is small.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -13,19 +13,20 @@ use tapir_rig::{Process, free_port, wait};
 use tapir_wire::jwk::DataKey;
 use tapir_wire::node;
 
-const NODE: &str = "edge1.edge.tapir.test";
+/// Whom it knows.
+pub(crate) const NODE: &str = "edge1.edge.tapir.test";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Broker {
+pub(crate) struct Broker {
     _process: Process,
     /// Where whoever comes may publish.
-    pub(super) open: SocketAddr,
+    pub(crate) open: SocketAddr,
 }
 
 /// Starts it, and writes what a node needs to come to it.
-pub(super) fn start(folder: &Path, node: &Path, trusted: &DataKey) -> Result<Broker> {
+pub(crate) fn start(folder: &Path, node: &Path, trusted: &DataKey) -> Result<Broker> {
     let program = program("mosquitto")?;
     fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     let mut params = CertificateParams::new(Vec::new()).context("describing an authority")?;
@@ -37,9 +38,9 @@ pub(super) fn start(folder: &Path, node: &Path, trusted: &DataKey) -> Result<Bro
 
     certificate(&authority, folder, ["server.crt", "server.key"], "broker", "localhost")?;
     write(&folder.join("ca.crt"), &authority.pem())?;
-    // No bounds of its own: what is lost should be lost by POP.
+    // No bounds of its own: what is lost should be lost by the product.
     let configuration = format!(
-        "per_listener_settings true\nmax_queued_messages 0\nmax_queued_bytes 0\npersistence false\nlog_dest stderr\nlog_type error\nlog_type warning\nuser root\n\
+        "per_listener_settings true\nmax_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\npersistence false\nlog_dest stderr\nlog_type error\nlog_type warning\nuser root\n\
          listener {port} 127.0.0.1\ncafile {0}/ca.crt\ncertfile {0}/server.crt\nkeyfile {0}/server.key\nrequire_certificate true\n\
          use_identity_as_username true\ntls_version tlsv1.3\n\
          listener {open} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n",
@@ -80,14 +81,14 @@ fn certificate(
     write(&folder.join(key_file), &key.serialize_pem())
 }
 
-pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
 /// From `PATH`, where `cargo xtask bench` puts what it brings along, or where Debian installs it.
-fn program(name: &str) -> Result<PathBuf> {
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
-    found.with_context(|| format!("{name} is not installed; `cargo xtask bench pop` brings it along"))
+    found.with_context(|| format!("{name} is not installed; `cargo xtask bench` brings it along"))
 }

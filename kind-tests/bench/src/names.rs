@@ -20,21 +20,21 @@ const HOSTS: [&str; 12] = ["www", "ads", "track", "cdn", "mail", "m", "api", "cl
 
 /// Gives names, none twice.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     state: u64,
     seen: HashSet<u64>,
 }
 
 impl Names {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: SEED, seen: HashSet::new() }
     }
 
-    pub(super) fn some(&mut self, count: usize) -> Vec<String> {
+    pub(crate) fn some(&mut self, count: usize) -> Vec<String> {
         (0..count).map(|_| self.one()).collect()
     }
 
-    pub(super) fn one(&mut self) -> String {
+    pub(crate) fn one(&mut self) -> String {
         loop {
             let name = self.any();
             if self.seen.insert(hash(&name)) {
@@ -101,7 +101,7 @@ impl Names {
 }
 
 /// Stands for a name where many are compared.
-pub(super) fn hash(name: &str) -> u64 {
+pub(crate) fn hash(name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     hasher.finish()
