@@ -162,6 +162,30 @@ fn damaged_files_are_refused_or_hold_other_names() {
     }
 }
 
+/// Its words are handed out while its layout is checked on another thread.
+#[test]
+fn a_large_file_is_refused_for_what_is_wrong_anywhere() {
+    let words: BTreeSet<String> =
+        (0..30_000_u32).map(|number| format!("n{:x}.example.", number.wrapping_mul(0x9e37_79b1))).collect();
+    let octets = compile(words.iter().map(String::as_str)).unwrap();
+    assert!(octets.len() > 64 << 10, "{}", octets.len());
+    let good = List::from_dawg(&octets).unwrap();
+    assert_eq!((good.len() as usize, good.unmatchable()), (words.len(), 0));
+    let mut refused = 0;
+    for place in (0..octets.len()).step_by(octets.len() / 40).chain([octets.len() - 1]) {
+        let mut damaged = octets.clone();
+        damaged[place] ^= 0x14;
+        match List::from_dawg(&damaged) {
+            Ok(list) => assert_eq!(u64::from(list.len()) + list.unmatchable(), words.len() as u64, "{place}"),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 20, "{refused}");
+    assert!(List::from_dawg(&octets[..octets.len() - 9]).is_err());
+    // Nothing leads to what is behind the last word: only a check of the layout can find it.
+    assert!(List::from_dawg(&[octets.as_slice(), &[0]].concat()).is_err());
+}
+
 /// Labels that collide with each other's texts: dots, escapes, octets beyond ASCII.
 fn label() -> impl Strategy<Value = Vec<u8>> {
     let octet = prop::sample::select(b"ab.\\\xe5 1".to_vec());

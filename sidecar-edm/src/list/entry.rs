@@ -30,8 +30,11 @@ pub enum Unmatchable {
 
 /// Writes the name on the wire, without the root's zero; true if the word stands for what is below it.
 pub fn canonical(word: &str, wire: &mut Vec<u8>) -> Result<bool, Unmatchable> {
-    wire.clear();
     let octets = word.as_bytes();
+    if let Some(suffix) = plain(octets, wire) {
+        return Ok(suffix);
+    }
+    wire.clear();
     let (suffix, mut rest) = match octets {
         [] => return Err(Unmatchable::Empty),
         [b'.'] => return Ok(false),
@@ -43,6 +46,46 @@ pub fn canonical(word: &str, wire: &mut Vec<u8>) -> Result<bool, Unmatchable> {
     }
     // With the root's zero.
     if wire.len() < MAX_NAME { Ok(suffix) } else { Err(Unmatchable::TooLong) }
+}
+
+/// Octets of words that mean themselves.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut octet = 0x21;
+    while octet <= 0x7e {
+        plain[octet] = !matches!(octet as u8, b'A'..=b'Z' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\' | b'.');
+        octet += 1;
+    }
+    plain
+};
+
+/// The same for a word without escapes, as almost all are, in one pass; none where there is more to it, or something wrong.
+fn plain(word: &[u8], wire: &mut Vec<u8>) -> Option<bool> {
+    let (suffix, name) = match word {
+        [b'.', name @ ..] => (true, name),
+        name => (false, name),
+    };
+    let (b'.', labels) = name.split_last()? else { return None };
+    if name.len() >= MAX_NAME {
+        return None;
+    }
+    wire.clear();
+    // A label's length stands where the dot before it is, one octet further on.
+    wire.push(0);
+    wire.extend_from_slice(labels);
+    let mut start = 0;
+    for (at, octet) in name.iter().enumerate() {
+        if PLAIN[usize::from(*octet)] {
+            continue;
+        }
+        let length = at - start;
+        if *octet != b'.' || length == 0 || length > MAX_LABEL {
+            return None;
+        }
+        *wire.get_mut(start)? = length as u8;
+        start = at + 1;
+    }
+    Some(suffix)
 }
 
 /// One label and the dot behind it; gives what follows.
@@ -112,6 +155,7 @@ mod tests {
         check("a.bc.", Ok((b"\x01a\x02bc", false)));
         check(".bc.", Ok((b"\x02bc", true)));
         check(r"a\.b.\009\255.", Ok((b"\x03a.b\x02\x09\xff", false)));
+        check("*.a_b-1~.", Ok((b"\x01*\x06a_b-1~", false)));
         check("", Err(Unmatchable::Empty));
         check("a.b", Err(Unmatchable::NoFinalDot));
         check("A.b.", Err(Unmatchable::UpperCase));

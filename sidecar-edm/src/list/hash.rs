@@ -1,10 +1,9 @@
-//! Hashes of a name and of what lies above each of its labels, in one pass from the right.
+//! Hashes of entries, eight octets at a time.
 
 use std::hash::{BuildHasher as _, RandomState};
 
 /// Odd numbers without a pattern: the fractional parts of square roots, as in SHA-512 (FIPS 180-4, 5.3.5).
 const WHOLE: u64 = 0x6a09_e667_f3bc_c909;
-const REST: u64 = 0xbb67_ae85_84ca_a73b;
 const END: u64 = 0x3c6e_f372_fe94_f82b;
 const SUFFIX: u64 = 0xa54f_f53a_5f1d_36f1;
 
@@ -22,36 +21,26 @@ impl Hasher {
         Self { seed: RandomState::new().hash_one(END) }
     }
 
-    /// Of the root.
-    pub(super) const fn root(self) -> u64 {
-        self.seed
-    }
-
-    /// From the hash of what is to the right; `label` begins with its length octet.
-    pub(super) fn label(above: u64, label: &[u8]) -> u64 {
-        let (mut hash, mut rest) = (above, label);
-        while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
+    /// Of an entry: the name on the wire without the root's zero, and whether it stands for what is below it.
+    #[inline]
+    pub(super) fn entry(self, name: &[u8], suffix: bool) -> u64 {
+        let (mut hash, mut rest) = (self.seed ^ name.len() as u64 ^ if suffix { SUFFIX } else { 0 }, name);
+        while let Some((chunk, after)) = rest.split_first_chunk::<8>().filter(|(_, after)| !after.is_empty()) {
             hash = fold(hash ^ u64::from_le_bytes(*chunk), WHOLE);
             rest = after;
         }
-        // The length octet in front tells how much there was.
-        let tail = match *rest {
-            [] => return hash,
-            [a] => u64::from(a),
-            [a, b] => u64::from(u16::from_le_bytes([a, b])),
-            [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
-            [a, b, c, d, ..] => {
-                let last = rest.last_chunk::<4>().copied().unwrap_or_default();
-                u64::from(u32::from_le_bytes([a, b, c, d])) | u64::from(u32::from_le_bytes(last)) << 32
-            }
-        };
-        fold(hash ^ tail, REST)
+        // The last eight octets once more, as far as they were taken: the length tells how much there was.
+        let last = name.last_chunk().map_or_else(|| short(name), |last| u64::from_le_bytes(*last));
+        fold(hash ^ last, END)
     }
+}
 
-    /// What an entry has of a name's hash.
-    pub(super) fn entry(hash: u64, suffix: bool) -> u64 {
-        fold(hash ^ if suffix { SUFFIX } else { 0 }, END)
+/// All octets of less than eight.
+fn short(name: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
     }
+    name.iter().fold(0, |all, octet| all << 8 | u64::from(*octet))
 }
 
 /// Both halves of the product.

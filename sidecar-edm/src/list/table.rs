@@ -34,13 +34,12 @@ pub const GROUP: usize = 16;
 const SUFFIX: u32 = 1 << 31;
 /// Octets of number and length.
 const HEAD: usize = 5;
+/// A record has some octets more than this, as a rule: where its last octets are.
+const TYPICAL: usize = 24;
 /// An empty slot: no record has place 0.
 const EMPTY: u64 = 0;
 /// Of the slots of a list that is not tiny, three in five are taken.
 const SLOTS_FOR_THREE: u64 = 5;
-/// Hashes of rests of so many labels are kept while a name is hashed; longer entries with a dot in front are rare.
-const NEAR: usize = 8;
-
 pub(super) struct Table {
     hasher: Hasher,
     /// Hash bits above, place below. There is always an empty one.
@@ -54,17 +53,12 @@ pub(super) struct Table {
 
 /// What is known of a name when it was gone through.
 #[derive(Clone, Copy)]
-struct Keys {
-    exact: u64,
+struct Seen {
+    /// Of an entry for the name itself.
+    hash: u64,
     /// How many labels, and where they end.
     labels: u8,
     end: u8,
-    /// Hash and start of the rests of one label, two labels, and so on.
-    rests: [(u64, u8); NEAR],
-}
-
-impl Keys {
-    const NONE: Self = Self { exact: 0, labels: 0, end: 0, rests: [(0, 0); NEAR] };
 }
 
 impl Table {
@@ -86,55 +80,58 @@ impl Table {
     }
 
     pub(super) fn find(&self, wire: &[u8]) -> Option<Entry> {
-        let mut keys = Keys::NONE;
-        self.hash(wire, &mut keys).then(|| self.look(wire, &keys)).flatten()
+        self.look(wire, self.see(wire)?)
     }
 
     /// All names of at most [`GROUP`], as [`Self::find`] finds each.
     pub(super) fn find_group(&self, names: &[&[u8]], found: &mut [Option<Entry>]) {
-        let mut keys = [Keys::NONE; GROUP];
-        let mut good = [false; GROUP];
-        for ((name, keys), good) in names.iter().zip(&mut keys).zip(&mut good) {
-            *good = self.hash(name, keys);
+        let mut all = [None; GROUP];
+        for (name, seen) in names.iter().zip(&mut all) {
+            *seen = self.see(name);
         }
         // Asks the memory for all of them before the first answer is needed.
         let mut touched = 0;
-        for keys in keys.iter().take(names.len()) {
-            let slot = self.slots.get(self.position(keys.exact)).copied().unwrap_or(EMPTY);
-            touched ^= self.records.get(slot as u32 as usize).copied().unwrap_or_default();
+        for seen in all.iter().take(names.len()).flatten() {
+            let place = self.slots.get(self.position(seen.hash)).map_or(0, |slot| *slot as u32 as usize);
+            for at in [place, place + TYPICAL] {
+                touched ^= self.records.get(at).copied().unwrap_or_default();
+            }
         }
         black_box(touched);
-        for (((name, keys), good), found) in names.iter().zip(&keys).zip(good).zip(found) {
-            *found = good.then(|| self.look(name, keys)).flatten();
+        for ((name, seen), found) in names.iter().zip(all).zip(found) {
+            *found = seen.and_then(|seen| self.look(name, seen));
         }
     }
 
     /// The entry of this name itself, with or without a dot in front.
     pub(super) fn entry(&self, name: Name<'_>) -> Option<Entry> {
-        let mut keys = Keys::NONE;
-        let good = self.hash(name.wire, &mut keys);
-        let hash = if name.suffix { Hasher::entry(self.rest(name.wire, usize::from(keys.labels))?.0, true) } else { keys.exact };
-        good.then(|| self.probe(hash, name.wire, name.suffix)).flatten()
+        self.probe(self.hasher.entry(name.wire, name.suffix), name.wire, name.suffix)
+    }
+
+    /// Goes through a name; none if it is no name.
+    fn see(&self, wire: &[u8]) -> Option<Seen> {
+        let (labels, end) = extent(wire)?;
+        Some(Seen { hash: self.hasher.entry(wire.get(..usize::from(end))?, false), labels, end })
     }
 
     /// The name itself, else the longest rest that an entry with a dot in front has.
-    fn look(&self, wire: &[u8], keys: &Keys) -> Option<Entry> {
-        let name = wire.get(..usize::from(keys.end))?;
-        if self.exact_depths >> keys.labels & 1 == 1
-            && let Some(entry) = self.probe(keys.exact, name, false)
+    fn look(&self, wire: &[u8], seen: Seen) -> Option<Entry> {
+        let name = wire.get(..usize::from(seen.end))?;
+        if self.exact_depths >> seen.labels & 1 == 1
+            && let Some(entry) = self.probe(seen.hash, name, false)
         {
             return Some(entry);
         }
         // Fewer labels than the name has.
-        let mut depths = self.suffix_depths & ((1 << keys.labels) - 1);
-        while let Some(depth) = depths.checked_ilog2() {
-            depths ^= 1 << depth;
-            let depth = depth as usize;
-            let (hash, start) = match keys.rests.get(depth - 1) {
-                Some((hash, start)) => (*hash, usize::from(*start)),
-                None => self.rest(name, depth).map(|(hash, start, _)| (hash, start))?,
-            };
-            if let Some(entry) = self.probe(Hasher::entry(hash, true), name.get(start..)?, true) {
+        if self.suffix_depths & ((1 << seen.labels) - 1) == 0 {
+            return None;
+        }
+        let mut rest = name;
+        for depth in (1..seen.labels).rev() {
+            rest = rest.get(1 + usize::from(*rest.first()?)..)?;
+            if self.suffix_depths >> depth & 1 == 1
+                && let Some(entry) = self.probe(self.hasher.entry(rest, true), rest, true)
+            {
                 return Some(entry);
             }
         }
@@ -173,32 +170,21 @@ impl Table {
     fn position(&self, hash: u64) -> usize {
         ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize
     }
+}
 
-    /// Goes through a name; false if it is none.
-    fn hash(&self, wire: &[u8], keys: &mut Keys) -> bool {
-        let Some((starts, labels, end)) = starts(wire) else { return false };
-        let (mut hash, mut to) = (self.hasher.root(), usize::from(end));
-        for (above, start) in starts.iter().take(labels).rev().enumerate() {
-            hash = Hasher::label(hash, wire.get(usize::from(*start)..to).unwrap_or_default());
-            to = usize::from(*start);
-            if let Some(rest) = keys.rests.get_mut(above) {
-                *rest = (hash, *start);
-            }
+/// How many labels a name has, and where they end: at the root's zero, or at the end where there is none. None if it is no name.
+#[inline]
+fn extent(wire: &[u8]) -> Option<(u8, u8)> {
+    let (mut labels, mut at) = (0, 0);
+    while let Some(&length) = wire.get(at).filter(|length| **length != 0) {
+        if usize::from(length) > MAX_LABEL || labels == MAX_LABELS {
+            return None;
         }
-        (keys.exact, keys.labels, keys.end) = (Hasher::entry(hash, false), labels as u8, end);
-        true
+        labels += 1;
+        at += 1 + usize::from(length);
     }
-
-    /// Hash and start of the rest of so many labels at most, and how many the name has.
-    fn rest(&self, wire: &[u8], depth: usize) -> Option<(u64, usize, usize)> {
-        let (starts, labels, end) = starts(wire)?;
-        let (mut hash, mut to) = (self.hasher.root(), usize::from(end));
-        for start in starts.iter().take(labels).rev().take(depth) {
-            hash = Hasher::label(hash, wire.get(usize::from(*start)..to)?);
-            to = usize::from(*start);
-        }
-        Some((hash, to, labels))
-    }
+    let end = u8::try_from(at).ok().filter(|_| at <= wire.len())?;
+    Some((labels as u8, end))
 }
 
 /// Where labels begin, how many there are, and where they end: at the root's zero, or at the end where there is none.
@@ -245,7 +231,7 @@ impl Builder {
     #[must_use]
     pub(super) fn add(&mut self, wire: &[u8], suffix: bool) -> bool {
         let table = &mut self.table;
-        let Some((hash, _, labels)) = table.rest(wire, MAX_LABELS) else { return false };
+        let Some((labels, _)) = extent(wire) else { return false };
         let room = table.entries as usize + 1 < table.slots.len() && table.entries < SUFFIX;
         let (Ok(place), Ok(length), true) = (u32::try_from(table.records.len()), u8::try_from(wire.len()), room) else {
             return false;
@@ -256,7 +242,7 @@ impl Builder {
         table.records.extend_from_slice(wire);
         table.entries += 1;
         *(if suffix { &mut table.suffix_depths } else { &mut table.exact_depths }) |= 1 << labels;
-        self.pending.push((Hasher::entry(hash, suffix), place));
+        self.pending.push((table.hasher.entry(wire, suffix), place));
         if self.pending.len() >= PENDING {
             self.place();
         }
@@ -336,7 +322,7 @@ mod tests {
         assert!(builder.add(b"\x01a\x02se", false) && builder.add(b"\x02se", true));
         let table = builder.finish();
         for (entry, suffix) in [(b"\x01a\x02se".as_slice(), false), (b"\x02se", true)] {
-            let hash = Hasher::entry(table.rest(entry, MAX_LABELS).unwrap().0, suffix);
+            let hash = table.hasher.entry(entry, suffix);
             assert!(table.probe(hash, entry, suffix).is_some());
             assert_eq!(table.probe(hash, b"\x01b\x02se", suffix), None, "another name with the same hash");
             assert_eq!(table.probe(hash, entry, !suffix), None);

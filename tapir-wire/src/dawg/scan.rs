@@ -1,16 +1,20 @@
 //! All words of a file in memory, in order: for who turns a list into something else and does not need the graph itself.
 //!
-//! The whole file is checked first, end to end (`edm.md` 7.2, 7.6): nodes follow each other from the root to the end, as many as the
-//! header says, characters rise, every edge leads to where a node begins. Then each way is gone once, without recursion: it ends within the
-//! longest word (so there is no way back to the start), every way leads to a word (so the work is bounded by their number), each skip count
-//! is the number of words that really came before. Words that were handed out before an error was found are part of a list that is refused.
-//! What no way leads to is not looked at: it cannot be found either.
+//! The whole file is checked, end to end (`edm.md` 7.2, 7.6): nodes follow each other from the root to the end, as many as the header says,
+//! characters rise, every edge leads to where a node begins. Meanwhile each way is gone once, without recursion: it ends within the longest
+//! word (so there is no way back to the start), every way leads to a word (so the work is bounded by their number), each skip count is the
+//! number of words that really came before. Words that were handed out before an error was found are part of a list that is refused. What no
+//! way leads to is not handed out: it cannot be found either.
+
+use std::thread;
 
 use super::read::Header;
 use super::{DawgError, WalkError};
 
 /// Longest word in octets: that of a name of 255 octets, all of them escaped, with a dot in front, is a little shorter.
 const LONGEST: usize = 1024;
+/// A file of fewer octets is checked before its words are handed out: that takes less than a thread. So is one where no thread is to be had.
+const SMALL: usize = 64 << 10;
 
 /// Calls `each` with every word in ascending order: how many there were. It takes `limit` words at most.
 pub fn scan<E: From<WalkError>>(file: &[u8], limit: u64, mut each: impl FnMut(&str) -> Result<(), E>) -> Result<u64, E> {
@@ -19,8 +23,21 @@ pub fn scan<E: From<WalkError>>(file: &[u8], limit: u64, mut each: impl FnMut(&s
         return Err(WalkError::TooMany { words: header.words, limit }.into());
     }
     let graph = Graph { file, header };
-    graph.check_layout().map_err(WalkError::from)?;
-    graph.words(&mut each)?;
+    thread::scope(|scope| {
+        let beside =
+            || if file.len() < SMALL { None } else { thread::Builder::new().spawn_scoped(scope, || graph.check_layout()).ok() };
+        let Some(layout) = beside() else {
+            graph.check_layout().map_err(WalkError::from)?;
+            return graph.words(&mut each);
+        };
+        let words = graph.words(&mut each);
+        // What is wrong with the layout comes first, whatever it made of the words.
+        match layout.join() {
+            Ok(good) => good.map_err(WalkError::from)?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        words
+    })?;
     Ok(header.words)
 }
 
