@@ -16,8 +16,14 @@ const NONE: u32 = u32::MAX;
 /// Bits of an address, so that a handle has room beside it: 1 GiB.
 pub(super) const ADDRESS_BITS: u32 = 26;
 
+/// Octets of a line of the cache: blocks of so many lie on one, not on two.
+const LINE: usize = 64;
+const LINE_WORDS: usize = LINE / size_of::<u64>();
+
 struct Piece {
+    /// With room to begin at a line.
     words: Box<[u64]>,
+    first: usize,
     /// The power of the free block that begins at a unit; zero where none does.
     free: Box<[u8]>,
 }
@@ -43,14 +49,14 @@ impl Blocks {
     /// The words of a block; none for an address or a power that no block has.
     pub(super) fn get(&self, address: u32, power: u32) -> &[u64] {
         let (piece, from) = place(address);
-        let words = self.pieces.get(piece).map(|piece| &*piece.words).unwrap_or_default();
-        words.get(from..from + words_of(power)).unwrap_or_default()
+        let (words, first) = self.pieces.get(piece).map(|piece| (&*piece.words, piece.first)).unwrap_or_default();
+        words.get(first + from..first + from + words_of(power)).unwrap_or_default()
     }
 
     pub(super) fn get_mut(&mut self, address: u32, power: u32) -> &mut [u64] {
         let (piece, from) = place(address);
-        let words = self.pieces.get_mut(piece).map(|piece| &mut *piece.words).unwrap_or_default();
-        words.get_mut(from..from + words_of(power)).unwrap_or_default()
+        let (words, first) = self.pieces.get_mut(piece).map(|piece| (&mut *piece.words, piece.first)).unwrap_or_default();
+        words.get_mut(first + from..first + from + words_of(power)).unwrap_or_default()
     }
 
     /// A block of zeros; none where there is no room.
@@ -110,9 +116,12 @@ impl Blocks {
         if !fits || !self.charge.try_add(words_of(power) * size_of::<u64>() + marks) {
             return None;
         }
-        self.pieces.push(Piece { words: vec![0; words_of(power)].into(), free: vec![0; marks].into() });
+        let words: Box<[u64]> = vec![0; words_of(power) + LINE_WORDS - 1].into();
+        // Where no line begins within the room, which cannot be, nothing is lost but time.
+        let first = Some(words.as_ptr().align_offset(LINE)).filter(|first| *first < LINE_WORDS).unwrap_or_default();
+        self.pieces.push(Piece { words, first, free: vec![0; marks].into() });
         // A larger one takes the addresses of several.
-        self.pieces.extend((1..pieces).map(|_| Piece { words: Box::default(), free: Box::default() }));
+        self.pieces.extend((1..pieces).map(|_| Piece { words: Box::default(), first: 0, free: Box::default() }));
         Some(address)
     }
 

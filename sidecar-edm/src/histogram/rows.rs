@@ -10,7 +10,10 @@ use crate::memory::Charge;
 const CHUNK: usize = 2048;
 
 /// The counters' lower halves, the sketches of both families, and the place of the entry in its list: none where the row was moved away.
+///
+/// Aligned, so that none lies on two lines of the cache.
 #[derive(Clone, Debug, Default)]
+#[repr(align(32))]
 pub(super) struct Row {
     low: [u16; COLUMNS],
     pub(super) clients: [Handle; 2],

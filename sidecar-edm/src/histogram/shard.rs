@@ -109,22 +109,28 @@ impl Shard {
     /// Counts many, several at once.
     pub fn count_all(&mut self, hits: &[Hit<'_>]) {
         for hits in hits.chunks(GROUP) {
-            let mut rows = [(0, None); GROUP];
+            // Each asks the memory for one thing of all of them, so that its answers overlap, and needs what the one before asked for.
+            let mut rows = [0; GROUP];
             for (hit, row) in hits.iter().zip(&mut rows) {
-                *row = (self.row(hit.entry), hash_of(hit.client));
+                *row = self.index.get(hit.entry.number as usize).copied().unwrap_or_default();
             }
-            // Asks the memory for all of them before the first answer is needed.
-            let touched = rows.iter().take(hits.len()).fold(0, |touched, (row, hash)| touched ^ self.touch(*row, *hash));
-            black_box(touched);
-            for (hit, (row, hash)) in hits.iter().zip(rows) {
+            let mut hashes = [None; GROUP];
+            for (hit, hash) in hits.iter().zip(&mut hashes) {
+                *hash = hash_of(hit.client);
+            }
+            let mut handles = [Handle::default(); GROUP];
+            for ((hit, row), (hash, handle)) in hits.iter().zip(&mut rows).zip(hashes.iter().zip(&mut handles)) {
+                *row = if *row == 0 { self.row(hit.entry) } else { *row - 1 };
+                let family = hash.map_or(0, |(family, _)| family);
+                *handle = self.rows.get(*row).and_then(|row| row.clients.get(family)).copied().unwrap_or_default();
+            }
+            let touch =
+                |(handle, hash): (&Handle, &Option<(usize, u64)>)| self.sketches.touch(*handle, hash.unwrap_or_default().1);
+            black_box(handles.iter().zip(&hashes).take(hits.len()).map(touch).fold(0, |touched, word| touched ^ word));
+            for (hit, (row, hash)) in hits.iter().zip(rows.into_iter().zip(hashes)) {
                 self.count_in(row, *hit, hash);
             }
         }
-    }
-
-    fn touch(&self, row: u32, hash: Option<(usize, u64)>) -> u64 {
-        let handle = hash.and_then(|(family, _)| self.rows.get(row)?.clients.get(family).copied()).unwrap_or_default();
-        self.sketches.touch(handle, hash.unwrap_or_default().1)
     }
 
     fn count_in(&mut self, row: u32, hit: Hit<'_>, hash: Option<(usize, u64)>) {

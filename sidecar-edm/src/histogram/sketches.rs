@@ -15,8 +15,11 @@ const REGISTERS_FORM: u32 = 1 << 31;
 
 /// Sizes of blocks, as powers of two. Hashes begin with two words; up to 32 of them are looked for one after the other; more are a hash table, with their number in the first word.
 const LAST_LINEAR: u32 = 5;
-/// Registers begin with room for 32.
+/// Registers begin as a list with room for 32, and then one of 64.
 const FIRST_LIST: u32 = 3;
+/// More are a map: a bit for each register, and the values of those that are set, in their order. There is room for 256 of them in 32 words.
+const MAP: u32 = 5;
+const BITS: usize = REGISTERS / 64;
 /// 64 words have all registers.
 const ALL: u32 = 6;
 
@@ -77,7 +80,8 @@ impl Sketches {
         if !handle.has_registers() {
             handle = self.change_form(handle);
         }
-        other.registers(from).fold(handle, |handle, (register, value)| self.set(handle, register, value))
+        other.each_register(from, |register, value| handle = self.set(handle, register, value));
+        handle
     }
 
     /// None for one that was given up.
@@ -87,11 +91,11 @@ impl Sketches {
         }
         if handle.has_registers() {
             let mut registers = Box::new([0; REGISTERS]);
-            for (register, value) in self.registers(handle) {
+            self.each_register(handle, |register, value| {
                 if let Some(slot) = registers.get_mut(usize::from(register)) {
                     *slot = value;
                 }
-            }
+            });
             return Some(Sketch::Registers(registers));
         }
         let hashes: Vec<u64> = self.hashes(handle).collect();
@@ -100,7 +104,12 @@ impl Sketches {
 
     /// Reads the word that an insertion will need, so that the memory's answers for several overlap.
     pub(super) fn touch(&self, handle: Handle, hash: u64) -> u64 {
-        let word = if handle.has_registers() && handle.size() == ALL { (hash & 0x3ff) as usize / 16 } else { 0 };
+        let register = (hash & 0x3ff) as usize;
+        let word = match handle.size() {
+            ALL if handle.has_registers() => register / 16,
+            MAP if handle.has_registers() => register / 64,
+            _ => 0,
+        };
         self.block(handle).get(word).copied().unwrap_or_default()
     }
 
@@ -180,6 +189,9 @@ impl Sketches {
             }
             return handle;
         }
+        if handle.size() == MAP {
+            return if set_in_map(block, register, value) { handle } else { self.grow(handle, register, value) };
+        }
         let lanes = u64::from(register) << 4 | u64::from(value);
         for word in block.iter_mut() {
             if let Some(lane) = lane_of(*word, register) {
@@ -196,8 +208,14 @@ impl Sketches {
                 return handle;
             }
         }
+        self.grow(handle, register, value)
+    }
+
+    /// Moves what has no room for one more register.
+    fn grow(&mut self, handle: Handle, register: u16, value: u8) -> Handle {
         let Some(larger) = self.allocate(handle.size() + 1) else { return self.lose(handle) };
-        let known: Vec<(u16, u8)> = self.registers(handle).collect();
+        let mut known = Vec::new();
+        self.each_register(handle, |register, value| known.push((register, value)));
         self.release(handle);
         let moved =
             known.into_iter().fold(larger.with_registers(), |larger, (register, value)| self.set(larger, register, value));
@@ -210,16 +228,29 @@ impl Sketches {
         block.iter().skip(count).copied().filter(|hash| *hash != 0)
     }
 
-    fn registers(&self, handle: Handle) -> impl Iterator<Item = (u16, u8)> {
-        let is_all = handle.size() == ALL;
-        self.block(handle).iter().enumerate().flat_map(move |(place, word)| {
-            let (lanes, width) = if is_all { (16, 4) } else { (4, 16) };
-            (0..lanes).filter_map(move |lane| {
-                let value = (*word >> (lane * width) & 15) as u8;
-                let register = if is_all { place as u64 * 16 + lane } else { *word >> (lane * width + 4) & 0x3ff };
-                (value != 0).then_some((register as u16, value))
-            })
-        })
+    fn each_register(&self, handle: Handle, mut each: impl FnMut(u16, u8)) {
+        let block = self.block(handle);
+        let nibble = |words: &[u64], place: usize| (words.get(place / 16).map_or(0, |word| word >> (place % 16 * 4)) & 15) as u8;
+        match handle.size() {
+            ALL => (0..REGISTERS).for_each(|register| match nibble(block, register) {
+                0 => {}
+                value => each(register as u16, value),
+            }),
+            MAP => {
+                let (bits, values) = block.split_at_checked(BITS).unwrap_or_default();
+                let mut place = 0;
+                for (word, mut left) in bits.iter().copied().enumerate() {
+                    while left != 0 {
+                        each((word as u32 * 64 + left.trailing_zeros()) as u16, nibble(values, place));
+                        (place, left) = (place + 1, left & (left - 1));
+                    }
+                }
+            }
+            _ => {
+                let lanes = block.iter().flat_map(|word| (0..4).map(move |lane| word >> (lane * 16)));
+                lanes.filter(|lane| lane & 15 != 0).for_each(|lane| each((lane >> 4 & 0x3ff) as u16, (lane & 15) as u8));
+            }
+        }
     }
 
     fn lose(&mut self, handle: Handle) -> Handle {
@@ -246,13 +277,52 @@ impl Sketches {
     }
 }
 
+/// Raises a register in a map; false where there is no room for one more.
+fn set_in_map(block: &mut [u64], register: u16, value: u8) -> bool {
+    let (bits, values) = block.split_at_mut_checked(BITS).unwrap_or_default();
+    let (word, bit) = (usize::from(register / 64), 1_u64 << (register % 64));
+    let Some(here) = bits.get(word).copied() else { return false };
+    if here & bit != 0 && value == 1 {
+        return true;
+    }
+    let below = bits.iter().take(word).map(|word| word.count_ones()).sum::<u32>() + (here & (bit - 1)).count_ones();
+    let (at, shift) = (below as usize / 16, below % 16 * 4);
+    if here & bit != 0 {
+        if let Some(word) = values.get_mut(at) {
+            let old = *word >> shift & 15;
+            *word += u64::from(value).saturating_sub(old) << shift;
+        }
+        return true;
+    }
+    // Values are never zero.
+    if values.last().is_none_or(|word| word >> 60 != 0) {
+        return false;
+    }
+    let mut carried = None;
+    for word in values.iter_mut().skip(at) {
+        let last = *word >> 60;
+        *word = match carried {
+            None => *word & ((1 << shift) - 1) | u64::from(value) << shift | (*word >> shift << shift) << 4,
+            Some(before) => *word << 4 | before,
+        };
+        carried = Some(last);
+    }
+    if let Some(word) = bits.get_mut(word) {
+        *word |= bit;
+    }
+    true
+}
+
 /// By how much a word has to be shifted to the register's lane.
 fn lane_of(word: u64, register: u16) -> Option<u32> {
     const EACH: u64 = 0x0001_0001_0001_0001;
     // A lane is zero where the register is the same; register 0 is told from nothing by its value.
     let differs = ((word >> 4) ^ (EACH * u64::from(register))) & (EACH * 0x3ff);
     let set = word & (EACH * 0xf);
-    (0..4).map(|lane| lane * 16).find(|lane| differs >> lane & 0x3ff == 0 && set >> lane & 0xf != 0)
+    // The top bit of each lane: not zero. Nothing is carried from lane to lane.
+    let not_zero = |lanes: u64| (lanes + EACH * 0x7fff) & (EACH * 0x8000);
+    let found = !not_zero(differs) & not_zero(set);
+    (found != 0).then(|| found.trailing_zeros() & !15)
 }
 
 #[cfg(test)]
