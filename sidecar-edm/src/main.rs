@@ -18,6 +18,11 @@ struct Domains {
     command: domains::Command,
 }
 
+/// What glibc is told of memory: huge pages for what is large, since a name is looked up in places that are far apart; one arena, as no
+/// thread asks for memory while it counts; what is large goes back to the kernel at once.
+const MEMORY: [(&str, &str); 3] =
+    [("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"), ("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     match commands::parse(&arguments, |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())) {
@@ -30,6 +35,7 @@ fn main() -> ExitCode {
 }
 
 fn daemon(start: Start) -> ExitCode {
+    process::tell_allocator(&MEMORY);
     let level = match start.may_begin() {
         Ok(level) => level,
         Err(wrong) => return failed(&wrong),

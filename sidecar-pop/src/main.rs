@@ -1,6 +1,5 @@
 //! `tapir-pop`: the worker of the POP sidecar.
 
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -97,19 +96,8 @@ fn main() -> ExitCode {
 const MEMORY: [(&str, &str); 3] =
     [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 
-/// It is read when a program begins, so the program begins once more, as the same process. Who said one of these things stays with it.
-fn save_memory() {
-    if MEMORY.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
-        return;
-    }
-    if let Ok(program) = std::env::current_exe() {
-        // Where that cannot be, it costs memory and nothing else.
-        _ = std::process::Command::new(program).args(std::env::args_os().skip(1)).envs(MEMORY).exec();
-    }
-}
-
 fn run(options: Options) -> ExitCode {
-    save_memory();
+    process::tell_allocator(&MEMORY);
     // The engine may be busy with one thread for a while; DNS and probes need another.
     let mut runtime = Builder::new_multi_thread();
     runtime.worker_threads(2);

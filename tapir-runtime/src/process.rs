@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 use std::io;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -13,6 +14,18 @@ use crate::{crypto, logging};
 
 /// What is still at it on threads of its own when the work has ended has this long: a disk that hangs would never let it end.
 const LAST_WORK: Duration = Duration::from_secs(2);
+
+/// Begins this program once more, as the same process, with what glibc is to know of memory in its environment: it reads that when a program
+/// begins (mallopt(3), "Memory Allocation Tunables" in its manual). Whoever has said one of these things stays with what was said.
+pub fn tell_allocator(settings: &[(&str, &str)]) {
+    if settings.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // Where that cannot be, it costs memory or time and nothing else.
+        _ = Command::new(program).args(std::env::args_os().skip(1)).envs(settings.iter().copied()).exec();
+    }
+}
 
 /// Starts logging and cryptography, does `work` until a signal ends it, and says how it ended: 0 at a signal's wish.
 pub fn run<E: Display, F: Future<Output = Result<(), E>>>(
