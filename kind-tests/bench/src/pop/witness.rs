@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 /// CONNECT: clean start, no keep-alive, no properties, client "witn" (MQTT 5 section 3.1).
 const CONNECT: &[u8] = b"\x10\x11\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x04witn";
 /// SUBSCRIBE to what the sender publishes, QoS 0 (MQTT 5 section 3.8).
-const SUBSCRIBE: &[u8] = b"\x82\x20\x00\x01\x00\x00\x1aobservations/down/tapir-pop\x00";
+const SUBSCRIBE: &[u8] = b"\x82\x21\x00\x01\x00\x00\x1bobservations/down/tapir-pop\x00";
 /// Types of packets (MQTT 5 section 2.1.2).
 const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
