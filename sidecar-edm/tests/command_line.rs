@@ -2,18 +2,30 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-/// Runs the program to its end, with nothing of this environment that concerns it.
+/// Runs the program to its end, with nothing of this environment that concerns it. One that goes on serving is ended, and its signal is no exit code.
 fn edm(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tapir-edm"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tapir-edm"))
         .args(arguments)
         .current_dir(folder)
         .env_clear()
         .env("HOME", folder)
         .env("TAPIR_LOG", "info")
-        .output()
-        .unwrap()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+        }
+        sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
 }
 
 fn text(octets: &[u8]) -> String {

@@ -369,6 +369,12 @@ impl EdmConfig {
         if self.http_url.as_deref().is_some_and(|url| url.starts_with("http://")) && !self.disable_histogram_sender {
             said.push("http-url is not encrypted: aggregates go in the clear, and no certificate is shown".to_owned());
         }
+        if !self.disable_session_files {
+            said.push("disable-session-files is false: this version writes no session files yet".to_owned());
+        }
+        if self.telemetry {
+            said.push("telemetry is not served by this version yet".to_owned());
+        }
         if self.debug_dnstap_filename.is_some() {
             said.push("debug-dnstap-filename is not served by this version: nothing is written there".to_owned());
         }

@@ -15,11 +15,12 @@ fn scene() -> (tempfile::TempDir, EdmConfig) {
     let key = DataKey::generate(&NodeName::parse("node-a.test").unwrap()).unwrap();
     let place = |name: &str| folder.path().join(name);
     fs::write(place("c.pem"), pair.cert.pem()).unwrap();
+    fs::write(place("ca.pem"), pair.cert.pem()).unwrap();
     fs::write(place("k.pem"), pair.signing_key.serialize_pem()).unwrap();
     fs::write(place("d.jwk"), key.to_jwk().as_bytes()).unwrap();
     let mut text = UPSTREAM.to_owned();
     for service in ["mqtt", "http"] {
-        for (key, file) in [("signing-key", "d.jwk"), ("client-cert", "c.pem"), ("client-key", "k.pem"), ("ca", "c.pem")] {
+        for (key, file) in [("signing-key", "d.jwk"), ("client-cert", "c.pem"), ("client-key", "k.pem"), ("ca", "ca.pem")] {
             text.push_str(&format!("{service}-{key}-file = '{}'\n", place(file).display()));
         }
     }
