@@ -7,9 +7,11 @@
 mod failpoint;
 mod folder;
 mod jobs;
+mod spare;
 mod unfinished;
 
 pub use failpoint::Failpoint;
 pub use folder::{Bound, Dropped, Entry, keep_within, list, sweep};
 pub use jobs::{Jobs, Pressure};
+pub use spare::spare;
 pub use unfinished::{Unfinished, move_into, remove};

@@ -11,5 +11,6 @@ mod schema;
 
 pub use interval::{Interval, NameError, until_next_minute};
 pub use labels::{LABELS, labels};
+pub(crate) use rows::created_by;
 pub use rows::{Clients, Minute, Row, Written, write};
 pub use schema::SCHEMA;

@@ -3,21 +3,22 @@
 
 #[path = "support/minutes.rs"]
 mod minutes;
+#[path = "support/parquet_dump.rs"]
+mod parquet_dump;
 #[path = "support/parquet.rs"]
 mod reader;
 
 use minutes::Sample;
+use parquet_dump::{dump, recorded_schema, rows, schema};
 use proptest::prelude::*;
-use reader::{Cell, File, Thrift};
+use reader::{Cell, File};
 use serde_json::Value as Json;
 use tapir_edm::histogram_file::{Clients, Interval, Minute, Row, SCHEMA, Written, write};
 use tapir_edm::instance::Instance;
 use tapir_edm::parquet::{Bounds, Kind, Value, WriteError, Writer};
 
 fn recorded() -> Json {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tapir-wire/vectors/edm/parquet/expected.json");
-    let all: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    all["files"]["dns_histogram-2026-05-28T12-00-00Z_2026-05-28T12-01-00Z.parquet"].clone()
+    dump("dns_histogram-2026-05-28T12-00-00Z_2026-05-28T12-01-00Z.parquet")
 }
 
 /// The recorded rows, through the row type of the product.
@@ -73,81 +74,21 @@ fn file(minute: &dyn Minute, instance: &Instance) -> Vec<u8> {
     write(Vec::new(), minute, instance).unwrap().0
 }
 
-/// As the dump of the recorded file has it.
-fn as_json(cell: &Cell, column: &Json) -> Json {
-    match cell {
-        Cell::Null => Json::Null,
-        Cell::Number(number) => (*number).into(),
-        Cell::Octets(octets) if column["logical"] == "String" => String::from_utf8(octets.clone()).unwrap().into(),
-        Cell::Octets(octets) => serde_json::json!({"hex": hex::encode(octets)}),
-    }
-}
-
 #[test]
 fn the_recorded_rows_come_back_under_the_recorded_columns() {
     let (recorded, minute) = (recorded(), Recorded::load());
     let read = File::read(&file(&minute, &Instance::draw()));
-    let columns = recorded["columns"].as_array().unwrap();
-    let ours: Vec<Json> = read
-        .rows
-        .iter()
-        .map(|row| {
-            let named = columns
-                .iter()
-                .zip(row)
-                .map(|(column, cell)| (column["name"].as_str().unwrap().to_owned(), as_json(cell, column)));
-            named.collect::<serde_json::Map<_, _>>().into()
-        })
-        .collect();
+    let ours = rows(&read, &recorded);
     assert_eq!(ours, minute.rows);
     assert_eq!(ours.len(), 3);
     assert_eq!(read.footer.at(2).list()[0].at(4).text(), recorded["root_name"].as_str().unwrap());
 }
 
-/// How the dump calls the types of the footer.
-fn described(element: &Thrift) -> Json {
-    let number = |field| element.get(field).map(Thrift::number);
-    let logical = match element.get(10) {
-        None => "None".to_owned(),
-        Some(Thrift::Struct(union)) => match union.iter().next().unwrap() {
-            (1, _) => "String".to_owned(),
-            (8, timestamp) => {
-                assert_eq!((timestamp.at(1), timestamp.at(2).get(2).is_some()), (&Thrift::Bool(true), true));
-                "Timestamp(isAdjustedToUTC=true, timeUnit=microseconds, is_from_converted_type=false, force_set_converted_type=false)"
-                    .to_owned()
-            }
-            (10, integer) => {
-                format!("Int(bitWidth={}, isSigned={})", integer.at(1).number(), *integer.at(2) == Thrift::Bool(true))
-            }
-            other => panic!("{other:?}"),
-        },
-        Some(other) => panic!("{other:?}"),
-    };
-    serde_json::json!({
-        "name": element.at(4).text(),
-        "physical": match number(1) { Some(2) => "INT64", Some(6) => "BYTE_ARRAY", other => panic!("{other:?}") },
-        "logical": logical,
-        "converted": match number(6) { Some(0) => "UTF8", Some(10) => "TIMESTAMP_MICROS", Some(14) => "UINT_64", None => "NONE", other => panic!("{other:?}") },
-        "optional": number(3) == Some(1),
-        "codec": "SNAPPY",
-    })
-}
-
 #[test]
 fn the_schema_is_the_recorded_one() {
     let read = File::read(&file(&Sample::new(0, 1), &Instance::draw()));
-    let ours: Vec<Json> = read.footer.at(2).list()[1..].iter().map(described).collect();
-    let recorded = recorded();
-    let members = ["name", "physical", "logical", "converted", "optional", "codec"];
-    let theirs: Vec<Json> = recorded["columns"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|column| {
-            members.iter().map(|member| ((*member).to_owned(), column[member].clone())).collect::<serde_json::Map<_, _>>().into()
-        })
-        .collect();
-    assert_eq!(ours, theirs);
+    let ours = schema(&read);
+    assert_eq!(ours, recorded_schema(&recorded()));
     assert_eq!(ours.len(), 26);
 }
 
@@ -231,7 +172,7 @@ fn values(row: &[Cell]) -> Vec<Value<'_>> {
     row.iter().map(value).collect()
 }
 
-fn rows() -> impl Strategy<Value = Vec<Vec<Cell>>> {
+fn any_rows() -> impl Strategy<Value = Vec<Vec<Cell>>> {
     let number = prop_oneof![Just(0), Just(1), any::<u64>(), Just(u64::MAX)];
     let text = prop_oneof![Just(None), Just(Some(Vec::new())), prop::collection::vec(b'a'..=b'c', 0..70).prop_map(Some)];
     let sketch = prop_oneof![Just(None), prop::collection::vec(any::<u8>(), 0..600).prop_map(Some)];
@@ -242,7 +183,7 @@ fn rows() -> impl Strategy<Value = Vec<Vec<Cell>>> {
         let cells = SCHEMA.columns.iter().map(|column| match column.kind {
             Kind::Text => octets(texts.next().unwrap()),
             Kind::Octets => octets(sketches.next().unwrap()),
-            Kind::Count | Kind::Timestamp => Cell::Number(numbers.next().unwrap()),
+            _ => Cell::Number(numbers.next().unwrap()),
         });
         cells.collect()
     });
@@ -253,7 +194,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_written_is_read(rows in rows(), octets in 2_500_usize..20_000, most in 1_u32..40) {
+    fn what_is_written_is_read(rows in any_rows(), octets in 2_500_usize..20_000, most in 1_u32..40) {
         let mut writer = Writer::new(Vec::new(), &SCHEMA, Bounds { octets, rows: most }).unwrap();
         for row in &rows {
             writer.row(&values(row)).unwrap();

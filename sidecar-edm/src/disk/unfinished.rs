@@ -20,16 +20,47 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// A file that shall be called `name` in `folder`, which is made where it is missing. Nobody but this user reads either.
+    /// A file that shall be called `name` in `folder`, which is made where it is missing. Nobody but this user and its group reads either.
     ///
     /// # Errors
     /// When one of them cannot be made.
     pub fn create(folder: &Path, name: &str) -> io::Result<Self> {
+        Self::with_mode(folder, name, 0o640)
+    }
+
+    /// The same, but the group does not read the file either.
+    ///
+    /// # Errors
+    /// When one of them cannot be made.
+    pub fn private(folder: &Path, name: &str) -> io::Result<Self> {
+        Self::with_mode(folder, name, 0o600)
+    }
+
+    fn with_mode(folder: &Path, name: &str, mode: u32) -> io::Result<Self> {
         make_folder(folder)?;
         let (path, temporary) = (folder.join(name), folder.join(format!("{name}{UNFINISHED}")));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
         Failpoint::FileCreated.pass();
         Ok(Self { file: Some(BufWriter::with_capacity(BUFFER, file)), temporary, folder: folder.to_owned(), path })
+    }
+
+    /// Another name than the one that was said first.
+    #[must_use]
+    pub fn called(mut self, name: &str) -> Self {
+        self.path = self.folder.join(name);
+        self
+    }
+
+    /// Brings what was written so far to the disk, and out of the page cache, which would grow with the file.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn settle(&mut self) -> io::Result<()> {
+        let buffer = self.buffer()?;
+        buffer.flush()?;
+        buffer.get_ref().sync_data()?;
+        forget_pages(buffer.get_ref());
+        Ok(())
     }
 
     /// Gives it its name, in place of what had it. Afterwards it is there even if the machine loses power.
@@ -52,8 +83,7 @@ impl Unfinished {
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         Failpoint::FileWritten.pass();
         file.sync_all()?;
-        // The pages count as this container's memory, and nobody reads them soon. Advice alone: whether it is taken does not matter.
-        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        forget_pages(&file);
         Failpoint::FileSynced.pass();
         fs::rename(&self.temporary, &self.path)
     }
@@ -109,6 +139,11 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// They count as this container's memory, and nobody reads them soon. Advice alone: whether it is taken does not matter.
+fn forget_pages(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -139,6 +174,20 @@ mod tests {
         assert!(!below.join("x.tmp").exists());
         assert_eq!(fs::metadata(below.join("x")).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::metadata(&below).unwrap().permissions().mode() & 0o007, 0);
+    }
+
+    #[test]
+    fn a_private_file_may_get_another_name_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = Unfinished::private(folder.path(), "first").unwrap();
+        file.write_all(b"one").unwrap();
+        file.settle().unwrap();
+        assert_eq!(fs::read(folder.path().join("first.tmp")).unwrap(), b"one");
+        file.write_all(b" two").unwrap();
+        file.called("second").finish().unwrap();
+        let path = folder.path().join("second");
+        assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read_dir(folder.path()).unwrap().count()), (&b"one two"[..], 1));
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 const PREFIX: &str = "dns_histogram-";
+/// Of files that do not leave, see [`crate::sessions`].
+const SESSIONS: &str = "dns_session_block-";
 const SUFFIX: &str = ".parquet";
 /// As in RFC 3339, without colons.
 const TIME: &str = "%Y-%m-%dT%H-%M-%SZ";
@@ -36,9 +38,25 @@ impl Interval {
     /// The name of the file, whole seconds in UTC. `number` tells files of the same seconds apart; upstream overwrites the first.
     #[must_use]
     pub fn file_name(&self, number: u32) -> String {
+        self.name(PREFIX, number)
+    }
+
+    /// The name of a file of sessions, built the same way.
+    #[must_use]
+    pub fn session_file_name(&self, number: u32) -> String {
+        self.name(SESSIONS, number)
+    }
+
+    /// Whether a name is that of a finished file of sessions.
+    #[must_use]
+    pub fn is_session_file_name(name: &str) -> bool {
+        name.starts_with(SESSIONS) && name.ends_with(SUFFIX)
+    }
+
+    fn name(&self, prefix: &str, number: u32) -> String {
         let Self { start, stop } = self;
         let again = if number == 0 { String::new() } else { format!("-{number}") };
-        format!("{PREFIX}{}_{}{again}{SUFFIX}", start.strftime(TIME), stop.strftime(TIME))
+        format!("{prefix}{}_{}{again}{SUFFIX}", start.strftime(TIME), stop.strftime(TIME))
     }
 
     /// Whole seconds again.
@@ -140,6 +158,16 @@ mod tests {
         for name in vectors["not_considered_by_sender_and_cleaner"].as_array().unwrap() {
             assert_eq!(Interval::of_file_name(name.as_str().unwrap()), Err(NameError::Kind), "{name}");
         }
+    }
+
+    #[test]
+    fn names_of_session_files_are_built_as_recorded() {
+        let vectors = vectors::load("filenames.json");
+        let case = vectors["build"].as_array().unwrap().iter().find(|case| case["kind"] == "session").unwrap();
+        let name = interval(case).session_file_name(0);
+        assert_eq!(name, case["final"]);
+        assert!(Interval::is_session_file_name(&name) && !Interval::is_session_file_name(case["temporary"].as_str().unwrap()));
+        assert!(!Interval::is_session_file_name(&interval(case).file_name(0)));
     }
 
     #[test]

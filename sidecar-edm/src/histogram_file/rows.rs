@@ -11,8 +11,8 @@ use crate::parquet::{Bounds, Value, WriteError, Writer};
 /// Key of the footer's entry that tells Pods apart.
 const INSTANCE: &str = "tapir.instance";
 
-/// In the form that readers expect of it: `<program> version <version> (build <commit>)`.
-fn created_by() -> String {
+/// Who wrote a file, in the form that readers expect: `<program> version <version> (build <commit>)`.
+pub(crate) fn created_by() -> String {
     format!("tapir-edm version {} (build {})", tapir_version::VERSION, tapir_version::COMMIT)
 }
 

@@ -1,7 +1,8 @@
 //! Values of one column that wait for their row group to be written.
 
+use super::schema::INT32;
 use super::thrift::{Struct, varint, write};
-use super::{Column, Kind};
+use super::{Column, Value};
 
 const PLAIN: i32 = 0;
 const RLE: i32 = 3;
@@ -11,7 +12,7 @@ const SNAPPY: i32 = 1;
 #[derive(Debug)]
 pub(super) struct Values {
     column: Column,
-    /// PLAIN: numbers of eight octets, or octets with their length in front.
+    /// PLAIN: numbers of four or eight octets, or octets with their length in front.
     plain: Vec<u8>,
     /// A bit for each row, whether it has a value; of optional columns.
     present: Vec<u8>,
@@ -32,9 +33,23 @@ impl Values {
         Self { column, plain: Vec::new(), present: Vec::new(), rows: 0, nulls: 0, range: None }
     }
 
-    /// False when the column must have a value, or rather none of that kind.
-    pub(super) fn takes(&self, kind: Option<Kind>) -> bool {
-        kind.map_or(self.column.optional, |kind| kind.physical() == self.column.kind.physical())
+    /// False when the column must have a value, or rather none of that kind or size.
+    pub(super) fn takes(&self, value: &Value<'_>) -> bool {
+        match value {
+            Value::Null => self.column.optional,
+            Value::Number(number) => self.column.kind.is_number() && (!self.is_short() || u32::try_from(*number).is_ok()),
+            Value::Octets(_) => !self.column.kind.is_number(),
+        }
+    }
+
+    /// Numbers of four octets.
+    const fn is_short(&self) -> bool {
+        self.column.kind.physical() == INT32
+    }
+
+    /// Octets of a number.
+    const fn width(&self) -> usize {
+        if self.is_short() { 4 } else { 8 }
     }
 
     pub(super) fn push_null(&mut self) {
@@ -43,7 +58,9 @@ impl Values {
     }
 
     pub(super) fn push_number(&mut self, number: u64) {
-        self.plain.extend_from_slice(&number.to_le_bytes());
+        let octets = number.to_le_bytes();
+        // The lower half comes first.
+        self.plain.extend_from_slice(octets.get(..self.width()).unwrap_or_default());
         let (low, high) = self.range.unwrap_or((number, number));
         self.range = Some((low.min(number), high.max(number)));
         self.mark(true);
@@ -141,8 +158,9 @@ impl Values {
         statistics.i64(3, self.nulls.into());
         // A timestamp is signed where a count is not; both are compared rightly up to the year 294247.
         if let Some((low, high)) = self.range {
-            statistics.binary(5, &high.to_le_bytes());
-            statistics.binary(6, &low.to_le_bytes());
+            for (field, number) in [(5, high), (6, low)] {
+                statistics.binary(field, number.to_le_bytes().get(..self.width()).unwrap_or_default());
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::thrift::Struct;
 
 /// Physical types of the format that are used here (`Type`).
+pub(super) const INT32: i32 = 1;
 const INT64: i32 = 2;
 const BYTE_ARRAY: i32 = 6;
 
@@ -13,6 +14,12 @@ pub enum Kind {
     Timestamp,
     /// An unsigned number of 64 bits.
     Count,
+    /// An unsigned number of 32 bits.
+    Word,
+    /// An unsigned number of 16 bits; larger ones of 32 bits are kept as they are.
+    Short,
+    /// An unsigned number of 8 bits; larger ones of 32 bits are kept as they are.
+    Octet,
     /// UTF-8.
     Text,
     /// Octets without a meaning that the format knows.
@@ -43,14 +50,23 @@ impl Kind {
     pub(super) const fn physical(self) -> i32 {
         match self {
             Self::Timestamp | Self::Count => INT64,
+            Self::Word | Self::Short | Self::Octet => INT32,
             Self::Text | Self::Octets => BYTE_ARRAY,
         }
+    }
+
+    /// Rather than octets.
+    pub(super) const fn is_number(self) -> bool {
+        !matches!(self, Self::Text | Self::Octets)
     }
 
     /// For readers older than logical types (`ConvertedType`).
     const fn converted(self) -> Option<i32> {
         match self {
             Self::Timestamp => Some(10),
+            Self::Octet => Some(11),
+            Self::Short => Some(12),
+            Self::Word => Some(13),
             Self::Count => Some(14),
             Self::Text => Some(0),
             Self::Octets => None,
@@ -64,14 +80,21 @@ impl Kind {
                 timestamp.boolean(1, true);
                 timestamp.inner(2, |unit| unit.inner(2, |_| ()));
             }),
-            Self::Count => union.inner(10, |integer| {
-                integer.octet(1, 64);
-                integer.boolean(2, false);
-            }),
+            Self::Count => unsigned(union, 64),
+            Self::Word => unsigned(union, 32),
+            Self::Short => unsigned(union, 16),
+            Self::Octet => unsigned(union, 8),
             Self::Text => union.inner(1, |_| ()),
             Self::Octets => {}
         }
     }
+}
+
+fn unsigned(union: &mut Struct<'_>, bits: u8) {
+    union.inner(10, |integer| {
+        integer.octet(1, bits);
+        integer.boolean(2, false);
+    });
 }
 
 impl Schema {

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
+use super::Schema;
 use super::column::{Chunk, Values};
 use super::footer::Groups;
-use super::{Kind, Schema};
 
 const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -29,7 +29,7 @@ impl Default for Bounds {
 pub enum Value<'a> {
     /// None.
     Null,
-    /// Of a column of times or counts.
+    /// Of a column of times or numbers.
     Number(u64),
     /// Of a column of text (which the caller has checked to be UTF-8) or octets.
     Octets(&'a [u8]),
@@ -98,14 +98,7 @@ impl<Sink: Write> Writer<Sink> {
     /// # Errors
     /// When the row does not fit, which leaves the file as it was, or when a full row group could not be written.
     pub fn row(&mut self, row: &[Value<'_>]) -> Result<(), WriteError> {
-        let fits = |(values, value): (&Values, &Value<'_>)| {
-            values.takes(match value {
-                Value::Null => None,
-                Value::Number(_) => Some(Kind::Count),
-                Value::Octets(_) => Some(Kind::Octets),
-            })
-        };
-        if row.len() != self.values.len() || !self.values.iter().zip(row).all(fits) {
+        if row.len() != self.values.len() || !self.values.iter().zip(row).all(|(values, value)| values.takes(value)) {
             return Err(WriteError::Row);
         }
         let octets: usize = row.iter().map(size).sum();
@@ -125,6 +118,11 @@ impl<Sink: Write> Writer<Sink> {
         self.rows += 1;
         self.octets += octets;
         Ok(())
+    }
+
+    /// Octets of the file so far: what is gathered for the next row group, and the footer, come on top.
+    pub const fn written(&self) -> u64 {
+        self.written
     }
 
     /// Ends the file; `metadata` are pairs for its footer.

@@ -208,6 +208,7 @@ fn cells(octets: &[u8], chunk: &Thrift, column: &Thrift) -> Vec<Cell> {
         .iter()
         .map(|present| match (present, column.at(1).number()) {
             (false, _) => Cell::Null,
+            (true, 1) => Cell::Number(u32::from_le_bytes(body.take(4).try_into().unwrap()).into()),
             (true, 2) => Cell::Number(u64::from_le_bytes(body.take(8).try_into().unwrap())),
             (true, 6) => {
                 let length = u32::from_le_bytes(body.take(4).try_into().unwrap()) as usize;
@@ -217,7 +218,7 @@ fn cells(octets: &[u8], chunk: &Thrift, column: &Thrift) -> Vec<Cell> {
         })
         .collect();
     assert!(body.0.is_empty());
-    check_statistics(chunk.at(12), &cells);
+    check_statistics(chunk.at(12), &cells, if column.at(1).number() == 1 { 4 } else { 8 });
     cells
 }
 
@@ -241,11 +242,15 @@ fn levels(body: &mut Octets<'_>, count: usize) -> Vec<bool> {
     levels
 }
 
-fn check_statistics(statistics: &Thrift, cells: &[Cell]) {
+fn check_statistics(statistics: &Thrift, cells: &[Cell], width: usize) {
     let nulls = cells.iter().filter(|cell| **cell == Cell::Null).count();
     assert_eq!(statistics.at(3).number() as usize, nulls);
     let numbers: Vec<u64> =
         cells.iter().filter_map(|cell| if let Cell::Number(number) = cell { Some(*number) } else { None }).collect();
-    let said = |field| statistics.get(field).map(|value| u64::from_le_bytes(value.octets().try_into().unwrap()));
+    let said = |field| {
+        let octets = statistics.get(field)?.octets();
+        assert_eq!(octets.len(), width);
+        Some(octets.iter().rev().fold(0, |number, octet| number << 8 | u64::from(*octet)))
+    };
     assert_eq!((said(5), said(6)), (numbers.iter().max().copied(), numbers.iter().min().copied()));
 }
