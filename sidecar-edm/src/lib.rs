@@ -10,6 +10,8 @@
 //! what all threads have counted; [`outbox::Store`] takes it and never waits, [`outbox::Sender`] brings it to Core. Names that are on no list
 //! are offered to the [`events`]. What is in force is read by [`reload`] and brought to its places by [`run`].
 //!
+//! [`sessions::Sessions`], which nothing of what runs uses yet, writes whole answers with [`pseudonym`]s of the addresses into files that stay.
+//!
 //! No client address leaves this crate: not in events, logs, metrics or status. [`decode::Address`] and [`names::WireName`] therefore print
 //! nothing of themselves.
 
@@ -35,10 +37,12 @@ pub mod names;
 pub mod outbox;
 pub mod parquet;
 pub mod privacy;
+pub mod pseudonym;
 pub mod queue;
 pub mod reload;
 pub mod run;
 pub mod seen;
+pub mod sessions;
 pub mod settings;
 pub mod status;
 #[cfg(test)]
