@@ -1,22 +1,32 @@
 //! pyarrow and DuckDB read what the writer writes, and agree with each other and with what was counted.
 //!
-//! They need a Python that has both, as `python-with-parquet` in `PATH`:
-//! `python3 -m venv venv && venv/bin/pip install --only-binary :all: pyarrow==26.0.1 duckdb==2.0.0`, and
-//! `cargo test -p tapir-edm --test parquet_readers -- --ignored`.
+//! They need a Python that has both, as `python-with-parquet` in `PATH`: `cargo xtask test` brings it along.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/dnstap.rs"]
+mod dnstap;
 #[path = "support/minutes.rs"]
 mod minutes;
+#[path = "support/parquet_dump.rs"]
+mod parquet_dump;
+#[path = "support/parquet.rs"]
+mod reader;
+#[path = "support/session_sample.rs"]
+mod sample;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use minutes::Sample;
+use sample::{RECORDED, key, minute, offer, recorded_responses};
 use tapir_edm::histogram_file::write;
 use tapir_edm::instance::Instance;
+use tapir_edm::sessions::{Counters, Sessions, Settings};
 
 /// Compares both readers, checks a row, and compares the schema with that of the recorded file.
-const SCRIPT: &str = r#"
+const HISTOGRAM: &str = r#"
 import sys, duckdb, pyarrow.parquet as pq
 ours, recorded, rows, instance = sys.argv[1:5]
 file = pq.ParquetFile(ours)
@@ -43,28 +53,57 @@ assert duckdb.execute("SELECT count(*) FROM read_parquet(?)", [recorded]).fetcho
 print("agree")
 "#;
 
+/// Compares the file with the recorded one, in both readers.
+const SESSIONS: &str = r#"
+import sys, duckdb, pyarrow.parquet as pq
+ours, recorded = (pq.ParquetFile(path) for path in sys.argv[1:3])
+for a, b in zip(ours.schema, recorded.schema, strict=True):
+    for member in ("name", "physical_type", "logical_type", "converted_type", "max_definition_level"):
+        assert str(getattr(a, member)) == str(getattr(b, member)), (a, b)
+assert ours.schema_arrow.remove_metadata() == recorded.schema_arrow.remove_metadata()
+assert ours.read().to_pylist() == recorded.read().to_pylist()
+ours, recorded = (duckdb.execute("SELECT * REPLACE (epoch_us(query_time) AS query_time, epoch_us(response_time) AS response_time) FROM read_parquet(?)", [path]).fetchall() for path in sys.argv[1:3])
+assert ours == recorded and len(ours) == 2
+assert duckdb.execute("SELECT count(*) FROM read_parquet(?) WHERE source_port > 60000 AND dest_ipv4 IS NULL", [sys.argv[1]]).fetchone()[0] == 1
+print("agree")
+"#;
+
 /// A Python that has both.
 fn python() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .map(|folder| folder.join("python-with-parquet"))
         .find(|file| file.is_file())
-        .expect("python-with-parquet is not in PATH; the head of this test says how to make one")
+        .expect("python-with-parquet is not in PATH; run `cargo xtask test --fast`, which brings it along")
 }
 
 #[test]
-#[ignore = "needs pyarrow and DuckDB"]
 fn pyarrow_and_duckdb_agree() {
     const ROWS: usize = 5_000;
     let (folder, instance) = (tempfile::tempdir().unwrap(), Instance::draw());
     let file = folder.path().join("ours.parquet");
     write(std::fs::File::create(&file).unwrap(), &Sample::new(0, ROWS), &instance).unwrap();
-    let recorded = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../tapir-wire/vectors/edm/parquet/dns_histogram-2026-05-28T12-00-00Z_2026-05-28T12-01-00Z.parquet"
-    );
-    let mut command = Command::new(python());
-    let output = command.args(["-c", SCRIPT]).arg(&file).args([recorded, &ROWS.to_string(), instance.as_str()]).output().unwrap();
+    let recorded = recorded("dns_histogram-2026-05-28T12-00-00Z_2026-05-28T12-01-00Z.parquet");
+    agree(HISTOGRAM, &[file.as_os_str(), recorded.as_ref(), ROWS.to_string().as_ref(), instance.as_str().as_ref()]);
+}
+
+#[test]
+fn pyarrow_and_duckdb_find_in_a_session_file_what_upstreams_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { spare: 0, ..Settings::new(folder.path()) };
+    let ours = settings.folder.join(RECORDED);
+    let sessions = Sessions::start(settings, &key(), Counters::default()).unwrap();
+    recorded_responses().iter().for_each(|response| offer(&sessions, response));
+    assert!(sessions.finish(minute(0), Duration::from_secs(60)));
+    agree(SESSIONS, &[ours.as_os_str(), recorded(RECORDED).as_ref()]);
+}
+
+fn recorded(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "../tapir-wire/vectors/edm/parquet", name].iter().collect()
+}
+
+fn agree(script: &str, arguments: &[&OsStr]) {
+    let output = Command::new(python()).args(["-c", script]).args(arguments).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success() && said.starts_with(b"agree"), "{}", String::from_utf8_lossy(&said));
 }

@@ -1,4 +1,5 @@
-//! Programs of the distribution that unit tests run on this machine: a broker, resolvers, `dig` and `kdig`, servers that feed POP.
+//! Programs that unit tests run on this machine: of the distribution a broker, resolvers, `dig` and `kdig`, servers that feed POP; and a
+//! Python that reads Parquet.
 //!
 //! They are unpacked beside the cache's other packages and started with their own libraries, so that nothing is installed on the
 //! host, and no daemon of it starts to listen, because somebody ran the tests.
@@ -15,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::images::debian;
 use crate::images::libraries::file_below;
 use crate::paths;
-use crate::progress::Step;
+use crate::progress::{Step, output};
 
 /// A program, where its package has it, and the package.
 const PROGRAMS: [(&str, &str, &str); 8] = [
@@ -32,13 +33,17 @@ const PROGRAMS: [(&str, &str, &str); 8] = [
 /// Its package has the paths of its Lua files compiled in, so it gets a root of its own.
 const KNOT_RESOLVER: [&str; 3] = ["knot-resolver", "lua-cqueues", "dns-root-data"];
 
+/// Two readers of Parquet that have nothing to do with each other, nor with our writer.
+const PARQUET_READERS: [&str; 2] = ["pyarrow==26.0.1", "duckdb==2.0.0"];
+
 /// A folder for `PATH` with all of them.
 pub fn folder() -> Result<PathBuf> {
-    let mut step = Step::begin("broker, resolvers, servers, dig and kdig for the unit tests");
+    let mut step = Step::begin("broker, resolvers, servers, dig, kdig and readers of Parquet for the unit tests");
     let packages: Vec<String> = PROGRAMS.iter().map(|(_, _, package)| (*package).to_owned()).collect();
     let roots = debian::with_fresh_lists(|| debian::unpack(&debian::resolve(&packages)?, &mut step))?;
     let resolver = debian::with_fresh_lists(|| debian::unpack(&debian::resolve(&KNOT_RESOLVER.map(str::to_owned))?, &mut step))?;
-    let all = roots.iter().chain(&resolver).map(|root| root.as_os_str().as_encoded_bytes());
+    let readers = parquet_readers(&mut step)?;
+    let all = roots.iter().chain(&resolver).chain([&readers]).map(|root| root.as_os_str().as_encoded_bytes());
     let key = all.fold(Sha256::new_with_prefix(IN_A_ROOT), |hash, root| hash.chain_update(root)).finalize();
     let folder = paths::cache()?.join("programs").join(format!("tests-{}", hex::encode(&key[..6])));
     if !folder.is_dir() {
@@ -49,9 +54,26 @@ pub fn folder() -> Result<PathBuf> {
         }
         merge(&resolver, &unfinished.join("knot-resolver"), &mut step)?;
         write_script(&unfinished.join("kresd"), IN_A_ROOT)?;
+        let python = format!("#!/bin/sh\nPYTHONPATH={} exec python3 \"$@\"\n", quoted(&readers));
+        write_script(&unfinished.join("python-with-parquet"), &python)?;
         fs::rename(&unfinished, &folder).with_context(|| format!("keeping {}", folder.display()))?;
     }
     step.end();
+    Ok(folder)
+}
+
+/// The libraries' folder, beside which the machine's Python serves. A fresh Python of another version gets its own.
+fn parquet_readers(step: &mut Step) -> Result<PathBuf> {
+    let version = output(Command::new("python3").arg("--version")).context("the tests of Parquet files need python3 with pip")?;
+    let key = PARQUET_READERS.iter().fold(Sha256::new_with_prefix(&version), |hash, reader| hash.chain_update(reader)).finalize();
+    let folder = paths::cache()?.join("programs").join(format!("parquet-{}", hex::encode(&key[..6])));
+    if !folder.is_dir() {
+        let unfinished = paths::unfinished(&folder);
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--only-binary", ":all:", "--target"]).arg(&unfinished).args(PARQUET_READERS);
+        step.run(&mut pip, &paths::cache()?.join("pip.log")).context("the tests of Parquet files need python3 with pip")?;
+        fs::rename(&unfinished, &folder).with_context(|| format!("keeping {}", folder.display()))?;
+    }
     Ok(folder)
 }
 
