@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tapir_edm::commands::{self, Asked, Start};
 use tapir_edm::domains;
+use tapir_edm::privacy::hide_memory;
 use tapir_edm::run::{Options, run};
 use tapir_runtime::process;
 use tokio::runtime::Builder;
@@ -40,6 +41,10 @@ fn daemon(start: Start) -> ExitCode {
         Ok(level) => level,
         Err(wrong) => return failed(&wrong),
     };
+    // Before anybody's address is in it. Refused or not, work goes on: a resolver is waiting.
+    if let Err(error) = hide_memory() {
+        _ = writeln!(io::stderr(), "a crash may leave memory behind: {error}");
+    }
     let options = Options::new(start.file, tapir_runtime::instance::suffix());
     let warnings = start.warnings;
     process::run_at(level, "tapir-edm", &mut Builder::new_multi_thread(), |shutdown| {
