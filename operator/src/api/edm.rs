@@ -102,7 +102,7 @@ pub struct EventsSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionsSpec {
-    /// Whether they are written.
+    /// Whether they are written. The EDM of this release writes none yet.
     #[serde(default)]
     pub enabled: bool,
 }
