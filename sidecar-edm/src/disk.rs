@@ -14,4 +14,5 @@ pub use failpoint::Failpoint;
 pub use folder::{Bound, Dropped, Entry, keep_within, list, sweep};
 pub use jobs::{Jobs, Pressure};
 pub use spare::spare;
+pub(crate) use unfinished::make_folder;
 pub use unfinished::{Unfinished, move_into, remove};

@@ -6,4 +6,4 @@ mod zones;
 
 pub use address::embeds;
 pub use memory::hide_memory;
-pub use zones::is_special_use;
+pub use zones::{Zone, zone};

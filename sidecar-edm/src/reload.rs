@@ -83,6 +83,7 @@ impl InForce {
         settings.certificate_serial = Some(link.certificate.serial.clone()).filter(|_| link.is_encrypted());
         settings.keep_alive = Duration::from_secs(config.mqtt_keepalive.into());
         settings.clean_start = false;
+        settings.window = crate::events::WINDOW;
         Some(settings)
     }
 }

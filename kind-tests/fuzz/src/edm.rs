@@ -1,15 +1,21 @@
 //! Readers of what a resolver sends to EDM.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tapir_edm::decode::{Counted, CountedTypes, Room, counted};
 use tapir_edm::domains::{Refused, Source, compile, inspect};
+use tapir_edm::events::queue::Writer;
+use tapir_edm::events::seen::{Kind, Log, Secret, Table};
 use tapir_edm::input::reader::{Next, Reader};
 use tapir_edm::list::{ClientVerdict, Clients, List};
 use tapir_edm::names::{Key, Presentation, WireName};
 use tapir_wire::config::ConfigError;
 use tapir_wire::config::edm::{EdmConfig, Form};
 use tapir_wire::dawg::Header;
+
+use crate::mend;
+use crate::state::kept;
 
 fn vectors(name: &str) -> serde_json::Value {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tapir-wire/vectors/edm").join(name);
@@ -183,4 +189,86 @@ pub(crate) fn configuration(octets: &[u8]) -> String {
             said.split(": ").nth(1).unwrap_or_default().chars().filter(char::is_ascii_lowercase).take(24).collect()
         }
     }
+}
+
+const SEEN: &str = "seen-0000000001.log";
+const WAITING: &str = "waiting-0000000001.seg";
+const NOW: u64 = 1_795_219_200;
+
+fn open_seen(folder: &Path) -> Option<(Log, u64, bool)> {
+    // Fingerprints mean something with their secret alone.
+    std::fs::write(folder.join("secret"), [7; 16]).unwrap();
+    let (table, secret) = (Table::new(1000), Secret::load(folder).unwrap());
+    let (log, opened) = Log::open(folder, &secret, 1000, Duration::from_secs(1 << 30), NOW, &table).ok()?;
+    Some((log, table.len(), opened.damaged > 0))
+}
+
+pub(crate) fn seen_logs() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, ..) = open_seen(folder.path()).unwrap();
+    let secret = Secret::load(folder.path()).unwrap();
+    for number in 0..6_u8 {
+        let print = |number: u8| secret.fingerprint(&[1, number, 0]);
+        let marks: Vec<_> = (0..=number).map(|number| (Kind::Mark, print(number))).collect();
+        log.append(&marks).unwrap();
+        log.append(&[(Kind::Unmark, print(number / 2))]).unwrap();
+    }
+    vec![std::fs::read(folder.path().join(SEEN)).unwrap(), b"tapirsn1".to_vec(), Vec::new()]
+}
+
+/// A log of seen names: what is read of it is read again after its end was mended.
+pub(crate) fn seen_log(octets: &[u8]) -> String {
+    let mut mended = octets.to_vec();
+    mend::log(&mut mended, 36);
+    [octets, &mended]
+        .map(|octets| {
+            kept(SEEN, octets, |folder| reopened(folder, |folder| open_seen(folder).map(|(_, names, damaged)| (names, damaged))))
+        })
+        .join(" ")
+}
+
+pub(crate) fn waiting_files() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, _) = Writer::open(folder.path(), 0);
+    for (number, name) in [b"\x01a\x02se\0".as_slice(), b"\0", b"\x03WWW\x07example\x03com\0"].iter().enumerate() {
+        let mut record = vec![number as u8 + 1; 26];
+        record.push(name.len() as u8);
+        record.extend_from_slice(name);
+        let (taken, result) = writer.append(&record.repeat(number + 1), NOW, &mut tapir_edm::events::queue::Lost::default());
+        assert!(result.is_ok() && taken > 0);
+    }
+    vec![std::fs::read(folder.path().join(WAITING)).unwrap(), b"tapirev1".to_vec(), Vec::new()]
+}
+
+/// A file of waiting events: as many as are counted can be read, after another start too.
+pub(crate) fn waiting_file(octets: &[u8]) -> String {
+    let mut mended = octets.to_vec();
+    mend::log(&mut mended, 36);
+    [octets, &mended]
+        .map(|octets| {
+            kept(WAITING, octets, |folder| {
+                reopened(folder, |folder| {
+                    let (_, queue) = Writer::open(folder, 0);
+                    let (mut text, mut events, waiting) = (Presentation::default(), 0, queue.len());
+                    loop {
+                        let block = queue.read();
+                        if block.is_empty() {
+                            break;
+                        }
+                        events += block.len() as u64;
+                        assert!(block.iter().all(|(_, event)| event.new_qname(&mut text).qname.ends_with('.')));
+                    }
+                    assert_eq!((events, queue.len(), queue.unreadable()), (waiting, waiting, 0));
+                    Some((events, folder.join("broken").exists()))
+                })
+            })
+        })
+        .join(" ")
+}
+
+/// The same twice, but for damage, which is set aside the first time.
+fn reopened(folder: &Path, open: impl Fn(&Path) -> Option<(u64, bool)>) -> String {
+    let first = open(folder).map(|(held, damaged)| (held.min(9), damaged));
+    assert_eq!(open(folder).map(|(held, _)| held.min(9)), first.map(|(held, _)| held));
+    format!("{first:?}")
 }

@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 21] = [
     Target { name: "dns_request", seeds: seeds::dns_requests, read: targets::dns_request },
     Target { name: "transfer_in", seeds: seeds::transfers, read: targets::transfer_in },
     Target { name: "jws", seeds: seeds::signed, read: targets::jws },
@@ -47,6 +47,8 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "frame_stream", seeds: edm::sessions, read: edm::frame_stream },
     Target { name: "well_known", seeds: seeds::dawgs, read: edm::well_known },
     Target { name: "ignored_clients", seeds: edm::client_lists, read: edm::ignored_clients },
+    Target { name: "seen_log", seeds: edm::seen_logs, read: edm::seen_log },
+    Target { name: "waiting_file", seeds: edm::waiting_files, read: edm::waiting_file },
     Target { name: "domains_text", seeds: edm::domain_texts, read: edm::domains_text },
     Target { name: "edm_config", seeds: edm::configurations, read: edm::configuration },
 ];

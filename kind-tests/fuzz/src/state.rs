@@ -19,7 +19,7 @@ use crate::targets::folder;
 const LIMITS: Limits = Limits { octets: 1 << 20, versions: 1000, segment: 1 << 16 };
 
 /// The octets as a file of a folder of its own.
-fn kept<T>(file: &str, octets: &[u8], read: impl FnOnce(&Path) -> T) -> T {
+pub(crate) fn kept<T>(file: &str, octets: &[u8], read: impl FnOnce(&Path) -> T) -> T {
     let folder = tempfile::tempdir_in(folder()).unwrap();
     fs::write(folder.path().join(file), octets).unwrap();
     read(folder.path())

@@ -144,7 +144,8 @@ fn forget_pages(file: &File) {
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
-fn make_folder(folder: &Path) -> io::Result<()> {
+/// A folder for this user alone, and those above it.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }

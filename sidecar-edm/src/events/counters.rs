@@ -11,7 +11,7 @@ use super::Outcome;
 
 /// Label of candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OutcomeLabels {
+struct OutcomeLabels {
     outcome: Outcome,
 }
 
@@ -22,10 +22,11 @@ impl EncodeLabelValue for Outcome {
 }
 
 /// All counters. Cloning shares them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Counters {
-    /// Candidates by what became of them.
-    pub candidates: Family<OutcomeLabels, Counter>,
+    family: Family<OutcomeLabels, Counter>,
+    /// The members of the family in the order of the outcomes: it is locked for each look-up.
+    candidates: Vec<Counter>,
     /// Events acknowledged by the broker.
     pub sent: Counter,
     /// Events displaced by newer ones.
@@ -34,44 +35,83 @@ pub struct Counters {
     pub disabled: Counter,
     /// Events that can never be sent.
     pub unsendable: Counter,
+    /// Events that the disk did not give back.
+    pub unreadable: Counter,
     /// Attempts to send that failed; the event is tried again.
     pub send_failures: Counter,
     /// Events that wait, those on their way included.
     pub queued: Gauge,
+    /// Octets of their files.
+    pub queued_octets: Gauge,
     /// Names remembered as seen.
     pub seen_names: Gauge,
-    /// Names forgotten to make room.
+    /// Names forgotten, by age or to make room.
     pub seen_forgotten: Counter,
 }
 
+impl Default for Counters {
+    fn default() -> Self {
+        let family = Family::<OutcomeLabels, Counter>::default();
+        // Present from the start, so that an alert on a rate sees the first one.
+        let candidates = Outcome::iter().map(|outcome| family.get_or_create(&OutcomeLabels { outcome }).clone()).collect();
+        Self {
+            family,
+            candidates,
+            sent: Counter::default(),
+            displaced: Counter::default(),
+            disabled: Counter::default(),
+            unsendable: Counter::default(),
+            unreadable: Counter::default(),
+            send_failures: Counter::default(),
+            queued: Gauge::default(),
+            queued_octets: Gauge::default(),
+            seen_names: Gauge::default(),
+            seen_forgotten: Counter::default(),
+        }
+    }
+}
+
 impl Counters {
-    /// Counts so many candidates with one outcome.
-    pub fn count(&self, outcome: Outcome, candidates: u64) {
-        self.candidates.get_or_create(&OutcomeLabels { outcome }).inc_by(candidates);
+    /// Counts a candidate.
+    #[inline]
+    pub fn count(&self, outcome: Outcome) {
+        if let Some(counter) = self.candidates.get(outcome as usize) {
+            counter.inc();
+        }
     }
 
     /// How many candidates had this outcome.
     #[must_use]
     pub fn counted(&self, outcome: Outcome) -> u64 {
-        self.candidates.get_or_create(&OutcomeLabels { outcome }).get()
+        self.candidates.get(outcome as usize).map_or(0, Counter::get)
     }
 
     /// Registers everything. The prefix is the registry's.
     pub fn register(&self, registry: &mut Registry) {
-        // Present from the start, so that an alert on a rate sees the first one.
-        for outcome in Outcome::iter() {
-            self.count(outcome, 0);
-        }
-        let Self { candidates, sent, displaced, disabled, unsendable, send_failures, queued, seen_names, seen_forgotten } =
-            self.clone();
-        registry.register("event_candidates", "Responses with names that are not well known, by what became of them", candidates);
+        let Self {
+            family,
+            candidates: _,
+            sent,
+            displaced,
+            disabled,
+            unsendable,
+            unreadable,
+            send_failures,
+            queued,
+            queued_octets,
+            seen_names,
+            seen_forgotten,
+        } = self.clone();
+        registry.register("event_candidates", "Responses with names that are not well known, by what became of them", family);
         registry.register("events_sent", "new_qname events acknowledged by the broker", sent);
         registry.register("events_displaced", "new_qname events lost to a full queue", displaced);
         registry.register("events_disabled", "new_qname events forgotten because sending was switched off", disabled);
         registry.register("events_unsendable", "new_qname events that the broker can never take", unsendable);
+        registry.register("events_unreadable", "new_qname events that the disk did not give back", unreadable);
         registry.register("event_send_failures", "Attempts to send an event that failed and are repeated", send_failures);
         registry.register("events_queued", "new_qname events that wait, those on their way included", queued);
+        registry.register("events_queued_octets", "Octets on disk of new_qname events that wait", queued_octets);
         registry.register("seen_names", "Names remembered as seen", seen_names);
-        registry.register("seen_names_forgotten", "Names forgotten to make room for newer ones", seen_forgotten);
+        registry.register("seen_names_forgotten", "Names forgotten by age or to make room for newer ones", seen_forgotten);
     }
 }

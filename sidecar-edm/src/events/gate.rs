@@ -2,26 +2,28 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
-use tapir_wire::event::NewQname;
 
+use super::clerk::{Clerk, Start};
+use super::handover::Handover;
+use super::limits::Limits;
 use super::publisher::{Broker, Publisher};
-use super::{Candidate, Counters, Outcome, Settings};
-use crate::decode::Time;
+use super::queue::Queue;
+use super::seen::{Found, Secret, Table};
+use super::settings::Settings;
+use super::{Candidate, Counters, Outcome};
 use crate::memory::Budget;
-use crate::names::{Presentation, WireName};
+use crate::names::WireName;
 use crate::privacy;
-use crate::queue::{EventQueue, Pushed, Queued};
-use crate::seen::SeenNames;
 
 /// Below this zone every name may make an event, list or no list: it is how operators test the loop through Core.
 const LOOPTEST: [&[u8]; 3] = [b"looptest", b"dnstapir", b"se"];
 
-/// Where candidates are offered. Cloning shares it.
+/// Where candidates are offered. Cloning shares it; when the last one goes, what is not written yet is written by a thread that ends then.
 #[derive(Clone, Debug)]
 pub struct Events {
     inner: Arc<Inner>,
@@ -29,16 +31,20 @@ pub struct Events {
 
 #[derive(Debug)]
 struct Inner {
-    state: Mutex<State>,
-    queue: Arc<EventQueue>,
+    settings: ArcSwap<Settings>,
+    table: Arc<ArcSwap<Table>>,
+    secret: Secret,
+    limits: Limits,
+    handover: Arc<Handover>,
+    queue: Arc<Queue>,
     counters: Counters,
+    started: Instant,
 }
 
-#[derive(Debug)]
-struct State {
-    settings: Settings,
-    seen: SeenNames,
-    text: Presentation,
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.handover.close();
+    }
 }
 
 /// What is held at this moment.
@@ -46,6 +52,8 @@ struct State {
 pub struct Held {
     /// Events that wait, those on their way included.
     pub events: u64,
+    /// Their octets on disk.
+    pub octets: u64,
     /// Names remembered as seen.
     pub seen_names: u64,
 }
@@ -54,45 +62,56 @@ impl Events {
     /// With what is kept in `folder`. Nothing that is wrong there ends the process; it is told, and events go on without.
     #[must_use]
     pub fn open(folder: &Path, settings: Settings, budget: &Arc<Budget>) -> Self {
-        let _ = (folder, budget);
-        let state =
-            State { seen: SeenNames::new(settings.seen_names), settings: Settings::default(), text: Presentation::default() };
-        let inner = Inner { state: Mutex::new(state), queue: Arc::new(EventQueue::new(1)), counters: Counters::default() };
+        let handover = Arc::new(Handover::default());
+        let table = Arc::new(ArcSwap::from_pointee(Table::new(0)));
+        let counters = Counters::default();
+        let (theirs, their_table) = (Arc::clone(&handover), Arc::clone(&table));
+        let Start { clerk, queue, secret, age } = Clerk::open(folder, &settings, budget, theirs, their_table, counters.clone());
+        if let Err(error) = std::thread::Builder::new().name("events".to_owned()).spawn(move || clerk.run()) {
+            // Then nothing is taken either.
+            tracing::error!(%error, "there can be no thread that writes events: none are made");
+            handover.close();
+            handover.end();
+        }
+        let inner = Inner {
+            settings: ArcSwap::from_pointee(Settings::default()),
+            table,
+            secret,
+            limits: Limits::new(secret, age),
+            handover,
+            queue,
+            counters,
+            started: Instant::now(),
+        };
         let events = Self { inner: Arc::new(inner) };
         events.configure(settings);
         events
     }
 
-    /// Decides, and counts what was decided. Never waits for disk or network.
+    /// Decides, and counts what was decided. Never waits for disk or network. A name that was seen costs one look into memory.
     pub fn offer(&self, candidate: &Candidate<'_>) -> Outcome {
-        let outcome = self.decide(candidate);
-        self.inner.counters.count(outcome, 1);
+        let outcome = self.decide(candidate, || u64::try_from(self.inner.started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        self.inner.counters.count(outcome);
         outcome
     }
 
     /// Takes other settings into force. Events of somebody who must not send any more are forgotten.
     pub fn configure(&self, settings: Settings) {
-        let mut state = self.state();
-        let (queue, counters) = (&self.inner.queue, &self.inner.counters);
-        if settings.sending {
-            counters.displaced.inc_by(queue.open(settings.waiting_events) as u64);
-        } else {
-            counters.disabled.inc_by(queue.close() as u64);
-        }
-        state.seen.set_capacity(settings.seen_names);
-        state.settings = settings;
+        self.inner.settings.store(Arc::new(settings.clone()));
+        self.inner.handover.configure(settings);
     }
 
     /// The way out, for one task.
     #[must_use]
     pub fn publisher(&self, broker: Broker) -> Publisher {
-        Publisher { queue: Arc::clone(&self.inner.queue), counters: self.inner.counters.clone(), broker }
+        Publisher::new(self.clone(), broker)
     }
 
     /// What is held at this moment.
     #[must_use]
     pub fn held(&self) -> Held {
-        Held { events: self.inner.queue.len() as u64, seen_names: self.state().seen.len() as u64 }
+        let Inner { queue, table, .. } = &*self.inner;
+        Held { events: queue.len(), octets: queue.octets(), seen_names: table.load().len() }
     }
 
     /// What was counted.
@@ -106,59 +125,58 @@ impl Events {
         self.inner.counters.register(registry);
     }
 
-    /// The end: what is not on disk yet is brought there. False when the disk did not take it in time.
+    /// The end: nothing more is taken, and what is not on disk yet is brought there. False when the disk did not take it in time.
     #[must_use]
     pub fn finish(&self, patience: Duration) -> bool {
-        let _ = patience;
-        true
+        self.inner.handover.close();
+        self.inner.handover.ended(patience)
     }
 
-    fn decide(&self, candidate: &Candidate<'_>) -> Outcome {
-        let mut state = self.state();
-        let State { settings, seen, text } = &mut *state;
+    pub(super) fn queue(&self) -> &Queue {
+        &self.inner.queue
+    }
+
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.inner.settings.load_full()
+    }
+
+    /// Nothing is on its way into the queue, and nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.inner.handover.is_empty() && self.inner.queue.is_empty()
+    }
+
+    fn decide(&self, candidate: &Candidate<'_>, now: impl Fn() -> u64) -> Outcome {
+        let Inner { settings, table, secret, limits, handover, .. } = &*self.inner;
+        let settings = settings.load();
         if !settings.sending {
             return Outcome::NotSending;
         }
         if !candidate.has_list && !is_looptest(candidate.key.name()) {
             return Outcome::NoList;
         }
-        if privacy::is_special_use(candidate.name.labels()) {
+        if privacy::zone(candidate.key).is_some_and(|zone| !settings.reported.contains(zone)) {
             return Outcome::SpecialUse;
         }
-        for key in self.inner.queue.take_forgotten() {
-            seen.unmark(&key);
+        let print = secret.fingerprint(candidate.key.octets());
+        match table.load().find(print) {
+            Found::New => {}
+            Found::Marked => return Outcome::Seen,
+            Found::Renewed => {
+                handover.put_mark(print, table);
+                return Outcome::Seen;
+            }
         }
-        let key = text.read(candidate.key.name()).to_owned();
-        if seen.contains(&key) {
-            return Outcome::Seen;
+        // Before the search for the address, which takes longer than all the rest: what is limited makes no event either way.
+        if let Err(outcome) = limits.take(candidate.key, &settings.allowed, now()) {
+            return outcome;
         }
-        let counters = &self.inner.counters;
-        if client_ip(candidate.client).is_some_and(|client| privacy::embeds(candidate.name.labels(), client)) {
-            counters.seen_forgotten.inc_by(seen.mark(&key) as u64);
+        let client = client_ip(candidate.client).filter(|_| !settings.reported.client_addresses);
+        if client.is_some_and(|client| privacy::embeds(candidate.name.labels(), client)) {
+            // Marked, so that it makes no event when somebody else asks for it either.
+            handover.put_mark(print, table);
             return Outcome::ClientAddress;
         }
-        let event = NewQname {
-            flags: candidate.flags,
-            qclass: candidate.qclass,
-            qname: text.read(candidate.name).to_owned(),
-            qtype: candidate.qtype,
-            timestamp: candidate.time.and_then(Time::timestamp).unwrap_or(Timestamp::UNIX_EPOCH),
-        };
-        let pushed = self.inner.queue.push(Queued { event, key: key.clone() });
-        if pushed == Pushed::Closed {
-            return Outcome::NotSending;
-        }
-        counters.seen_forgotten.inc_by(seen.mark(&key) as u64);
-        if let Pushed::Displaced(lost) = pushed {
-            seen.unmark(&lost.key);
-            counters.displaced.inc();
-        }
-        counters.seen_names.set(i64::try_from(seen.len()).unwrap_or(i64::MAX));
-        Outcome::Queued
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        handover.put(candidate, print, table)
     }
 }
 
@@ -176,111 +194,5 @@ fn is_looptest(key: WireName<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::decode::{Query, Room};
-    use crate::names::Key;
-    use crate::vectors;
-
-    fn events() -> Events {
-        let folder = tempfile::tempdir().unwrap();
-        Events::open(folder.path(), Settings { sending: true, ..Settings::default() }, &Budget::new(1 << 20))
-    }
-
-    fn wire(name: &str) -> Vec<u8> {
-        let mut wire = Vec::new();
-        for label in name.split('.').filter(|label| !label.is_empty()) {
-            wire.push(u8::try_from(label.len()).unwrap());
-            wire.extend_from_slice(label.as_bytes());
-        }
-        wire.push(0);
-        wire
-    }
-
-    fn offer(events: &Events, name: &str, client: &str, has_list: bool) -> Outcome {
-        let (wire, mut key) = (wire(name), Key::default());
-        let name = WireName::from_octets(&wire).unwrap();
-        key.read(name);
-        let client: IpAddr = client.parse().unwrap();
-        let octets = match client {
-            IpAddr::V4(client) => client.octets().to_vec(),
-            IpAddr::V6(client) => client.octets().to_vec(),
-        };
-        events.offer(&Candidate { name, key: &key, qtype: 1, qclass: 1, flags: 0x8180, time: None, client: &octets, has_list })
-    }
-
-    #[test]
-    fn recorded_messages_make_the_recorded_events() {
-        let vector = vectors::load("dns_messages.json");
-        let (mut made, asked) = (0, "2026-05-28T12:13:14Z".parse::<Timestamp>().unwrap());
-        for entry in vector["vectors"].as_array().unwrap() {
-            let (message, mut room, mut key) = (vectors::octets(&entry["message_hex"]), Room::default(), Key::default());
-            let Some(question) = Query::read(&message, &mut room).ok().and_then(|query| Some((query.question?, query.flags)))
-            else {
-                assert_eq!(entry["new_qname_json"], serde_json::Value::Null, "{}", entry["desc"]);
-                continue;
-            };
-            let (question, flags) = question;
-            key.read(question.name);
-            let events = events();
-            let candidate = Candidate {
-                name: question.name,
-                key: &key,
-                qtype: question.question_type,
-                qclass: question.class,
-                flags,
-                time: Some(Time { seconds: asked.as_second(), nanoseconds: 15 }),
-                client: &[],
-                has_list: true,
-            };
-            assert_eq!(events.offer(&candidate), Outcome::Queued, "{}", entry["desc"]);
-            let (_, event) = events.inner.queue.take().unwrap();
-            assert_eq!(event.to_json(), entry["new_qname_json"].as_str().unwrap(), "{}", entry["desc"]);
-            made += 1;
-        }
-        assert!(made > 15);
-    }
-
-    #[test]
-    fn without_a_list_only_looptest_names_make_events() {
-        let events = events();
-        let check = |name, expected| assert_eq!(offer(&events, name, "192.0.2.1", false), expected, "{name}");
-        check("x.from-edge.LOOPTEST.dnstapir.se", Outcome::Queued);
-        check("x.looptest.dnstapir.se", Outcome::Queued);
-        check("looptest.dnstapir.se", Outcome::NoList);
-        check("xlooptest.dnstapir.se", Outcome::NoList);
-        check("www.example.com", Outcome::NoList);
-    }
-
-    #[test]
-    fn private_names_make_no_event() {
-        let events = events();
-        let check = |name, client, expected| assert_eq!(offer(&events, name, client, true), expected, "{name}");
-        check("1.2.0.192.in-addr.arpa", "192.0.2.9", Outcome::SpecialUse);
-        check("nas.local", "192.0.2.9", Outcome::SpecialUse);
-        check("H-192-0-2-9.example", "192.0.2.9", Outcome::ClientAddress);
-        check("h-192-0-2-9.example", "192.0.2.8", Outcome::Seen);
-        check("h-192-0-2-9.example.org", "192.0.2.8", Outcome::Queued);
-        check("h-192-0-2-9.example.net", "::ffff:192.0.2.9", Outcome::ClientAddress);
-    }
-
-    #[test]
-    fn a_name_makes_one_event_whatever_its_case() {
-        let events = events();
-        assert_eq!(offer(&events, "WWW.example.com", "192.0.2.1", true), Outcome::Queued);
-        assert_eq!(offer(&events, "www.example.COM", "192.0.2.1", true), Outcome::Seen);
-        assert_eq!(events.held(), Held { events: 1, seen_names: 1 });
-        assert_eq!(events.counters().counted(Outcome::Seen), 1);
-    }
-
-    #[test]
-    fn whoever_must_not_send_forgets() {
-        let events = events();
-        offer(&events, "www.example.com", "192.0.2.1", true);
-        events.configure(Settings::default());
-        assert_eq!((events.held().events, events.counters().disabled.get()), (0, 1));
-        assert_eq!(offer(&events, "www.example.com", "192.0.2.1", true), Outcome::NotSending);
-        events.configure(Settings { sending: true, ..Settings::default() });
-        assert_eq!(offer(&events, "www.example.com", "192.0.2.1", true), Outcome::Queued);
-    }
-}
+#[path = "gate_tests.rs"]
+pub(super) mod tests;

@@ -1,9 +1,17 @@
 //! The publisher: events out of the queue, signed, to the broker, off the queue at PUBACK.
+//!
+//! Reading and signing are done on a thread of their own, a batch ahead of what is being sent; many events go into one write.
+//!
+//! # Departures
+//! Upstream sends with QoS 0 and takes an event off its queue when it is written; that is a setting here. The client identifier is
+//! `<kid>-edm-<instance>`, since the Pods of one edge would otherwise disconnect each other.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use futures::future::OptionFuture;
 use futures::stream::FuturesUnordered;
 use tapir_runtime::back_off::BackOff;
 use tapir_runtime::mqtt::{ConnectionState, MqttPublisher, PublishError, Qos};
@@ -12,14 +20,19 @@ use tapir_wire::event;
 use tapir_wire::jwk::DataKey;
 use tapir_wire::jws;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Counters;
-use crate::queue::{EventQueue, Ticket};
+use super::gate::Events;
+use super::pace::Pace;
+use super::queue::{Event, Ticket};
+use crate::names::Presentation;
 
-/// Events on their way at once: with 50 ms to the broker and back this is 640 events a second.
-const WINDOW: usize = 32;
+/// Events on their way at once: with 50 ms to the broker and back this is 20 000 events a second.
+pub const WINDOW: u16 = 1024;
+/// Events signed at once: some milliseconds.
+const BATCH: usize = 128;
 
 /// Time for what is on its way when no more is taken. A broken connection tells at once; this is for a broker that is silent.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(10);
@@ -27,12 +40,15 @@ const SETTLE_AT_MOST: Duration = Duration::from_secs(10);
 /// Refusals of one event, each while the broker took others, after which it is given up.
 const REFUSALS: u32 = 5;
 
+/// Refusals after which no more are sent for now.
+const REFUSED: usize = 16;
+
 /// What became of one event.
 type Sent = (Ticket, Result<(), PublishError>);
 
-/// Time for what waits when EDM shuts down.
+/// Time for what waits when EDM shuts down; what is left then waits on disk for the next start.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
-/// How often the queue is looked at meanwhile.
+/// How often the queue is looked at meanwhile, and for a key that is not there.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// What the publisher has of the connection to Core.
@@ -54,12 +70,15 @@ impl std::fmt::Debug for Broker {
 /// The way of events to Core.
 #[derive(Debug)]
 pub struct Publisher {
-    pub(super) queue: Arc<EventQueue>,
-    pub(super) counters: Counters,
-    pub(super) broker: Broker,
+    events: Events,
+    broker: Broker,
 }
 
 impl Publisher {
+    pub(super) const fn new(events: Events, broker: Broker) -> Self {
+        Self { events, broker }
+    }
+
     /// Publishes until shutdown and, when the last event was put in, for a moment more.
     pub async fn run(self, input_gone: CancellationToken, shutdown: Shutdown) {
         let last_moment = async {
@@ -70,28 +89,32 @@ impl Publisher {
             () = self.publish_for_ever() => {}
             () = last_moment => {}
         }
-        let lost = self.queue.close();
-        if lost > 0 {
-            tracing::error!(events = lost, "events were not sent before the end");
+        let waiting = self.events.held().events;
+        if waiting > 0 {
+            tracing::info!(events = waiting, "events wait for the next start");
         }
     }
 
     async fn emptied(&self, input_gone: CancellationToken) {
         input_gone.cancelled().await;
-        while !self.queue.is_empty() && self.broker.connection.borrow().connected {
+        while !self.events.is_empty() && self.broker.connection.borrow().connected {
             sleep(LOOK).await;
         }
     }
 
     async fn publish_for_ever(&self) {
         let mut pauses = BackOff::default().start();
+        let mut refusals = Refusals::default();
         loop {
             self.broker.mqtt.connected().await;
-            let before = self.counters.sent.get();
-            let error = round(&self.queue, &self.counters, || self.start_next()).await;
-            self.counters.send_failures.inc();
+            let counters = self.events.counters();
+            let before = counters.sent.get();
+            let publish =
+                |topic: Arc<str>, message: String, qos| async move { self.broker.mqtt.publish(&topic, message, qos).await };
+            let error = round(&self.events, &self.broker.key, &mut refusals, publish).await;
+            counters.send_failures.inc();
             // A broker that takes some and refuses others must not be asked every second.
-            if !matches!(error, PublishError::Refused(_)) && self.counters.sent.get() > before {
+            if !matches!(error, PublishError::Refused(_)) && counters.sent.get() > before {
                 pauses.reset();
             }
             let pause = pauses.next_pause();
@@ -99,47 +122,103 @@ impl Publisher {
             sleep(pause).await;
         }
     }
+}
 
-    fn start_next(&self) -> Option<impl Future<Output = Sent>> {
-        // Taken only while there is a key; without one there is no connection either, so this is a passing state.
-        let key = (self.broker.key)()?;
-        let (ticket, event) = self.queue.take()?;
-        let message = jws::sign_flattened(event.to_json().as_bytes(), &key);
-        let topic = event::topic(key.kid());
-        Some(async move { (ticket, self.broker.mqtt.publish(&topic, message, Qos::AtLeastOnce).await) })
+/// What comes of reading and signing.
+struct Batch {
+    topic: Arc<str>,
+    messages: Vec<(Ticket, String)>,
+    /// What was read and not signed yet.
+    rest: VecDeque<(Ticket, Event)>,
+}
+
+/// Reads if nothing is left, and signs. May wait for the disk, and takes 25 µs for an event.
+fn prepare(events: &Events, key: &DataKey, lower_case: bool, mut rest: VecDeque<(Ticket, Event)>, most: usize) -> Batch {
+    if rest.is_empty() {
+        rest = events.queue().read().into();
     }
+    let mut text = Presentation::default();
+    let now = rest.len().min(most);
+    let sign = |(ticket, event): (Ticket, Event)| {
+        let mut event = event.new_qname(&mut text);
+        if lower_case {
+            event.qname.make_ascii_lowercase();
+        }
+        (ticket, jws::sign_flattened(event.to_json().as_bytes(), key))
+    };
+    let messages = rest.drain(..now).map(sign).collect();
+    Batch { topic: event::topic(key.kid()).into(), messages, rest }
 }
 
 /// Keeps up to [`WINDOW`] events on their way until one has to be tried again. Then takes no more, and waits for what is on its
 /// way before it returns the rest to the queue: what the broker has is not sent twice.
-async fn round<F: Future<Output = Sent>>(
-    queue: &EventQueue,
-    counters: &Counters,
-    mut start_next: impl FnMut() -> Option<F>,
+async fn round<F: Future<Output = Result<(), PublishError>>>(
+    events: &Events,
+    key: &(dyn Fn() -> Option<Arc<DataKey>> + Send + Sync),
+    refusals: &mut Refusals,
+    publish: impl Fn(Arc<str>, String, Qos) -> F,
 ) -> PublishError {
     let mut on_their_way = FuturesUnordered::new();
     let mut tally = Tally::default();
+    let mut pace = Pace::new(Instant::now());
+    let mut rest = VecDeque::new();
+    let mut preparing: OptionFuture<JoinHandle<Batch>> = None.into();
+    let mut is_preparing = 0;
+    // Nothing was there the last time.
+    let mut idle = false;
     let error = loop {
-        while on_their_way.len() < WINDOW {
-            let Some(sending) = start_next() else { break };
-            on_their_way.push(sending);
+        // Those that were refused do not keep the others from being sent, unless there are many of them.
+        let is_over = tally.refused.len() >= REFUSED || idle && on_their_way.is_empty();
+        if let Some(error) = tally.error.take_if(|_| is_over) {
+            break error;
         }
+        let settings = events.settings();
+        if is_preparing == 0 && !idle && on_their_way.len() + BATCH <= usize::from(WINDOW) {
+            let granted = pace.take(BATCH, settings.sent_a_second, Instant::now());
+            if granted > 0
+                && let Some(key) = key()
+            {
+                let (events, rest, lower_case) = (events.clone(), std::mem::take(&mut rest), settings.lower_case);
+                preparing = Some(tokio::task::spawn_blocking(move || prepare(&events, &key, lower_case, rest, granted))).into();
+                is_preparing = granted;
+            }
+        }
+        let may_prepare = is_preparing == 0 && !idle && on_their_way.len() + BATCH <= usize::from(WINDOW);
         tokio::select! {
-            Some(sent) = on_their_way.next() => if let Err(error) = tally.settle(sent, queue, counters) {
+            Some(sent) = on_their_way.next() => if let Err(error) = tally.settle(sent, events) {
                 break error;
             },
-            () = queue.filled(), if on_their_way.len() < WINDOW => {}
+            Some(batch) = &mut preparing, if is_preparing > 0 => {
+                // A panic while signing: as if nothing had been there, and the round is tried again.
+                let Batch { topic, messages, rest: later } = match batch {
+                    Ok(batch) => batch,
+                    Err(error) => break PublishError::Invalid(error.to_string()),
+                };
+                pace.give_back(is_preparing - messages.len());
+                (is_preparing, rest) = (0, later);
+                idle = messages.is_empty();
+                let qos = if settings.at_most_once { Qos::AtMostOnce } else { Qos::AtLeastOnce };
+                for (ticket, message) in messages {
+                    let sending = publish(Arc::clone(&topic), message, qos);
+                    on_their_way.push(async move { (ticket, sending.await) });
+                }
+            }
+            () = events.queue().filled(), if idle => idle = false,
+            () = sleep_until(pace.next().into()), if may_prepare => {}
         }
     };
-    let rest = async {
+    if is_preparing > 0 {
+        let _ = (&mut preparing).await;
+    }
+    let remaining = async {
         while let Some(sent) = on_their_way.next().await {
             // The first failure is the one that is told.
-            let _ = tally.settle(sent, queue, counters);
+            let _ = tally.settle(sent, events);
         }
     };
-    let _ = timeout(SETTLE_AT_MOST, rest).await;
-    tally.give_up_on_refused(queue, counters);
-    queue.return_all();
+    let _ = timeout(SETTLE_AT_MOST, remaining).await;
+    refusals.add(&tally, events);
+    events.queue().return_all();
     error
 }
 
@@ -148,112 +227,198 @@ async fn round<F: Future<Output = Sent>>(
 struct Tally {
     taken: bool,
     refused: Vec<Ticket>,
+    /// The last refusal.
+    error: Option<PublishError>,
 }
 
 impl Tally {
-    fn settle(&mut self, (ticket, sent): Sent, queue: &EventQueue, counters: &Counters) -> Result<(), PublishError> {
+    fn settle(&mut self, (ticket, sent): Sent, events: &Events) -> Result<(), PublishError> {
         match sent {
             Ok(()) => {
                 self.taken = true;
-                queue.finish(ticket);
-                counters.sent.inc();
+                events.queue().finish(ticket);
+                events.counters().sent.inc();
                 Ok(())
             }
             Err(PublishError::Invalid(_)) => {
-                unsendable(ticket, queue, counters);
+                unsendable(ticket, events);
                 Ok(())
             }
-            Err(error) => {
-                if matches!(error, PublishError::Refused(_)) {
-                    self.refused.push(ticket);
-                }
-                Err(error)
+            Err(error @ PublishError::Refused(_)) => {
+                self.refused.push(ticket);
+                self.error = Some(error);
+                Ok(())
             }
+            Err(error) => Err(error),
         }
     }
+}
 
+/// How often each event was refused. Of those of the last round only: the others were taken, or given up.
+#[derive(Debug, Default)]
+struct Refusals(BTreeMap<Ticket, u32>);
+
+impl Refusals {
     /// An event that is refused again and again while others are taken would stand in their way for ever. Where all are refused
     /// the reason is not in the event (rights, a quota), and all wait.
-    fn give_up_on_refused(&self, queue: &EventQueue, counters: &Counters) {
-        for ticket in self.refused.iter().filter(|_| self.taken) {
-            if queue.refused(*ticket) >= REFUSALS {
-                unsendable(*ticket, queue, counters);
+    fn add(&mut self, tally: &Tally, events: &Events) {
+        if !tally.taken {
+            return;
+        }
+        let before = std::mem::take(&mut self.0);
+        for ticket in &tally.refused {
+            let count = before.get(ticket).copied().unwrap_or(0) + 1;
+            if count >= REFUSALS {
+                unsendable(*ticket, events);
+            } else {
+                self.0.insert(*ticket, count);
             }
         }
     }
 }
 
-fn unsendable(ticket: Ticket, queue: &EventQueue, counters: &Counters) {
-    queue.finish(ticket);
-    if counters.unsendable.inc() == 0 {
+fn unsendable(ticket: Ticket, events: &Events) {
+    events.queue().finish(ticket);
+    if events.counters().unsendable.inc() == 0 {
         tracing::error!("event cannot be sent and was dropped; further ones are only counted");
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tapir_wire::jwk::TrustedKeys;
+    use tapir_wire::node_name::NodeName;
+
+    use super::super::gate::tests::{events, offer, open_settings, until};
+    use super::super::{Outcome, Settings};
     use super::*;
-    use crate::queue::Queued;
+    use crate::vectors;
 
-    fn filled(names: &[&str]) -> EventQueue {
-        let queue = EventQueue::new(10);
-        queue.open(10);
-        for name in names {
-            let qname = (*name).to_owned();
-            let event = event::NewQname { flags: 0, qclass: 1, qname, qtype: 1, timestamp: jiff::Timestamp::UNIX_EPOCH };
-            queue.push(Queued { event, key: (*name).to_owned() });
-        }
-        queue
+    fn key() -> Arc<DataKey> {
+        Arc::new(DataKey::generate(&NodeName::parse("node1.example.com").unwrap()).unwrap())
     }
 
-    /// A broker that answers later the longer the name is, and refuses `bad` names.
-    async fn send(ticket: Ticket, name: String, error: Option<PublishError>) -> Sent {
-        for _ in 0..name.len() {
-            tokio::task::yield_now().await;
-        }
-        (ticket, if name.contains("bad") { error.map_or(Ok(()), Err) } else { Ok(()) })
+    fn put(events: &Events, names: &[&str]) {
+        let before = events.held().events;
+        names.iter().for_each(|name| assert_eq!(offer(events, name), Outcome::Queued));
+        until("they are written", || events.held().events == before + names.len() as u64);
     }
 
-    async fn one_round(queue: &EventQueue, counters: &Counters, error: &PublishError) {
-        let start = || queue.take().map(|(ticket, event)| send(ticket, event.qname, Some(error.clone())));
-        assert_eq!(round(queue, counters, start).await, *error);
+    fn name(message: &str, key: &DataKey) -> String {
+        let keys = TrustedKeys::from_value(&serde_json::json!({ "keys": [key.public_jwk()] })).unwrap();
+        let payload = jws::verify(message.as_bytes(), &keys).unwrap();
+        let event: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+        event["qname"].as_str().unwrap().to_owned()
     }
 
-    fn waiting(queue: &EventQueue) -> Vec<String> {
-        let names = std::iter::from_fn(|| queue.take()).map(|(_, event)| event.qname).collect();
-        queue.return_all();
-        names
+    /// A broker that takes what it is sent, and answers thus to `bad` names. When nothing is left for it the connection is lost.
+    async fn one_round(events: &Events, refusals: &mut Refusals, error: &PublishError) -> (Vec<String>, PublishError) {
+        let (key, taken) = (key(), Mutex::new(Vec::new()));
+        let publish = |topic: Arc<str>, message: String, qos| {
+            let (name, taken) = (name(&message, &key), &taken);
+            assert_eq!((&*topic, qos), ("events/up/node1.example.com/new_qname", Qos::AtLeastOnce));
+            let is_bad = name.contains("bad");
+            let steps = name.len();
+            if !is_bad {
+                taken.lock().unwrap().push(name);
+            }
+            async move {
+                for _ in 0..steps {
+                    tokio::task::yield_now().await;
+                }
+                if is_bad { Err(error.clone()) } else { Ok(()) }
+            }
+        };
+        let for_round = Arc::clone(&key);
+        let keys = move || Some(Arc::clone(&for_round));
+        let over = async {
+            while !events.is_empty() {
+                sleep(LOOK).await;
+            }
+        };
+        let error = tokio::select! {
+            error = round(events, &keys, refusals, publish) => error,
+            () = over => PublishError::NotConnected,
+        };
+        (taken.into_inner().unwrap(), error)
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_is_signed_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let events = events(folder.path());
+        let names: Vec<String> = (0..3000).map(|number| format!("n{number:05}.example.com.")).collect();
+        put(&events, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        let (taken, _) = one_round(&events, &mut Refusals::default(), &PublishError::NotConnected).await;
+        assert!(taken == names);
+        assert_eq!((events.held().events, events.counters().sent.get()), (0, 3000));
     }
 
     #[tokio::test]
     async fn only_what_failed_is_tried_again() {
         for error in [PublishError::Refused("x".to_owned()), PublishError::ConnectionLost, PublishError::NotConnected] {
-            let (queue, counters) = (filled(&["one-that-takes-long.", "bad.", "another-that-takes-long."]), Counters::default());
-            one_round(&queue, &counters, &error).await;
-            assert_eq!(waiting(&queue), ["bad."], "{error}");
-            assert_eq!(counters.sent.get(), 2);
+            let folder = tempfile::tempdir().unwrap();
+            let events = events(folder.path());
+            put(&events, &["one-that-takes-long.example.", "bad.example.", "another-that-takes-long.example."]);
+            let (taken, told) = one_round(&events, &mut Refusals::default(), &error).await;
+            assert_eq!((taken.len(), &told), (2, &error));
+            assert_eq!((events.held().events, events.counters().sent.get()), (1, 2), "{error}");
+            assert!(!events.queue().read().is_empty(), "it waits again");
         }
     }
 
     #[tokio::test]
     async fn what_is_refused_while_others_are_taken_is_given_up_at_last() {
-        let (queue, counters) = (filled(&[]), Counters::default());
-        let refused = PublishError::Refused("x".to_owned());
-        let push = |name: &str| {
-            for queued in std::iter::from_fn(|| filled(&[name]).take()).take(1) {
-                queue.push(Queued { event: queued.1, key: name.to_owned() });
-            }
-        };
-        push("bad.");
+        let folder = tempfile::tempdir().unwrap();
+        let events = events(folder.path());
+        let (refused, mut refusals) = (PublishError::Refused("x".to_owned()), Refusals::default());
+        put(&events, &["bad.example."]);
         for _ in 0..10 {
-            one_round(&queue, &counters, &refused).await;
+            one_round(&events, &mut refusals, &refused).await;
         }
-        assert_eq!(waiting(&queue), ["bad."], "all are refused, so the reason is another one");
-        for round in 1..=REFUSALS {
-            assert_eq!(counters.unsendable.get(), 0, "round {round}");
-            push("good.");
-            one_round(&queue, &counters, &refused).await;
+        assert_eq!(events.held().events, 1, "all are refused, so the reason is another one");
+        for number in 1..=REFUSALS {
+            assert_eq!(events.counters().unsendable.get(), 0, "round {number}");
+            put(&events, &[&format!("good{number}.example.")]);
+            one_round(&events, &mut refusals, &refused).await;
         }
-        assert_eq!((waiting(&queue).len(), counters.unsendable.get()), (0, 1));
+        assert_eq!((events.held().events, events.counters().unsendable.get()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn names_are_sent_in_lower_case_where_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let events = events(folder.path());
+        events.configure(Settings { lower_case: true, ..open_settings() });
+        put(&events, &["WWW.Example.com."]);
+        let (taken, _) = one_round(&events, &mut Refusals::default(), &PublishError::NotConnected).await;
+        assert_eq!(taken, ["www.example.com."]);
+    }
+
+    #[tokio::test]
+    async fn it_goes_no_faster_than_it_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let events = events(folder.path());
+        events.configure(Settings { sent_a_second: 200, ..open_settings() });
+        let names: Vec<String> = (0..100).map(|number| format!("n{number}.example.com.")).collect();
+        put(&events, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        let begun = Instant::now();
+        let (taken, _) = one_round(&events, &mut Refusals::default(), &PublishError::NotConnected).await;
+        assert_eq!(taken.len(), 100);
+        // Half a second, but for the first ones that go at once.
+        assert!(begun.elapsed() > Duration::from_millis(350), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn recorded_signatures() {
+        let vector = vectors::load("jws.json");
+        let key = DataKey::from_jwk(&vectors::load("http_signature.json")["jwk_private"].to_string()).unwrap();
+        for entry in vector["vectors"].as_array().unwrap() {
+            let message = jws::sign_flattened(entry["payload_utf8"].as_str().unwrap().as_bytes(), &key);
+            assert_eq!(message, entry["jws_json"].as_str().unwrap(), "{}", entry["desc"]);
+        }
+        assert_eq!(event::topic(key.kid()), vectors::load("mqtt.json")["publish_topic"].as_str().unwrap());
     }
 }

@@ -152,6 +152,9 @@ pub struct Files {
     http: u16,
 }
 
+/// Behind all else, so that lines keep their numbers.
+const RATES: &str = "newqname-per-second = 1000000\nnewqname-per-domain = 1000000\nnewqname-sent-per-second = 1000000\n";
+
 impl Files {
     pub fn config(&self) -> PathBuf {
         self.folder.join("config")
@@ -165,10 +168,10 @@ impl Files {
         self.folder.join("data")
     }
 
-    /// A whole configuration with some lines more.
+    /// A whole configuration with some lines more. Events as many as come: tests are quicker than the limits.
     pub fn write_config(&self, more: &str) {
         let text = format!(
-            "format = 2\ninput-unix = \"{}\"\nhttp-listen = \"127.0.0.1:{}\"\ndata-dir = \"{}\"\n{more}\n",
+            "format = 2\ninput-unix = \"{}\"\nhttp-listen = \"127.0.0.1:{}\"\ndata-dir = \"{}\"\n{more}\n{RATES}",
             self.socket().display(),
             self.http,
             self.data().display()

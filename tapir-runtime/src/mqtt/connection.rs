@@ -21,8 +21,8 @@ use super::publisher::Link;
 use super::{ConnectionState, MqttMetrics, MqttSettings, Qos};
 use crate::panics::contained;
 
-/// Requests of publishers that wait inside the library; publishers wait beyond that.
-const REQUEST_CAPACITY: usize = 64;
+/// Requests of publishers that wait inside the library, and go into one write; publishers wait beyond that.
+const REQUEST_CAPACITY: usize = 128;
 
 /// Time for messages on their way and for DISCONNECT when a connection ends in order.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -158,6 +158,8 @@ async fn drive(event_loop: &mut EventLoop, outlets: &Outlets, accepted: oneshot:
     loop {
         match event_loop.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(acknowledgement))) => {
+                // Nothing is resumed, whatever the broker was told. The library would else copy all that is on its way at each packet.
+                event_loop.options.set_clean_start(true);
                 if let Some(accepted) = accepted.take() {
                     let _ = accepted.send(max_packet_size(&acknowledgement));
                 }
@@ -197,9 +199,11 @@ fn options(settings: &MqttSettings) -> Result<MqttOptions, Failure> {
         .set_connect_timeout(settings.connect_timeout)
         .set_max_packet_size(Some(settings.max_packet_size))
         .set_session_expiry_interval(settings.session_expiry)
+        .set_max_request_batch(REQUEST_CAPACITY)
+        .set_outgoing_inflight_upper_limit(settings.window)
         .set_clean_start(settings.clean_start);
     if !settings.clean_start {
-        options.set_session_store(NothingInFlight);
+        options.set_session_store(NothingInFlight { window: settings.window });
     }
     let per_address = settings.connect_timeout / 2;
     options.set_socket_connector(move |_, _| connect(address.host.clone(), address.port, per_address));
@@ -228,7 +232,9 @@ async fn connect(host: String, port: u16, per_address: Duration) -> io::Result<T
 /// Session store of a client whose every connection starts with nothing in flight, because publishers were told of everything
 /// that was not acknowledged. Without it the library refuses to go on with a session that only the broker remembers.
 #[derive(Debug)]
-struct NothingInFlight;
+struct NothingInFlight {
+    window: u16,
+}
 
 type StoreFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
 
@@ -239,7 +245,7 @@ impl SessionStore for NothingInFlight {
             client_id: key.client_id().to_owned(),
             clean_start: false,
             session_expiry_interval: None,
-            outgoing_inflight_upper_limit: None,
+            outgoing_inflight_upper_limit: Some(self.window),
             ack_mode: PersistedAckMode::Automatic,
             last_pkid: 0,
             last_puback: 0,

@@ -46,10 +46,13 @@ pub struct MqttSettings {
     pub connect_timeout: Duration,
     /// Largest packet that is taken from the broker.
     pub max_packet_size: u32,
+    /// Messages on their way at once, whatever more the broker allows. The client library sets memory aside for as many.
+    pub window: u16,
 }
 
 impl MqttSettings {
-    /// Settings with the defaults of this product: keep-alive 30 s, clean start, no session kept, 256 KiB packets.
+    /// Settings with the defaults of this product: keep-alive 30 s, clean start, no session kept, 256 KiB packets, 64 messages on
+    /// their way.
     #[must_use]
     pub fn new(
         url: impl Into<String>,
@@ -71,6 +74,7 @@ impl MqttSettings {
             back_off: BackOff::default(),
             connect_timeout: Duration::from_secs(10),
             max_packet_size: 256 * 1024,
+            window: 64,
         }
     }
 }
@@ -91,6 +95,7 @@ impl PartialEq for MqttSettings {
             back_off,
             connect_timeout,
             max_packet_size,
+            window,
         } = self;
         *url == other.url
             && *client_id == other.client_id
@@ -105,5 +110,6 @@ impl PartialEq for MqttSettings {
             && *back_off == other.back_off
             && *connect_timeout == other.connect_timeout
             && *max_packet_size == other.max_packet_size
+            && *window == other.window
     }
 }

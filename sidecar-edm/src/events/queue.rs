@@ -1,0 +1,32 @@
+//! Events that wait for the broker: on disk, bounded, sent in order, taken off when the broker has acknowledged.
+//!
+//! ```text
+//! Writer (one thread) --append--> waiting-N.seg, waiting-N+1.seg, ... --read--> publisher --finish--> cursor
+//! ```
+//! A segment is appended to and never rewritten; it goes when all in it is done with. What is done with is told by a block's place and how many
+//! of its first events are done, in the file `cursor`. Where there is more than fits the oldest segment goes, its events are counted, and their
+//! names are told, so that they are not taken for reported.
+//!
+//! **Crashes.** What was appended survives the end of the process, and a second later that of the machine. What the broker acknowledged in the
+//! last moment is sent again. Memory holds what is on its way and one block, however much waits.
+//!
+//! **A disk that takes nothing** (full, read-only, not there): events wait in memory, [`MEMORY`] octets of them, and go to the disk again when
+//! it does.
+
+mod cursor;
+mod flight;
+mod open;
+pub(super) mod record;
+mod segment;
+mod state;
+mod writer;
+
+pub use record::Event;
+pub use state::{Queue, Ticket};
+pub use writer::{Lost, Writer};
+
+/// Octets that wait in memory at most while the disk takes nothing.
+pub const MEMORY: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests;

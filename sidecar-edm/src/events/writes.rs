@@ -1,0 +1,108 @@
+//! Each change of a file of this module passes here, so that tests can end the process at every one of them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use crate::disk::{self, Unfinished};
+
+/// A new file with this beginning, to be appended to. It is there as a whole or not at all.
+pub(super) fn begin(folder: &Path, name: &str, beginning: &[u8]) -> io::Result<File> {
+    pass(None)?;
+    let mut file = Unfinished::create(folder, name)?;
+    file.write_all(beginning)?;
+    file.finish()?;
+    open(&folder.join(name))
+}
+
+/// A file that is there, to be read and appended to.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).open(path)
+}
+
+/// Appends; what was written of it when that fails is cut again where that is possible.
+pub(super) fn append(file: &File, end: u64, octets: &[u8]) -> io::Result<()> {
+    let written = pass(Some((file, octets))).and_then(|()| (&*file).write_all(octets));
+    if written.is_err() {
+        // Nothing that comes later is to stand behind half of this.
+        let _ = cut(file, end);
+    }
+    written
+}
+
+/// Makes a file shorter.
+pub(super) fn cut(file: &File, end: u64) -> io::Result<()> {
+    pass(None)?;
+    file.set_len(end)
+}
+
+/// Writes at a place.
+pub(super) fn write_at(file: &File, octets: &[u8], offset: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+
+    pass(None)?;
+    file.write_all_at(octets, offset)
+}
+
+/// Removes a file.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    pass(None)?;
+    disk::remove(path)
+}
+
+/// Gives a file another name.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    pass(None)?;
+    std::fs::rename(from, to)
+}
+
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "tests have another one")]
+#[inline]
+const fn pass(_: Option<(&File, &[u8])>) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+use for_tests::pass;
+#[cfg(test)]
+pub(super) use for_tests::{crash_after, has_crashed};
+
+#[cfg(test)]
+mod for_tests {
+    use std::cell::Cell;
+    use std::fs::File;
+    use std::io::{self, Write as _};
+
+    thread_local! {
+        static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    /// This thread makes so many more changes; the next one is made by half, if it can be, and none after it.
+    pub(in super::super) fn crash_after(changes: Option<usize>) {
+        LEFT.set(changes);
+    }
+
+    /// Whether that was reached.
+    pub(in super::super) fn has_crashed() -> bool {
+        LEFT.get() == Some(0)
+    }
+
+    pub(super) fn pass(half: Option<(&File, &[u8])>) -> io::Result<()> {
+        match LEFT.get() {
+            None => return Ok(()),
+            Some(0) => {}
+            Some(1) => {
+                LEFT.set(Some(0));
+                if let Some((mut file, octets)) = half {
+                    file.write_all(&octets[..octets.len() / 2])?;
+                }
+            }
+            Some(left) => {
+                LEFT.set(Some(left - 1));
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("the process has ended"))
+    }
+}
