@@ -1,9 +1,11 @@
-//! What is in force: configuration, lists, identity, and what follows from them. Read from one folder, watched, each part replaced only by a
-//! good one.
+//! What is in force: configuration, lists, identity, and what follows from them. Read from folders that are watched, each part replaced only
+//! by a good one.
 
 mod lists;
 mod part;
+mod watches;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,6 @@ use prometheus_client::metrics::counter::Counter;
 use tapir_runtime::mqtt::MqttSettings;
 use tapir_runtime::node;
 use tapir_runtime::shutdown::Shutdown;
-use tapir_runtime::watch::DirectoryWatch;
 use tapir_wire::config::Parsed;
 use tapir_wire::config::edm::EdmConfig;
 
@@ -25,6 +26,7 @@ use crate::list::Lists;
 use crate::memory::Budget;
 use lists::{Files, ListParts};
 use part::Part;
+pub use watches::Watches;
 
 /// Everything that is in force at one moment.
 #[derive(Clone, Debug, Default)]
@@ -120,6 +122,17 @@ impl Reloader {
         }
     }
 
+    /// Where the configuration lies.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where else something lies that the configuration names.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        self.config.good().map(|config| watches::folders(config, &self.directory)).unwrap_or_default()
+    }
+
     /// Reads everything; gives what is in force afterwards.
     pub fn read(&mut self) -> InForce {
         // One moment of the mounted folder, not a mixture of two.
@@ -190,18 +203,20 @@ impl Reloader {
     }
 }
 
-/// Reads whenever the folder changes, until shutdown. `take_up` brings what was read into force, and may take its time.
+/// Reads whenever a folder changes, until shutdown. `take_up` brings what was read into force, and may take its time.
 pub async fn keep_reading(
     mut reloader: Reloader,
-    mut watch: DirectoryWatch,
+    mut watches: Watches,
     take_up: impl Fn(InForce) + Clone + Send + 'static,
     errors: Counter,
     shutdown: Shutdown,
 ) {
     loop {
-        tokio::select! {
-            () = watch.changed() => {}
-            () = shutdown.requested() => return,
+        if !watches.follow(&reloader.folders()) {
+            tokio::select! {
+                () = watches.changed() => {}
+                () = shutdown.requested() => return,
+            }
         }
         let take_up = take_up.clone();
         // A list takes tens of milliseconds to check, and the disk may hang.
@@ -222,12 +237,6 @@ pub async fn keep_reading(
             }
         }
     }
-}
-
-/// The folder of the watch.
-#[must_use]
-pub fn directory_watch(reloader: &Reloader, shutdown: &Shutdown) -> DirectoryWatch {
-    DirectoryWatch::new(&reloader.directory, shutdown.reloads())
 }
 
 /// The same file in the folder of one moment, if it lies in the watched folder at all.

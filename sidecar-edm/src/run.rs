@@ -25,7 +25,7 @@ use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::minimiser::{Minimiser, Rotation};
 use crate::outbox::{SenderState, Store};
-use crate::reload::{self, InForce, Reloader};
+use crate::reload::{self, InForce, Reloader, Watches};
 use crate::settings;
 use crate::status::EdmProbe;
 use followers::Followers;
@@ -92,7 +92,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
     let Options { config_file, instance, default_socket, default_http, default_data } = options;
     let reloader = Reloader::new(config_file, Arc::clone(&budget));
     // Before the first reading, so that no change falls between.
-    let watch = reload::directory_watch(&reloader, &shutdown);
+    let watches = Watches::new(reloader.directory(), &shutdown);
     let (told, charged) = (Arc::clone(&metrics), Arc::clone(&budget));
     // The disk may hang from the beginning.
     let prepared = tokio::select! {
@@ -168,7 +168,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
     tasks.spawn(last_minute.send(sender, input_gone.clone(), GRACE, shutdown.clone()));
     tasks.spawn(publisher.run(input_gone, shutdown.clone()));
     let take_up = move |read| followers.follow(read);
-    tasks.spawn(reload::keep_reading(reloader, watch, take_up, metrics.reload_errors.clone(), shutdown.clone()));
+    tasks.spawn(reload::keep_reading(reloader, watches, take_up, metrics.reload_errors.clone(), shutdown.clone()));
     tasks.spawn(http::serve(listen, probe, http_sender, shutdown.clone()));
     let outcome = until_the_end(tasks, &shutdown).await;
     finish(&events).await;

@@ -229,6 +229,21 @@ async fn clients_and_names_are_left_out_as_their_files_say() {
     edm.stop().await;
 }
 
+/// Lists need not lie where the configuration does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_in_another_folder_is_followed() {
+    let (receiver, elsewhere) = (Receiver::start(&[]).await, tempfile::tempdir().unwrap());
+    let file = elsewhere.path().join("clients");
+    std::fs::write(&file, "192.0.2.0/24\n").unwrap();
+    let edm = start(&receiver, &format!("ignored-client-ips-file = \"{}\"", file.display())).await;
+    edm.status_becomes("/edm/ignoredClients", 1).await;
+    for prefixes in [2, 3] {
+        std::fs::write(&file, "192.0.2.0/24\n".repeat(prefixes)).unwrap();
+        edm.status_becomes("/edm/ignoredClients", prefixes).await;
+    }
+    edm.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_must_not_send_counts_nothing_and_sends_nothing() {
     let receiver = Receiver::start(&[]).await;
