@@ -56,7 +56,10 @@ impl Writer {
             message.extend_from_slice(&[0, 1, 0, 0, 1, 44]);
             match told.qtype {
                 28 => message.extend_from_slice(&[0, 16, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, record]),
-                _ => message.extend_from_slice(&[0, 4, 192, 0, 2, record]),
+                1 => message.extend_from_slice(&[0, 4, 192, 0, 2, record]),
+                // A priority or a preference, and the root.
+                15 | 65 => message.extend_from_slice(&[0, 3, 0, 1, 0]),
+                _ => message.extend_from_slice(b"\0\x04\x03abc"),
             }
         }
         message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_frame_has_its_length_and_a_message_that_others_can_read() {
-        for (qtype, rcode) in [(1, 0), (28, 0), (16, 3)] {
+        for (qtype, rcode) in [(1, 0), (28, 0), (65, 0), (15, 0), (16, 0), (1, 3)] {
             let told =
                 Told { name: b"\x03www\x07example\0", client: &[192, 0, 2, 7], port: 40_001, qtype, rcode, time: 1_790_000_000 };
             let (mut writer, mut stream) = (Writer::default(), Vec::new());
@@ -110,11 +113,9 @@ mod tests {
             let half = stream.len() / 2;
             assert_eq!(stream[..half], stream[half..]);
             assert_eq!(u32::from_be_bytes(*stream.first_chunk().unwrap()) as usize, half - 4);
-            if qtype != 16 {
-                let message = Message::from_vec(&writer.message).unwrap();
-                assert_eq!(message.queries[0].name().to_ascii(), "www.example.");
-                assert_eq!(message.answers.len(), if rcode == 0 { 2 } else { 0 });
-            }
+            let message = Message::from_vec(&writer.message).unwrap();
+            assert_eq!(message.queries[0].name().to_ascii(), "www.example.");
+            assert_eq!(message.answers.len(), if rcode == 0 { 2 } else { 0 });
         }
     }
 }

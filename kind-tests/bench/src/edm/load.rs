@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use super::resolver::Resolver;
 use super::server::{Edm, PATIENCE, metric};
 use super::traffic::Stream;
+use crate::operator::exposition;
 
 /// Frames that were looked at, and those that were read and dropped.
 const DONE: &str = "frames_total";
@@ -47,15 +48,19 @@ pub(super) fn send(edm: &Edm, streams: &[&Stream]) -> Result<Cost> {
     edm.reaches(DONE, before.0 + frames as f64)?;
     let processor = edm.processor()? - processor;
     let after = counts(edm)?;
-    if after != (before.0 + frames as f64, before.1) {
-        bail!("{frames} frames were sent; done {}, dropped {}", after.0 - before.0, after.1 - before.1);
+    let (done, dropped, good) = (after.0 - before.0, after.1 - before.1, after.2 - before.2);
+    if (done, dropped, good) != (frames as f64, 0.0, frames as f64) {
+        bail!("{frames} frames were sent; done {done}, of them good {good}, dropped {dropped}");
     }
     Ok(Cost { frames, wall, processor })
 }
 
-fn counts(edm: &Edm) -> Result<(f64, f64)> {
+/// Done, dropped, and those of the first that were understood.
+fn counts(edm: &Edm) -> Result<(f64, f64, f64)> {
     let text = edm.metrics()?;
-    Ok((metric(&text, DONE), metric(&text, DROPPED)))
+    let outcome =
+        |outcome: &str| exposition::sum(&text, &format!("tapir_edm_{DONE}"), &[&format!("outcome=\"{outcome}\"")]).unwrap_or(0.0);
+    Ok((metric(&text, DONE), metric(&text, DROPPED), outcome("well_known") + outcome("other_name")))
 }
 
 /// Waits for something that takes a moment; an error if it does not come.
