@@ -10,6 +10,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 mod admission;
 #[path = "cluster/admission_cases.rs"]
 mod admission_cases;
+#[path = "cluster/aggregates.rs"]
+mod aggregates;
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
 #[path = "cluster/converged.rs"]
