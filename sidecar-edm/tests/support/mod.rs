@@ -156,6 +156,11 @@ pub struct Files {
 const RATES: &str = "newqname-per-second = 1000000\nnewqname-per-domain = 1000000\nnewqname-sent-per-second = 1000000\n";
 
 impl Files {
+    /// Of a program that is started with this folder and this port.
+    pub fn of(folder: &Path, http: u16) -> Self {
+        Self { folder: folder.to_owned(), http }
+    }
+
     pub fn config(&self) -> PathBuf {
         self.folder.join("config")
     }
