@@ -109,6 +109,11 @@ impl Edm {
         Ok(())
     }
 
+    /// Whether it has written session files, finished or not.
+    pub(super) fn has_sessions(&self) -> bool {
+        fs::read_dir(self.state().join("parquet/sessions")).is_ok_and(|mut files| files.next().is_some())
+    }
+
     fn process(&self) -> Result<&Process> {
         self.process.as_ref().context("tapir-edm was not started")
     }

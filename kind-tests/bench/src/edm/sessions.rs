@@ -17,6 +17,10 @@ pub(super) fn sessions(stage: &mut Stage) -> Result<()> {
     let without = memory(stage, "")?.1;
     let (mut rounds, with) = memory(stage, ON)?;
     rounds.tell();
+    if !stage.edm.has_sessions() {
+        say("    NOTE: no session files were written: no figures of them");
+        return Ok(());
+    }
     say(&format!("    resident at most: {without:.1} MiB without, {with:.1} MiB with session files"));
     stage.size.figure("frames_per_s_sessions", median(&mut rounds.rates).round(), "frames/s");
     stage.size.figure("cpu_s_per_million_sessions", median(&mut rounds.costs), "s");
