@@ -46,6 +46,8 @@ impl Program {
              enable-manual-parquet-rotation = true\n\
              disable-session-files = false\n\
              telemetry = true\n\
+             newqname-per-second = 1000000\n\
+             newqname-per-domain = 1000000\n\
              debug = true\n",
             files.socket().display(),
             folder.path().display()
