@@ -81,10 +81,10 @@ impl Minimiser {
         self.0.slots.held()
     }
 
-    /// Frames that come from now on are judged by these.
+    /// Frames that come from now on are judged by these. What is left out is known before anything may be sent.
     fn set(&self, policy: Policy, new: &Lists) {
-        self.0.policy.store(Arc::new(policy));
         self.0.lists.change(|lists| lists.clone_from(new));
+        self.0.policy.store(Arc::new(policy));
     }
 
     /// Whether answers would be counted apart from those that were counted until now.

@@ -41,6 +41,8 @@ pub struct InForce {
     pub endpoint: Option<Endpoint>,
     /// Lists of names and clients.
     pub lists: Lists,
+    /// Clients or names are to be left out, and no good list of them was read yet: nothing is counted or reported until there is one.
+    pub lacks_what_is_left_out: bool,
     /// The identity; none until a good one was read.
     pub identity: Option<Arc<Identity>>,
     /// Why there is none, or why the newest one was refused.
@@ -57,13 +59,16 @@ impl InForce {
     /// Where events go. Without a configuration nobody has said yet that sending is allowed.
     #[must_use]
     pub fn events(&self) -> Option<&Link> {
-        self.identity.as_ref().filter(|_| self.sending())?.events.as_ref()
+        let is_off = self.config.as_ref().is_some_and(|config| config.disable_mqtt);
+        // An identity that cannot be read any more is the one of before, with what the configuration of before wanted.
+        self.identity.as_ref().filter(|_| self.sending() && !is_off)?.events.as_ref()
     }
 
     /// Where aggregates go.
     #[must_use]
     pub fn aggregates(&self) -> Option<&Link> {
-        self.identity.as_ref().filter(|_| self.sending())?.aggregates.as_ref()
+        let is_off = self.config.as_ref().is_some_and(|config| config.disable_histogram_sender);
+        self.identity.as_ref().filter(|_| self.sending() && !is_off)?.aggregates.as_ref()
     }
 
     /// What is shown to Core.
@@ -197,6 +202,7 @@ impl Reloader {
             config_error: (!errors.is_empty()).then(|| errors.join("; ")),
             endpoint: self.endpoint.clone(),
             lists: self.lists.lists(),
+            lacks_what_is_left_out: self.lists.lacks_what_is_left_out(),
             identity: self.identity.good().cloned(),
             identity_error: self.identity.error().map(str::to_owned),
         }

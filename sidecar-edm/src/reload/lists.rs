@@ -27,6 +27,8 @@ pub(super) struct ListParts {
     /// None within where the file has no names.
     ignored_names: Part<Option<Arc<List>>>,
     ignored_clients: Part<Clients>,
+    /// Of what is to be left out something is wanted, and was never good.
+    lacks: bool,
 }
 
 impl ListParts {
@@ -36,12 +38,13 @@ impl ListParts {
             well_known: Part::new("list of well-known domains"),
             ignored_names: Part::new("list of names that are left out"),
             ignored_clients: Part::new("list of clients that are left out"),
+            lacks: false,
         }
     }
 
     /// Reads those that are wanted. A file that is as it was costs no more than reading it.
     pub(super) fn read(&mut self, files: &Files) {
-        let Self { budget, well_known, ignored_names, ignored_clients } = self;
+        let Self { budget, well_known, ignored_names, ignored_clients, lacks } = self;
         follow(well_known, files.well_known.as_deref(), |path, known| {
             List::read_again(path, known, budget).map_err(|error| error.to_string())
         });
@@ -49,6 +52,13 @@ impl ListParts {
             read_names(path, known.and_then(Option::as_ref), budget)
         });
         follow(ignored_clients, files.ignored_clients.as_deref(), |path, _| read_clients(path));
+        *lacks = (files.ignored_names.is_some() && ignored_names.good().is_none())
+            || (files.ignored_clients.is_some() && ignored_clients.good().is_none());
+    }
+
+    /// Whether nobody knows what is to be left out, although something is: then nothing may be counted or reported.
+    pub(super) const fn lacks_what_is_left_out(&self) -> bool {
+        self.lacks
     }
 
     /// The good ones.

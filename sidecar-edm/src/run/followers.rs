@@ -37,7 +37,9 @@ impl Followers {
     pub(super) fn follow(&self, read: InForce) {
         let config = read.config.as_deref();
         self.events.configure(config.map(events::Settings::of).unwrap_or_default());
-        self.rotation.take_up(settings::policy(config), &read.lists);
+        let mut policy = settings::policy(config);
+        policy.sending &= !read.lacks_what_is_left_out;
+        self.rotation.take_up(policy, &read.lists);
         self.aim(read.aggregates());
         let settings = read.mqtt_settings(&self.instance);
         self.mqtt.send_if_modified(|present| replace(present, settings));
