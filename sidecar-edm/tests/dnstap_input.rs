@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use scene::{ALL, Authority, PATIENCE, Scene, Transport, until};
 use sender::{DNSTAP, READY, START, STOP, Sender, Trust, control, data};
 use tapir_edm::input::{End, Endpoint, Limits};
@@ -216,7 +217,9 @@ fn a_stuck_sink_does_not_hold_up_the_farewell() {
 }
 
 #[test]
-fn a_panic_costs_one_connection() {
+fn a_panic_costs_one_connection_and_not_the_process() {
+    // Whoever begins the log is told of panics.
+    let _last_lines = tapir_runtime::logging::init("test");
     for transport in ALL {
         let scene = Scene::start(transport);
         let mut other = scene.connect(transport);
@@ -228,6 +231,7 @@ fn a_panic_costs_one_connection() {
         scene.seen(b"of another");
         scene.connect(transport).stop();
     }
+    assert!(std::pin::pin!(tapir_runtime::panics::happened()).now_or_never().is_none(), "the process would end");
 }
 
 #[test]

@@ -4,12 +4,12 @@
 //! than a millisecond. Where it takes longer than [`Limits::stuck`], another thread reads in its place and drops what comes.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use tapir_runtime::panics;
 
 use super::Limits;
 use super::counts::Counts;
@@ -83,7 +83,8 @@ impl Connections {
         };
         let thread = thread::Builder::new().name("dnstap".to_owned()).stack_size(STACK);
         let serving = thread.spawn(move || {
-            let end = catch_unwind(AssertUnwindSafe(|| serve(&place.line, sink()))).unwrap_or(End::Failed);
+            // The same frames would end one process after the other.
+            let end = panics::caught(|| serve(&place.line, sink())).unwrap_or(End::Failed);
             place.line.close();
             let counts = place.connections.counts.clone();
             drop(place);

@@ -99,7 +99,7 @@ impl Drop for Place {
 
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, Vec<Shard>> {
-        // A panic ends the process soon; until then there is nothing better to count in.
+        // A panic costs one connection and what it was counting; the rest of the shard is as good as before.
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
