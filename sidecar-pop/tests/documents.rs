@@ -1,52 +1,16 @@
 //! What the guides say of POP can be held against the sources: tests that are named exist, metrics that exist are named.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "documents/named.rs"]
+mod named;
 
+use std::fs;
+
+use named::{faults, guide, project, rows};
 use tapir_pop::setup::{NoFiles, Setup};
 
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn guide(name: &str) -> String {
-    fs::read_to_string(project().join("docs").join(name)).unwrap()
-}
-
-/// Cells of the rows whose first cell is this letter and a number.
-fn rows(text: &str, letter: char) -> Vec<(u32, Vec<&str>)> {
-    text.lines()
-        .filter_map(|line| {
-            let cells: Vec<_> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").map(str::trim).collect();
-            let number = cells.first()?.strip_prefix(letter)?.parse().ok()?;
-            Some((number, cells))
-        })
-        .collect()
-}
-
-/// What stands between backticks and has the form `file.rs::test`.
-fn named(cell: &str) -> Vec<(&str, &str)> {
-    cell.split('`').skip(1).step_by(2).filter_map(|text| text.split_once(".rs::")).collect()
-}
-
-/// Why this is no test that is run.
-fn fault(file: &str, test: &str) -> Option<String> {
-    let own = file.starts_with("tests/") || file.starts_with("src/");
-    let path = project().join(if own { "sidecar-pop/" } else { "" }).join(format!("{file}.rs"));
-    let Ok(text) = fs::read_to_string(&path) else { return Some(format!("{file}.rs is no file")) };
-    let lines: Vec<_> = text.lines().map(str::trim).collect();
-    let is_it = |line: &&str| {
-        let rest = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ").and_then(|rest| rest.strip_prefix(test));
-        rest.is_some_and(|rest| rest.starts_with('('))
-    };
-    let Some(at) = lines.iter().position(is_it) else { return Some(format!("{file}.rs has no {test}")) };
-    let attributes: Vec<_> =
-        lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//")).collect();
-    let runs = attributes.iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
-    let ignored = attributes.iter().any(|line| line.starts_with("#[ignore"));
-    (!runs || ignored).then(|| format!("{file}.rs: {test} is no test that is run"))
-}
+/// Whose tests are named without more.
+const OWN: &str = "sidecar-pop";
 
 #[test]
 fn every_weakness_has_a_row_and_every_test_that_is_named_exists() {
@@ -61,13 +25,7 @@ fn every_weakness_has_a_row_and_every_test_that_is_named_exists() {
         );
         for (number, cells) in rows {
             assert_eq!(cells.len(), 4, "{letter}{number}");
-            let tests = named(cells[3]);
-            if tests.is_empty() {
-                faults.push(format!("{letter}{number} names no test"));
-            }
-            faults.extend(
-                tests.into_iter().filter_map(|(file, test)| fault(file, test)).map(|fault| format!("{letter}{number}: {fault}")),
-            );
+            faults.extend(named::faults(OWN, cells[3]).into_iter().map(|fault| format!("{letter}{number}: {fault}")));
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -114,10 +72,10 @@ fn unsafe_code_is_forbidden_in_the_whole_workspace() {
 /// The check itself sees what it is for.
 #[test]
 fn what_is_no_test_is_found() {
-    assert_eq!(fault("tests/documents", "what_is_no_test_is_found"), None);
-    assert_eq!(fault("tapir-wire/tests/pop", "tags_have_cores_names"), None);
-    assert_eq!(fault("tests/zone_codes", "nothing_is_said_in_vain"), None);
-    for (file, test) in [("tests/documents", "rows"), ("tests/documents", "what_is_no_test"), ("tests/nowhere", "x")] {
-        assert!(fault(file, test).is_some(), "{file} {test}");
+    let named = "`tests/documents.rs::what_is_no_test_is_found`, `tapir-wire/tests/pop.rs::tags_have_cores_names`";
+    assert!(faults(OWN, named).is_empty() && faults(OWN, "`tests/zone_codes.rs::nothing_is_said_in_vain`").is_empty());
+    for named in ["tests/documents/named.rs::rows", "tests/documents.rs::what_is_no_test", "tests/nowhere.rs::x"] {
+        assert_eq!(faults(OWN, &format!("`{named}`")).len(), 1, "{named}");
     }
+    assert_eq!(faults(OWN, "no test"), ["names no test"]);
 }
