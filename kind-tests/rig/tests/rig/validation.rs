@@ -22,6 +22,9 @@ const NOTIFY: &str = "spec.resolver.notify.address is no IP address: write one s
 const IMAGE: &str = "image is no reference of an image: write [registry/]path[:tag][@sha256:digest]";
 const CPU: &str = "resources.requests.cpu is more than resources.limits.cpu: raise the limit or lower the request";
 const MEMORY: &str = "resources.requests.memory is more than resources.limits.memory: raise the limit or lower the request";
+const ALL_RESPONSES: &str = "spec.edm.countedTypes has ALL_RESPONSES and others: write it alone";
+const PREFIX: &str = "spec.edm.ignoredClients has an entry that is no prefix: write one such as 192.0.2.0/24 or 2001:db8::1/128";
+const STORAGE: &str = "spec.edm.storage.size is not between 64Mi and 1024Gi: write one such as 2Gi";
 
 fn edge_cases() -> Vec<Case> {
     let spec = |patch: Value| json!({"spec": patch});
@@ -46,6 +49,14 @@ fn edge_cases() -> Vec<Case> {
         (spec(json!({"surprise": true})), "", "unknown field \"spec.surprise\""),
         (spec(json!({"deletionPolicy": "Burn"})), "spec.deletionPolicy", "supported values: \"Retain\", \"Delete\""),
     ];
+    let alone = json!({"edm": {"countedTypes": ["ALL_RESPONSES", "CLIENT_RESPONSE"]}});
+    cases.push((spec(alone), "spec.edm.countedTypes", ALL_RESPONSES));
+    for client in ["192.0.2.1", "192.0.2.0/33", "resolver.example"] {
+        cases.push((spec(json!({"edm": {"ignoredClients": [client]}})), "spec.edm.ignoredClients[0]", PREFIX));
+    }
+    for size in ["63Mi", "1025Gi"] {
+        cases.push((spec(json!({"edm": {"storage": {"size": size}}})), "spec.edm.storage.size", STORAGE));
+    }
     for share in ["19%", "81%", "66", "", "066%"] {
         cases.push((spec(json!({"certificate": {"renewAt": share}})), "spec.certificate.renewAt", RENEW_AT));
     }
@@ -287,7 +298,13 @@ fn what_is_at_the_edge_of_a_rule_is_accepted() -> Result<()> {
                 "enrollment": {"existingIdentitySecretRef": {"name": "old", "nodemanUrl": "https://core.example:8443/"}},
                 "certificate": {"renewAt": renew_at, "requestedLifetime": lifetime},
                 "resolver": {"container": "unbound", "notify": {"address": "::1", "port": 65535}},
-                "edm": {"image": "registry.example:5000/a/edm@sha256:".to_owned() + &"0".repeat(64)},
+                "edm": {
+                    "image": "registry.example:5000/a/edm@sha256:".to_owned() + &"0".repeat(64),
+                    "countedTypes": ["ALL_RESPONSES"],
+                    "ignoredClients": ["192.0.2.1/32", "2001:db8::/128"],
+                    "ignoredNames": [".example.", "host.example."],
+                    "storage": {"size": if renew_at == "20%" { "64Mi" } else { "1024Gi" }},
+                },
                 "pop": {"enabled": false},
                 "injection": {"form": "Native"},
                 "rollout": {"strategy": "Evict", "paused": true},
