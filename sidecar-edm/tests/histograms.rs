@@ -275,6 +275,29 @@ fn without_room_sketches_go_and_counters_stay_exact() {
     assert_eq!(budget.used(), 0);
 }
 
+/// Whoever wants less to be told does not have to wait for the next minute.
+#[test]
+fn a_minute_that_was_counted_in_two_ways_tells_numbers_alone() {
+    let usual = Settings::default();
+    let fewer = Settings { threshold: Threshold::new(50).unwrap(), ..usual };
+    let none = Settings { counts_only: true, ..usual };
+    for (before, after, sketches) in [(usual, usual, 1), (usual, none, 0), (none, usual, 0), (usual, fewer, 0), (fewer, usual, 0)]
+    {
+        let (list, budget) = (list(&["example.com."]), Budget::new(1 << 20));
+        let entry = list.find(b"\x07example\x03com\x00").unwrap();
+        let shard = |settings, first: u8| {
+            let mut shard = Shard::new(Arc::clone(&list), settings, &budget);
+            (first..first + 30).for_each(|last| shard.count(Hit { entry, answer: USUAL, client: &[192, 0, 2, last] }));
+            shard
+        };
+        let minute = Minute::of([shard(before, 0), shard(after, 30)]);
+        let rows: Vec<Row> = minute.rows().collect();
+        assert_eq!((rows.len(), minute.answers()), (1, 60));
+        assert!((50..70).contains(&rows[0].v4.count), "{}", rows[0].v4.count);
+        assert_eq!(rows.iter().filter(|row| row.v4.sketch.is_some()).count(), sketches, "{before:?} {after:?}");
+    }
+}
+
 #[test]
 fn nothing_of_a_client_is_printed() {
     let (list, budget) = (list(&WORDS), Budget::new(1 << 20));

@@ -40,7 +40,8 @@ pub struct Minute {
 }
 
 impl Minute {
-    /// Of what the threads counted. Where the list was replaced meanwhile, rows for equal names become one.
+    /// Of what the threads counted. Where the list was replaced meanwhile, rows for equal names become one. Where it was counted in different
+    /// ways, numbers alone are told.
     #[must_use]
     pub fn of(shards: impl IntoIterator<Item = Shard>) -> Self {
         let mut minute = Self::default();
@@ -75,6 +76,8 @@ impl Minute {
             });
             match home {
                 Some((part, entry)) => {
+                    // Who asked for more silence within the minute gets it for all of the minute.
+                    part.settings.counts_only |= part.settings != shard.settings;
                     part.absorb(entry, &shard, number);
                     if let Some(row) = shard.rows.get_mut(number) {
                         row.place = 0;
