@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use tapir_wire::config::Problem;
 use tapir_wire::config::edm::EdmConfig;
+use tapir_wire::name::Name;
 use tapir_wire::node::CRYPTOPAN_KEY;
 use tapir_wire::node::paths::{EDM_CONFIG_FILE, WELL_KNOWN_DOMAINS_FILE};
 
@@ -53,7 +55,13 @@ pub fn edm_config(edge: &Edge<'_>, inputs: EdmInputs<'_>) -> Result<ConfigMap, C
         texts.insert(CORE_CA_FILE.to_owned(), anchors.to_owned());
     }
     config.well_known_domains_file = inputs.well_known_domains.map(|_| WELL_KNOWN_DOMAINS_FILE.into());
-    let problems = config.problems();
+    let mut problems = config.problems();
+    // The schema cannot tell: EDM would refuse the whole list.
+    let is_name = |entry: &String| Name::parse(entry.strip_prefix('.').unwrap_or(entry)).is_ok();
+    if !spec.ignored_names.iter().all(is_name) {
+        let remedy = "a name has 253 characters at most, without the dots before and after it";
+        problems.push(Problem::new("spec.edm.ignoredNames", "has an entry that is too long for a name", remedy));
+    }
     if !problems.is_empty() {
         return Err(ConfigBuildError::Edm(problems));
     }

@@ -171,6 +171,20 @@ fn everything_that_an_edge_can_say_of_edm() {
 }
 
 #[test]
+fn a_name_that_is_none_is_refused_before_edm_refuses_the_whole_list() {
+    let with = |name: &str| {
+        let spec = spec(&json!({"edm": {"ignoredNames": [name, "host.example."]}}));
+        edm_config(&edge(&spec), EdmInputs::default()).map_err(|error| error.to_string())
+    };
+    let longest = format!("{}a.", "a.".repeat(126));
+    for good in [longest.clone(), format!(".{longest}")] {
+        assert!(with(&good).is_ok(), "{good}");
+    }
+    let error = with(&format!("a{longest}")).unwrap_err();
+    assert!(error.contains("spec.edm.ignoredNames") && error.contains("253 characters"), "{error}");
+}
+
+#[test]
 fn another_ignored_client_is_another_revision() {
     let with = |client: &str| {
         let spec = spec(&json!({"edm": {"ignoredClients": [client]}}));

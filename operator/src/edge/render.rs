@@ -147,15 +147,17 @@ fn edm_config(edge: &build::Edge<'_>, found: &Dereferenced) -> (Option<Said>, Op
     let lacks = |reason, what: &str, field| {
         (Some((reason, format!("{what}: EDM goes on with what it has; create it or correct {field}"))), None)
     };
+    // Switched off it needs nothing that may be missing, and nothing that is missing may keep it from being switched off.
+    let is_on = edge.spec.edm.enabled;
     let well_known_domains = match &found.well_known_domains {
-        Some(Referent::Missing(what)) => return lacks("WellKnownDomainsMissing", what, "spec.edm.wellKnownDomains"),
+        Some(Referent::Missing(what)) if is_on => return lacks("WellKnownDomainsMissing", what, "spec.edm.wellKnownDomains"),
         Some(Referent::Found(list)) => Some(list.0.as_slice()),
-        None => None,
+        _ => None,
     };
     let core_ca = match &found.core_ca {
-        Some(Referent::Missing(what)) => return lacks("CaBundleInvalid", what, "spec.core.caBundle"),
+        Some(Referent::Missing(what)) if is_on => return lacks("CaBundleInvalid", what, "spec.core.caBundle"),
         Some(Referent::Found(anchors)) => Some(anchors.as_str()),
-        None => None,
+        _ => None,
     };
     (None, Some(build::edm_config(edge, build::EdmInputs { well_known_domains, core_ca })))
 }

@@ -75,4 +75,7 @@ async fn lists_and_anchors_are_copied_and_a_change_of_them_reaches_running_pods(
     say(&scene, &json!({"ignoredClients": ["192.0.2.0/25"]}));
     scene.settle(EDGE).await;
     assert_eq!(file(&scene, "ignored-clients.txt"), "192.0.2.0/24\n", "EDM goes on with what it has");
+    say(&scene, &json!({"enabled": false}));
+    scene.settle(EDGE).await;
+    assert!(file(&scene, "edm.toml").contains("disabled = true"), "nothing that is missing keeps it from being switched off");
 }

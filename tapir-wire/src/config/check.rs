@@ -18,7 +18,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(field: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    /// What is wrong with this field, and what to do.
+    #[must_use]
+    pub fn new(field: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { field: field.into(), line: None, problem: problem.into(), remedy: remedy.into() }
     }
 
