@@ -170,6 +170,32 @@ fn a_disk_that_takes_nothing_costs_what_does_not_fit_into_memory() {
 }
 
 #[test]
+fn what_is_done_with_makes_room_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let below = folder.path().join("file/below");
+    // With time the disk is tried again, in vain.
+    for (mut opened, seconds) in
+        [Writer::in_memory(), Writer::open(&below, BOUND), Writer::open(&below, BOUND)].into_iter().zip([0, 0, 60])
+    {
+        let (writer, queue) = (&mut opened.0, &opened.1);
+        let mut held = Vec::new();
+        for batch in 0..30 {
+            let (records, mut lost) =
+                ((batch * 4000..(batch + 1) * 4000).flat_map(numbered).collect::<Vec<_>>(), Lost::default());
+            let (taken, result) = writer.append(&records, NOW + u64::from(batch) * seconds, &mut lost);
+            assert!(result.is_ok() && taken == records.len() && lost == Lost::default(), "{batch}: {result:?}");
+            // What was there before is done with: less than all is free at any time.
+            held.iter().for_each(|(ticket, _)| queue.finish(*ticket));
+            held = read_all(queue);
+            assert_eq!(numbers_of(&held), (batch * 4000..(batch + 1) * 4000).collect::<Vec<_>>());
+            writer.keep().unwrap();
+            assert_eq!((queue.len(), queue.octets()), (4000, 0));
+        }
+    }
+}
+
+#[test]
 fn damage_costs_what_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let (mut writer, _) = Writer::open(folder.path(), BOUND);

@@ -17,6 +17,8 @@ const SEGMENTS: u64 = 16;
 /// Octets of a segment.
 const SMALLEST: u64 = 128 << 10;
 const LARGEST: u64 = 1 << 20;
+/// Octets of a segment in memory: so finely is what is done with given back.
+const IN_MEMORY: u64 = MEMORY / 8;
 /// Segments at most, however small they are.
 const MOST_SEGMENTS: usize = 1024;
 /// Seconds until a disk that took nothing is tried again.
@@ -45,6 +47,12 @@ struct Present {
     number: u64,
     store: Arc<Store>,
     end: u64,
+}
+
+impl Present {
+    fn is_in_memory(&self) -> bool {
+        matches!(*self.store, Store::Memory(_))
+    }
 }
 
 /// Events that are lost to the queue.
@@ -175,22 +183,13 @@ impl Writer {
         self.make_room(size, lost);
         let mut block = Vec::with_capacity(blocks::size(payload.len()));
         blocks::push(&mut block, payload);
-        let present = self.present(size, now)?;
-        if matches!(*present.store, Store::Memory(_)) {
-            let held: u64 = self.queue.lock().segments.iter().map(Segment::in_memory_octets).sum();
-            if held + size > MEMORY {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
+        let mut present = self.present(size, now)?;
+        self.check_memory(&present, size)?;
+        if let Err(error) = present.store.append(present.end, &block) {
+            present = self.fall_back(now, &error);
+            self.check_memory(&present, size)?;
+            present.store.append(present.end, &block)?;
         }
-        let appended = present.store.append(present.end, &block);
-        let present = match appended {
-            Ok(()) => present,
-            Err(error) => {
-                let memory = self.fall_back(now, &error);
-                memory.store.append(memory.end, &block)?;
-                memory
-            }
-        };
         let end = present.end + size;
         self.present = Some(Present { end, ..present.clone() });
         self.unsynced = true;
@@ -205,14 +204,28 @@ impl Writer {
         Ok(())
     }
 
+    /// Memory has room for so many octets more, if that is where they go.
+    fn check_memory(&self, present: &Present, octets: u64) -> io::Result<()> {
+        if !present.is_in_memory() {
+            return Ok(());
+        }
+        let held: u64 = self.queue.lock().segments.iter().map(Segment::in_memory_octets).sum();
+        if held + octets > MEMORY { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    /// So many octets may be appended to it.
+    fn has_room(&self, present: &Present, octets: u64) -> bool {
+        let largest = if present.is_in_memory() { IN_MEMORY } else { (self.bound / SEGMENTS).clamp(SMALLEST, LARGEST) };
+        let sealed = self.queue.lock().segments.iter().any(|segment| segment.number == present.number && segment.sealed);
+        !sealed && present.end + octets <= largest
+    }
+
     /// What is appended to, with room for so many octets.
     fn present(&mut self, octets: u64, now: u64) -> io::Result<Present> {
-        let largest = (self.bound / SEGMENTS).clamp(SMALLEST, LARGEST);
-        if let Some(present) = &self.present {
-            let in_memory = matches!(*present.store, Store::Memory(_));
-            let sealed = self.queue.lock().segments.iter().any(|segment| segment.number == present.number && segment.sealed);
-            let retry = in_memory && self.retry_at.is_none_or(|at| now >= at);
-            if !sealed && !retry && (in_memory || present.end + octets <= largest) {
+        let roomy = self.present.clone().filter(|present| self.has_room(present, octets));
+        if let Some(present) = &roomy {
+            let retry = present.is_in_memory() && self.retry_at.is_none_or(|at| now >= at);
+            if !retry {
                 return Ok(present.clone());
             }
         }
@@ -241,19 +254,19 @@ impl Writer {
                 self.reopen_cursor();
                 Ok(self.begin(segment))
             }
-            Err(error) => match &self.present {
+            Err(error) => match roomy {
                 // Another one in memory would not be more memory.
-                Some(present) if matches!(*present.store, Store::Memory(_)) => {
+                Some(present) => {
                     self.retry_at = Some(now + RETRY);
-                    Ok(present.clone())
+                    Ok(present)
                 }
-                _ => Ok(self.fall_back(now, &error)),
+                None => Ok(self.fall_back(now, &error)),
             },
         }
     }
 
     fn fall_back(&mut self, now: u64, error: &io::Error) -> Present {
-        if self.folder.is_some() {
+        if self.folder.is_some() && self.retry_at.is_none() {
             tracing::error!(%error, "the disk takes no events; they wait in memory, as many as fit there");
         }
         self.retry_at = Some(now + RETRY);
