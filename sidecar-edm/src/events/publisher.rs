@@ -42,6 +42,10 @@ const REFUSALS: u32 = 5;
 
 /// Refusals after which no more are sent for now.
 const REFUSED: usize = 16;
+/// And how long after the first refusal: however many others come, it is to be tried again.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+/// A round this long was without a refusal for most of it.
+const LONG: Duration = Duration::from_secs(60);
 
 /// What became of one event.
 type Sent = (Ticket, Result<(), PublishError>);
@@ -108,13 +112,12 @@ impl Publisher {
         loop {
             self.broker.mqtt.connected().await;
             let counters = self.events.counters();
-            let before = counters.sent.get();
+            let (before, begun) = (counters.sent.get(), Instant::now());
             let publish =
                 |topic: Arc<str>, message: String, qos| async move { self.broker.mqtt.publish(&topic, message, qos).await };
             let error = round(&self.events, &self.broker.key, &mut refusals, publish).await;
             counters.send_failures.inc();
-            // A broker that takes some and refuses others must not be asked every second.
-            if !matches!(error, PublishError::Refused(_)) && counters.sent.get() > before {
+            if went_well(&error, counters.sent.get() > before, begun.elapsed()) {
                 pauses.reset();
             }
             let pause = pauses.next_pause();
@@ -122,6 +125,11 @@ impl Publisher {
             sleep(pause).await;
         }
     }
+}
+
+/// A broker that takes some and refuses others must not be asked every second; one that refuses now and then need not be waited for.
+fn went_well(error: &PublishError, took_some: bool, lasted: Duration) -> bool {
+    took_some && (!matches!(error, PublishError::Refused(_)) || lasted >= LONG)
 }
 
 /// What comes of reading and signing.
@@ -167,8 +175,9 @@ async fn round<F: Future<Output = Result<(), PublishError>>>(
     // Nothing was there the last time.
     let mut idle = false;
     let error = loop {
-        // Those that were refused do not keep the others from being sent, unless there are many of them.
-        let is_over = tally.refused.len() >= REFUSED || idle && on_their_way.is_empty();
+        // Those that were refused do not keep the others from being sent for a while, unless there are many of them.
+        let is_late = tally.over_at.is_some_and(|at| Instant::now() >= at);
+        let is_over = is_late || tally.refused.len() >= REFUSED || idle && on_their_way.is_empty();
         if let Some(error) = tally.error.take_if(|_| is_over) {
             break error;
         }
@@ -205,6 +214,7 @@ async fn round<F: Future<Output = Result<(), PublishError>>>(
             }
             () = events.queue().filled(), if idle => idle = false,
             () = sleep_until(pace.next().into()), if may_prepare => {}
+            Some(()) = OptionFuture::from(tally.over_at.map(|at| sleep_until(at.into()))) => {}
         }
     };
     if is_preparing > 0 {
@@ -229,6 +239,8 @@ struct Tally {
     refused: Vec<Ticket>,
     /// The last refusal.
     error: Option<PublishError>,
+    /// When no more are sent for the first one.
+    over_at: Option<Instant>,
 }
 
 impl Tally {
@@ -246,6 +258,7 @@ impl Tally {
             }
             Err(error @ PublishError::Refused(_)) => {
                 self.refused.push(ticket);
+                self.over_at.get_or_insert_with(|| Instant::now() + REFUSED_FOR);
                 self.error = Some(error);
                 Ok(())
             }
@@ -287,6 +300,7 @@ fn unsendable(ticket: Ticket, events: &Events) {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::Ordering::Relaxed;
 
     use tapir_wire::jwk::TrustedKeys;
     use tapir_wire::node_name::NodeName;
@@ -385,6 +399,55 @@ mod tests {
             one_round(&events, &mut refusals, &refused).await;
         }
         assert_eq!((events.held().events, events.counters().unsendable.get()), (0, 1));
+    }
+
+    /// Each event is acknowledged when the next one is on its way: there is always one.
+    #[tokio::test]
+    async fn what_is_refused_is_tried_again_however_many_others_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let events = events(folder.path());
+        put(&events, &["bad.example.", "n0.example."]);
+        let (key, published) = (key(), std::sync::atomic::AtomicUsize::new(0));
+        let publish = |_: Arc<str>, message: String, _| {
+            let is_bad = name(&message, &key).contains("bad");
+            let (published, events) = (&published, &events);
+            let number = published.fetch_add(usize::from(!is_bad), Relaxed) + 1;
+            async move {
+                if is_bad {
+                    return Err(PublishError::Refused("x".to_owned()));
+                }
+                offer(events, &format!("n{number}.example."));
+                let next = async {
+                    while published.load(Relaxed) <= number {
+                        sleep(LOOK).await;
+                    }
+                };
+                // When the round is over no other one comes.
+                let _ = timeout(Duration::from_secs(2), next).await;
+                Ok(())
+            }
+        };
+        let for_round = Arc::clone(&key);
+        let (keys, mut refusals) = (move || Some(Arc::clone(&for_round)), Refusals::default());
+        let error = timeout(Duration::from_secs(60), round(&events, &keys, &mut refusals, publish)).await;
+        assert_eq!(error, Ok(PublishError::Refused("x".to_owned())));
+        assert!(events.counters().sent.get() > 10, "{:?}", events.counters().sent);
+        let again = Mutex::new(Vec::new());
+        let note = |_: Arc<str>, message: String, _| {
+            again.lock().unwrap().push(name(&message, &key));
+            std::future::ready(Err(PublishError::NotConnected))
+        };
+        round(&events, &keys, &mut refusals, note).await;
+        assert_eq!(again.lock().unwrap()[0], "bad.example.");
+    }
+
+    #[test]
+    fn pauses_begin_small_again_when_something_went_well() {
+        let refused = PublishError::Refused("x".to_owned());
+        let (short, long) = (Duration::from_secs(9), Duration::from_secs(90));
+        assert!(went_well(&PublishError::NotConnected, true, short) && went_well(&refused, true, long));
+        assert!(!went_well(&PublishError::NotConnected, false, short) && !went_well(&refused, true, short));
+        assert!(!went_well(&refused, false, long), "it took none");
     }
 
     #[tokio::test]
