@@ -197,13 +197,16 @@ impl Clerk {
     }
 
     fn turn(&mut self, now: u64) -> std::io::Result<()> {
-        self.log.as_mut().map_or(Ok(()), |log| log.turn_if_due(now, &self.table.load()))
+        let Some(log) = self.log.as_mut().filter(|log| log.is_turn_due(now)) else { return Ok(()) };
+        // The log is synced then.
+        self.writer.sync()?;
+        log.turn_if_due(now, &self.table.load())
     }
 
     fn sync(&mut self) {
-        let log = self.log.as_mut().map_or(Ok(()), Log::sync);
-        let trouble = self.writer.sync().err().or(log.err());
-        self.tell(trouble);
+        // Here as well no mark before its event.
+        let synced = self.writer.sync().and_then(|()| self.log.as_mut().map_or(Ok(()), Log::sync));
+        self.tell(synced.err());
     }
 
     fn unmark(&mut self, prints: &[Fingerprint]) {
@@ -280,3 +283,7 @@ impl Drop for AtTheEnd {
         self.0.end();
     }
 }
+
+#[cfg(test)]
+#[path = "clerk_tests.rs"]
+mod tests;

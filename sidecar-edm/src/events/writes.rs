@@ -36,6 +36,12 @@ pub(super) fn cut(file: &File, end: u64) -> io::Result<()> {
     file.set_len(end)
 }
 
+/// Makes what was written survive the end of the machine.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    note_sync(file)?;
+    file.sync_data()
+}
+
 /// Writes at a place.
 pub(super) fn write_at(file: &File, octets: &[u8], offset: u64) -> io::Result<()> {
     use std::os::unix::fs::FileExt as _;
@@ -63,19 +69,49 @@ const fn pass(_: Option<(&File, &[u8])>) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "tests have another one")]
+#[inline]
+const fn note_sync(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
-use for_tests::pass;
+pub(super) use for_tests::{crash_after, fail_syncs_of, has_crashed, synced};
 #[cfg(test)]
-pub(super) use for_tests::{crash_after, has_crashed};
+use for_tests::{note_sync, pass};
 
 #[cfg(test)]
 mod for_tests {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::fs::File;
     use std::io::{self, Write as _};
+    use std::os::fd::AsRawFd as _;
 
     thread_local! {
         static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+        static FAILING: Cell<Option<&'static str>> = const { Cell::new(None) };
+        static SYNCED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// On this thread, files whose names begin thus cannot be synced.
+    pub(in super::super) fn fail_syncs_of(prefix: Option<&'static str>) {
+        FAILING.set(prefix);
+    }
+
+    /// Names of the files that this thread synced since the last call, in order.
+    pub(in super::super) fn synced() -> Vec<String> {
+        SYNCED.take()
+    }
+
+    pub(super) fn note_sync(file: &File) -> io::Result<()> {
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if FAILING.get().is_some_and(|prefix| name.starts_with(prefix)) {
+            return Err(io::Error::other("the disk has failed"));
+        }
+        SYNCED.with_borrow_mut(|synced| synced.push(name));
+        Ok(())
     }
 
     /// This thread makes so many more changes; the next one is made by half, if it can be, and none after it.

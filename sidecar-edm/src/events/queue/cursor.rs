@@ -58,7 +58,7 @@ impl Cursor {
     /// What was written survives the end of the machine.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if self.unsynced {
-            self.file.sync_data()?;
+            writes::sync(&self.file)?;
             self.unsynced = false;
         }
         Ok(())

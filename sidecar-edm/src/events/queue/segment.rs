@@ -116,7 +116,7 @@ impl Store {
 
     pub(super) fn sync(&self) -> io::Result<()> {
         match self {
-            Self::Disk(file) => file.sync_data(),
+            Self::Disk(file) => writes::sync(file),
             Self::Memory(_) => Ok(()),
         }
     }

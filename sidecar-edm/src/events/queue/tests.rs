@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::record::tests::record;
 use super::*;
 use crate::events::seen::Fingerprint;
-use crate::events::writes::{crash_after, has_crashed};
+use crate::events::writes::{crash_after, has_crashed, synced};
 use crate::names::Presentation;
 
 const NOW: u64 = 1_800_000_000;
@@ -193,6 +193,19 @@ fn what_is_done_with_makes_room_in_memory() {
             assert_eq!((queue.len(), queue.octets()), (4000, 0));
         }
     }
+}
+
+#[test]
+fn a_segment_that_is_left_for_memory_is_safe() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..10);
+    assert!(synced().is_empty());
+    crash_after(Some(1));
+    put(&mut writer, 10..20);
+    crash_after(None);
+    assert_eq!(synced(), ["waiting-0000000001.seg"]);
+    assert_eq!(queue.len(), 20);
 }
 
 #[test]

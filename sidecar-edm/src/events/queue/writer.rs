@@ -229,16 +229,7 @@ impl Writer {
                 return Ok(present.clone());
             }
         }
-        if let Some(present) = &self.present
-            && self.unsynced
-        {
-            // It is left behind: nobody would do it later. Where the disk fails the next file tells.
-            if let Err(error) = present.store.sync() {
-                tracing::warn!(%error, segment = present.number, "a segment of events may not survive the end of the machine");
-            }
-            present.store.forget_pages();
-            self.unsynced = false;
-        }
+        self.leave();
         if self.retry_at.is_some_and(|at| now < at) {
             return Ok(self.begin(Segment::in_memory(self.next_number)));
         }
@@ -265,7 +256,20 @@ impl Writer {
         }
     }
 
+    /// What was appended to is left behind: nobody would sync it later. Where the disk fails the next file tells.
+    fn leave(&mut self) {
+        if let Some(present) = &self.present
+            && mem::take(&mut self.unsynced)
+        {
+            if let Err(error) = present.store.sync() {
+                tracing::warn!(%error, segment = present.number, "a segment of events may not survive the end of the machine");
+            }
+            present.store.forget_pages();
+        }
+    }
+
     fn fall_back(&mut self, now: u64, error: &io::Error) -> Present {
+        self.leave();
         if self.folder.is_some() && self.retry_at.is_none() {
             tracing::error!(%error, "the disk takes no events; they wait in memory, as many as fit there");
         }

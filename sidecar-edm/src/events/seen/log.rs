@@ -179,10 +179,18 @@ impl Log {
     /// When the disk fails.
     pub fn sync(&mut self) -> io::Result<()> {
         if self.unsynced {
-            self.file.sync_data()?;
+            writes::sync(&self.file)?;
             self.unsynced = false;
         }
         Ok(())
+    }
+
+    /// The present generation is full or old.
+    #[must_use]
+    pub fn is_turn_due(&self, now: u64) -> bool {
+        let age = |present: &Generation| Duration::from_secs(now.saturating_sub(present.created));
+        let is_old = |present| age(present) >= self.forget_after / GENERATIONS as u32;
+        self.records >= self.most || self.generations.back().is_some_and(is_old)
     }
 
     /// Begins the next generation if the present one is full or old, and drops what is too much or too old.
@@ -190,11 +198,7 @@ impl Log {
     /// # Errors
     /// When no file can be begun, or one that should go stays; then the present one goes on.
     pub fn turn_if_due(&mut self, now: u64, table: &Table) -> io::Result<()> {
-        let Some(present) = self.generations.back().copied() else { return Ok(()) };
-        let age = Duration::from_secs(now.saturating_sub(present.created));
-        if self.records < self.most && age < self.forget_after / GENERATIONS as u32 {
-            return Ok(());
-        }
+        let Some(present) = self.generations.back().copied().filter(|_| self.is_turn_due(now)) else { return Ok(()) };
         self.sync()?;
         let number = present.number + 1;
         let (file, generation) = begin(&self.folder, Header { number, created: now, check: self.check })?;
