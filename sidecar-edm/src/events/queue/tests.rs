@@ -209,6 +209,21 @@ fn a_segment_that_is_left_for_memory_is_safe() {
 }
 
 #[test]
+fn a_disk_is_tried_again_although_the_clock_was_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, below) = (folder.path().join("file"), folder.path().join("file/below"));
+    std::fs::write(&file, "").unwrap();
+    let (mut writer, queue) = Writer::open(&below, BOUND);
+    put(&mut writer, 0..10);
+    std::fs::remove_file(file).unwrap();
+    put(&mut writer, 10..20);
+    assert_eq!(queue.octets(), 0, "not yet");
+    writer.append(&numbered(20), NOW - 3600, &mut Lost::default()).1.unwrap();
+    assert!(queue.octets() > 0);
+    assert_eq!(numbers_of(&read_all(&queue)), (0..21).collect::<Vec<_>>());
+}
+
+#[test]
 fn damage_costs_what_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let (mut writer, _) = Writer::open(folder.path(), BOUND);

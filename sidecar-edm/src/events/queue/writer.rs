@@ -220,17 +220,19 @@ impl Writer {
         !sealed && present.end + octets <= largest
     }
 
+    /// The disk is to be tried, for the first time or again. Longer than that it is never waited for: the clock was set back.
+    fn is_disk_due(&self, now: u64) -> bool {
+        self.retry_at.is_none_or(|at| now >= at || at - now > RETRY)
+    }
+
     /// What is appended to, with room for so many octets.
     fn present(&mut self, octets: u64, now: u64) -> io::Result<Present> {
         let roomy = self.present.clone().filter(|present| self.has_room(present, octets));
-        if let Some(present) = &roomy {
-            let retry = present.is_in_memory() && self.retry_at.is_none_or(|at| now >= at);
-            if !retry {
-                return Ok(present.clone());
-            }
+        if let Some(present) = roomy.as_ref().filter(|present| !present.is_in_memory() || !self.is_disk_due(now)) {
+            return Ok(present.clone());
         }
         self.leave();
-        if self.retry_at.is_some_and(|at| now < at) {
+        if !self.is_disk_due(now) {
             return Ok(self.begin(Segment::in_memory(self.next_number)));
         }
         let begun = match &self.folder {
