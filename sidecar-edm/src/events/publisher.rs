@@ -182,17 +182,23 @@ async fn round<F: Future<Output = Result<(), PublishError>>>(
             break error;
         }
         let settings = events.settings();
-        if is_preparing == 0 && !idle && on_their_way.len() + BATCH <= usize::from(WINDOW) {
-            let granted = pace.take(BATCH, settings.sent_a_second, Instant::now());
+        let has_room = !idle && on_their_way.len() + BATCH <= usize::from(WINDOW);
+        let mut look_again = None;
+        if is_preparing == 0 && has_room {
+            let key = key();
+            let wanted = if key.is_some() { BATCH } else { 0 };
+            let granted = pace.take(wanted, settings.sent_a_second, Instant::now());
+            // Not the pace alone: without a limit, or without a key, it lies in the past.
+            look_again = Some(if key.is_some() { pace.next() } else { Instant::now() + LOOK });
             if granted > 0
-                && let Some(key) = key()
+                && let Some(key) = key
             {
                 let (events, rest, lower_case) = (events.clone(), std::mem::take(&mut rest), settings.lower_case);
                 preparing = Some(tokio::task::spawn_blocking(move || prepare(&events, &key, lower_case, rest, granted))).into();
                 is_preparing = granted;
             }
         }
-        let may_prepare = is_preparing == 0 && !idle && on_their_way.len() + BATCH <= usize::from(WINDOW);
+        let look_again = look_again.filter(|_| is_preparing == 0);
         tokio::select! {
             Some(sent) = on_their_way.next() => if let Err(error) = tally.settle(sent, events) {
                 break error;
@@ -213,7 +219,7 @@ async fn round<F: Future<Output = Result<(), PublishError>>>(
                 }
             }
             () = events.queue().filled(), if idle => idle = false,
-            () = sleep_until(pace.next().into()), if may_prepare => {}
+            Some(()) = OptionFuture::from(look_again.map(|at| sleep_until(at.into()))) => {}
             Some(()) = OptionFuture::from(tally.over_at.map(|at| sleep_until(at.into()))) => {}
         }
     };
@@ -300,6 +306,7 @@ fn unsendable(ticket: Ticket, events: &Events) {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::Relaxed;
 
     use tapir_wire::jwk::TrustedKeys;
@@ -407,7 +414,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let events = events(folder.path());
         put(&events, &["bad.example.", "n0.example."]);
-        let (key, published) = (key(), std::sync::atomic::AtomicUsize::new(0));
+        let (key, published) = (key(), AtomicUsize::new(0));
         let publish = |_: Arc<str>, message: String, _| {
             let is_bad = name(&message, &key).contains("bad");
             let (published, events) = (&published, &events);
@@ -448,6 +455,24 @@ mod tests {
         assert!(went_well(&PublishError::NotConnected, true, short) && went_well(&refused, true, long));
         assert!(!went_well(&PublishError::NotConnected, false, short) && !went_well(&refused, true, short));
         assert!(!went_well(&refused, false, long), "it took none");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_missing_is_looked_for_now_and_then() {
+        let folder = tempfile::tempdir().unwrap();
+        for sent_a_second in [0, 2000] {
+            let events = events(&folder.path().join(sent_a_second.to_string()));
+            events.configure(Settings { sent_a_second, ..open_settings() });
+            put(&events, &["www.example.com."]);
+            let (looks, key, begun) = (Arc::new(AtomicUsize::new(0)), key(), Instant::now());
+            let (theirs, there) = (Arc::clone(&looks), Arc::clone(&key));
+            let keys = move || (theirs.fetch_add(1, Relaxed) >= 10).then(|| Arc::clone(&there));
+            let publish = |_: Arc<str>, _, _| std::future::ready(Err(PublishError::NotConnected));
+            let error = round(&events, &keys, &mut Refusals::default(), publish).await;
+            let looks = looks.load(Relaxed);
+            assert!(error == PublishError::NotConnected && (11..20).contains(&looks), "{error} {looks}");
+            assert!(begun.elapsed() >= 10 * LOOK, "{:?}", begun.elapsed());
+        }
     }
 
     #[tokio::test]
