@@ -29,6 +29,7 @@ pub(super) fn open(folder: &Path) -> io::Result<Found> {
     disk::make_folder(folder)?;
     disk::sweep(folder)?;
     let (mut cursor, place) = Cursor::open(folder)?;
+    let place = place.filter(|place| place.number <= segment::LAST);
     let mut found = Found { read: place.unwrap_or_default(), ..Found::default() };
     let numbers = segment::numbers(folder)?;
     let last = numbers.last().copied().unwrap_or(0).max(found.read.number);

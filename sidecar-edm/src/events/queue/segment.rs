@@ -12,6 +12,8 @@ use crate::events::writes;
 const MAGIC: [u8; 8] = *b"tapirev1";
 const PREFIX: &str = "waiting-";
 const SUFFIX: &str = ".seg";
+/// Beyond every number that can be reached by counting.
+pub(super) const LAST: u64 = u64::MAX / 2;
 
 /// A piece and what is known of it.
 #[derive(Clone, Debug)]
@@ -138,7 +140,6 @@ impl Store {
 
 /// Numbers of the files that are there.
 pub(super) fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
-    let number = |name: &str| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok();
     let entries = disk::list(folder, |name| number(name).is_some())?;
     let mut numbers: Vec<u64> = entries.iter().filter_map(|entry| number(&entry.name)).collect();
     numbers.sort_unstable();
@@ -151,6 +152,12 @@ pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
 
 pub(super) fn name(number: u64) -> String {
     format!("{PREFIX}{number:010}{SUFFIX}")
+}
+
+/// The number of a file that is called as it would be called here, and after which there can be others.
+fn number(file: &str) -> Option<u64> {
+    let number = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()?;
+    (number <= LAST && name(number) == file).then_some(number)
 }
 
 fn locked(octets: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {

@@ -243,6 +243,31 @@ fn damage_costs_what_is_damaged() {
 }
 
 #[test]
+fn files_that_are_none_of_its_own_are_left_alone() {
+    for number in ["1", "+5", "00000000017", &u64::MAX.to_string()] {
+        let folder = tempfile::tempdir().unwrap();
+        let foreign = folder.path().join(format!("waiting-{number}.seg"));
+        std::fs::write(&foreign, "foreign").unwrap();
+        let (mut writer, _) = Writer::open(folder.path(), BOUND);
+        put(&mut writer, 0..10);
+        drop(writer);
+        assert_eq!(waiting_after_a_start(folder.path()), (0..10).collect::<Vec<_>>(), "{number}");
+        assert_eq!(std::fs::read(foreign).unwrap(), b"foreign");
+    }
+}
+
+#[test]
+fn a_cursor_of_no_segment_that_can_be_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = cursor::Place { number: u64::MAX, offset: 36, skip: 0 };
+    cursor::Cursor::open(folder.path()).unwrap().0.write(place).unwrap();
+    let (mut writer, _) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..10);
+    drop(writer);
+    assert_eq!(waiting_after_a_start(folder.path()), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
 fn damage_while_it_runs_ends_with_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let (mut writer, queue) = Writer::open(folder.path(), BOUND);

@@ -15,6 +15,8 @@ use crate::events::writes;
 const MAGIC: [u8; 8] = *b"tapirsn1";
 const PREFIX: &str = "seen-";
 const SUFFIX: &str = ".log";
+/// Beyond every number that can be reached by counting.
+const LAST: u64 = u64::MAX / 2;
 /// Where the newest file that was damaged is kept, for somebody to look at.
 const BROKEN: &str = "broken";
 /// Octets of a record: what it says, and of whom.
@@ -237,8 +239,13 @@ fn name(number: u64) -> String {
     format!("{PREFIX}{number:010}{SUFFIX}")
 }
 
+/// The number of a file that is called as it would be called here, and after which there can be others.
+fn number(file: &str) -> Option<u64> {
+    let number = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()?;
+    (number <= LAST && name(number) == file).then_some(number)
+}
+
 fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
-    let number = |name: &str| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok();
     let entries = disk::list(folder, |name| number(name).is_some())?;
     let mut numbers: Vec<u64> = entries.iter().filter_map(|entry| number(&entry.name)).collect();
     numbers.sort_unstable();

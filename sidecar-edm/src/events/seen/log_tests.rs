@@ -142,6 +142,22 @@ fn damage_is_set_aside_and_what_can_be_read_is_taken() {
 }
 
 #[test]
+fn files_that_are_none_of_its_own_are_left_alone() {
+    for number in ["1", "+5", "00000000017", &u64::MAX.to_string()] {
+        let folder = tempfile::tempdir().unwrap();
+        let foreign = folder.path().join(format!("seen-{number}.log"));
+        std::fs::write(&foreign, "foreign").unwrap();
+        let (mut log, table, opened) = open(folder.path(), 800, NOW);
+        assert_eq!(opened, Opened::default(), "{number}");
+        mark(&mut log, &table, folder.path(), 0..10);
+        drop(log);
+        let (_, table, _) = open(folder.path(), 800, NOW);
+        assert_eq!(table.len(), 10, "{number}");
+        assert_eq!(std::fs::read(foreign).unwrap(), b"foreign");
+    }
+}
+
+#[test]
 fn fingerprints_of_another_secret_are_none() {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, table, _) = open(folder.path(), 800, NOW);
