@@ -25,7 +25,7 @@ use crate::names;
 pub use binding::{binding, binding_name};
 pub use check::{InjectionError, validate_injection};
 pub use config::{ConfigBuildError, edm_config_name, pop_config_name};
-pub use edm_files::{EdmInputs, edm_config, edm_keys, offboarded_edm_config};
+pub use edm_files::{EdmInputs, edm_config, edm_inputs, edm_keys, offboarded_edm_config};
 pub use injection::{Defaults, InjectionBuildError, images_revision, injection, target_images};
 pub use peers::peers;
 pub use pop_files::{Contents, PopFiles, offboarded_pop_config, pop_data_key, pop_files, translate};

@@ -34,6 +34,13 @@ pub struct EdmInputs<'a> {
     pub core_ca: Option<&'a str>,
 }
 
+/// What EDM has of it.
+#[must_use]
+pub fn edm_inputs(present: &ConfigMap) -> EdmInputs<'_> {
+    let list = present.binary_data.as_ref().and_then(|data| data.get(WELL_KNOWN_DOMAINS_FILE));
+    EdmInputs { well_known_domains: list.map(|list| list.0.as_slice()), core_ca: file(Some(present), CORE_CA_FILE) }
+}
+
 /// EDM's ConfigMap while the edge lives. Switched off in the resource means disabled here, for Pods that still have the sidecar.
 ///
 /// # Errors

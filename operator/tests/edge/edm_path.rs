@@ -74,7 +74,16 @@ async fn lists_and_anchors_are_copied_and_a_change_of_them_reaches_running_pods(
     scene.server.destroy(BUNDLE);
     say(&scene, &json!({"ignoredClients": ["192.0.2.0/25"]}));
     scene.settle(EDGE).await;
-    assert_eq!(file(&scene, "ignored-clients.txt"), "192.0.2.0/24\n", "EDM goes on with what it has");
+    assert_eq!(
+        file(&scene, "ignored-clients.txt"),
+        "192.0.2.0/25\n",
+        "clients to leave out are left out, whatever else is missing"
+    );
+    assert_eq!(file(&scene, "core-ca.crt"), format!("{anchors}\n"), "EDM goes on with what it has");
+    assert!(file(&scene, "edm.toml").contains("http-ca-file"));
+    scene.server.destroy(MAP);
+    scene.settle(EDGE).await;
+    assert!(scene.server.get(MAP).is_none(), "without anchors there is nothing to begin with");
     say(&scene, &json!({"enabled": false}));
     scene.settle(EDGE).await;
     assert!(file(&scene, "edm.toml").contains("disabled = true"), "nothing that is missing keeps it from being switched off");
