@@ -13,6 +13,7 @@ mod current;
 mod entry;
 mod hash;
 mod load;
+mod slots;
 mod table;
 
 pub use clients::{ClientListError, ClientVerdict, Clients, LineError};

@@ -1,13 +1,13 @@
 //! A list from its file.
 
-use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tapir_wire::dawg::{WalkError, scan};
 
 use super::entry::canonical;
+use super::hash::Hasher;
 use super::table::{Builder, Entry, GROUP, Name, Table};
 use crate::memory::{Budget, Charge};
 
@@ -190,9 +190,8 @@ impl PartialEq for List {
 }
 
 fn mark(file: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(file);
-    hasher.finish()
+    static HASHER: LazyLock<Hasher> = LazyLock::new(Hasher::new);
+    HASHER.entry(file, false)
 }
 
 /// Never more than one octet beyond the longest: the length that a file tells may change.

@@ -9,6 +9,7 @@ use std::hint::black_box;
 use tapir_wire::name::{MAX_LABEL, push_octet};
 
 use super::hash::{Hasher, MAX_LABELS};
+use super::slots::{EMPTY, Hashed, Placing, Slots};
 
 /// An entry that a name hit. Means something for the list that gave it only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +37,10 @@ const SUFFIX: u32 = 1 << 31;
 const HEAD: usize = 5;
 /// A record has some octets more than this, as a rule: where its last octets are.
 const TYPICAL: usize = 24;
-/// An empty slot: no record has place 0.
-const EMPTY: u64 = 0;
-/// Of the slots of a list that is not tiny, three in five are taken.
-const SLOTS_FOR_THREE: u64 = 5;
+
 pub(super) struct Table {
     hasher: Hasher,
-    /// Hash bits above, place below. There is always an empty one.
-    slots: Vec<u64>,
+    slots: Slots,
     records: Vec<u8>,
     entries: u32,
     /// Which numbers of labels the entries have: what none has is not looked for.
@@ -67,7 +64,7 @@ impl Table {
     }
 
     pub(super) fn octets(&self) -> usize {
-        self.slots.capacity() * size_of::<u64>() + self.records.capacity()
+        self.slots.octets() + self.records.capacity()
     }
 
     pub(super) fn name(&self, entry: Entry) -> Name<'_> {
@@ -92,7 +89,7 @@ impl Table {
         // Asks the memory for all of them before the first answer is needed.
         let mut touched = 0;
         for seen in all.iter().take(names.len()).flatten() {
-            let place = self.slots.get(self.position(seen.hash)).map_or(0, |slot| *slot as u32 as usize);
+            let place = self.slots.at(self.slots.position(seen.hash)).map_or(0, |slot| slot as u32 as usize);
             for at in [place, place + TYPICAL] {
                 touched ^= self.records.get(at).copied().unwrap_or_default();
             }
@@ -139,9 +136,9 @@ impl Table {
     }
 
     fn probe(&self, hash: u64, name: &[u8], suffix: bool) -> Option<Entry> {
-        let mut at = self.position(hash);
+        let mut at = self.slots.position(hash);
         loop {
-            let slot = *self.slots.get(at)?;
+            let slot = self.slots.at(at)?;
             if slot == EMPTY {
                 return None;
             }
@@ -152,7 +149,7 @@ impl Table {
                     return Some(Entry { number: number & !SUFFIX, place, suffix });
                 }
             }
-            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
+            at = self.slots.after(at);
         }
     }
 
@@ -164,11 +161,6 @@ impl Table {
             }
             None => (0, &[]),
         }
-    }
-
-    /// Any hash has a slot, and all slots about as many hashes.
-    fn position(&self, hash: u64) -> usize {
-        ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize
     }
 }
 
@@ -204,68 +196,54 @@ fn starts(wire: &[u8]) -> Option<([u8; MAX_LABELS], usize, u8)> {
 
 /// Makes a table, entry by entry.
 pub(super) struct Builder {
-    table: Table,
-    /// Hashed but not in their slots yet: put there many at a time, so that the memory's answers overlap.
-    pending: Vec<(u64, u32)>,
+    hasher: Hasher,
+    records: Vec<u8>,
+    entries: u32,
+    /// Entries that there are slots for.
+    room: usize,
+    exact_depths: u128,
+    suffix_depths: u128,
+    placing: Placing,
 }
-
-const PENDING: usize = 512;
 
 impl Builder {
     /// For at most so many entries.
     pub(super) fn new(entries: u64) -> Self {
-        let slots = usize::try_from(entries.saturating_mul(SLOTS_FOR_THREE) / 3 + 8).unwrap_or(usize::MAX);
-        let table = Table {
+        let placing = Placing::new(entries);
+        Self {
             hasher: Hasher::new(),
-            slots: vec![EMPTY; slots],
             // Place 0 is no record's.
             records: vec![0],
             entries: 0,
+            room: placing.room(),
             exact_depths: 0,
             suffix_depths: 0,
-        };
-        Self { table, pending: Vec::with_capacity(PENDING) }
+            placing,
+        }
     }
 
     /// Adds a name that was not added before; false if there is no room for it.
     #[must_use]
     pub(super) fn add(&mut self, wire: &[u8], suffix: bool) -> bool {
-        let table = &mut self.table;
         let Some((labels, _)) = extent(wire) else { return false };
-        let room = table.entries as usize + 1 < table.slots.len() && table.entries < SUFFIX;
-        let (Ok(place), Ok(length), true) = (u32::try_from(table.records.len()), u8::try_from(wire.len()), room) else {
+        let room = (self.entries as usize) < self.room && self.entries < SUFFIX;
+        let (Ok(place), Ok(length), true) = (u32::try_from(self.records.len()), u8::try_from(wire.len()), room) else {
             return false;
         };
         let flag = if suffix { SUFFIX } else { 0 };
-        table.records.extend_from_slice(&(table.entries | flag).to_le_bytes());
-        table.records.push(length);
-        table.records.extend_from_slice(wire);
-        table.entries += 1;
-        *(if suffix { &mut table.suffix_depths } else { &mut table.exact_depths }) |= 1 << labels;
-        self.pending.push((table.hasher.entry(wire, suffix), place));
-        if self.pending.len() >= PENDING {
-            self.place();
-        }
+        self.records.extend_from_slice(&(self.entries | flag).to_le_bytes());
+        self.records.push(length);
+        self.records.extend_from_slice(wire);
+        self.entries += 1;
+        *(if suffix { &mut self.suffix_depths } else { &mut self.exact_depths }) |= 1 << labels;
+        self.placing.add(Hashed { hash: self.hasher.entry(wire, suffix), place });
         true
     }
 
-    fn place(&mut self) {
-        let table = &mut self.table;
-        for (hash, place) in self.pending.drain(..) {
-            let mut at = table.position(hash);
-            while table.slots.get(at).is_some_and(|slot| *slot != EMPTY) {
-                at = if at + 1 == table.slots.len() { 0 } else { at + 1 };
-            }
-            if let Some(slot) = table.slots.get_mut(at) {
-                *slot = u64::from(hash as u32) << 32 | u64::from(place);
-            }
-        }
-    }
-
     pub(super) fn finish(mut self) -> Table {
-        self.place();
-        self.table.records.shrink_to_fit();
-        self.table
+        let Self { hasher, entries, exact_depths, suffix_depths, .. } = self;
+        self.records.shrink_to_fit();
+        Table { hasher, slots: self.placing.finish(), records: self.records, entries, exact_depths, suffix_depths }
     }
 }
 
@@ -334,7 +312,7 @@ mod tests {
         let mut builder = Builder::new(0);
         let added = (0..=255_u8).take_while(|octet| builder.add(&[1, *octet], false)).count();
         let table = builder.finish();
-        assert!(added >= 1 && table.len() as usize == added && table.slots.contains(&EMPTY));
+        assert!(added >= 1 && table.len() as usize == added && table.slots.has(EMPTY));
         assert!((0..=255_u8).filter(|octet| table.find(&[1, *octet]).is_some()).count() == added);
     }
 }
