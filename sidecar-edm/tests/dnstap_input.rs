@@ -37,6 +37,20 @@ fn a_session_from_ready_to_finish_again_and_again_over_everything() {
     }
 }
 
+#[test]
+fn a_sender_that_takes_leave_without_waiting_has_finished() {
+    for transport in [Transport::Unix, Transport::Tcp] {
+        let scene = Scene::start(transport);
+        for round in 1..=20 {
+            let mut sender = scene.connect(transport);
+            sender.write(&[data(b"last"), control(STOP, &[])].concat()).unwrap();
+            drop(sender);
+            scene.ended(End::Finished, round);
+        }
+        assert_eq!(scene.count(), 20, "{transport:?}");
+    }
+}
+
 /// However the octets are cut into writes.
 #[test]
 fn cut_anywhere_the_frames_are_the_same() {

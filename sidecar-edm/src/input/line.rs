@@ -180,9 +180,11 @@ impl Line {
         let end = match pass.next {
             Next::More | Next::Again => None,
             Next::Send(octets) => inner.peer.write(octets, Instant::now() + self.limits.handshake).err(),
-            Next::Finish(octets) => {
-                Some(inner.peer.write(octets, Instant::now() + self.limits.handshake).err().unwrap_or(End::Finished))
-            }
+            Next::Finish(octets) => match inner.peer.write(octets, Instant::now() + self.limits.handshake) {
+                // Everything was read: a sender that does not wait for the answer (unbound 1.17) has finished all the same.
+                Ok(()) | Err(End::Broken) => Some(End::Finished),
+                Err(end) => Some(end),
+            },
             Next::Refuse(refused) => {
                 tracing::debug!(error = %refused, "dnstap connection violates the protocol");
                 Some(End::Protocol)
