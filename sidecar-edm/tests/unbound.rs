@@ -119,7 +119,7 @@ async fn unbound_is_understood() {
     edm.metric_becomes("frames_total{outcome=\"type_not_counted\"}", 3).await;
     edm.metric_becomes("event_candidates_total{outcome=\"seen\"}", 1).await;
 
-    // unbound ends its session in order, and a new one starts a new session.
+    // unbound goes, and a new one starts a new session.
     drop(unbound);
     edm.status_becomes("/edm/connections", 0).await;
     let unbound = Unbound::start(&edm.files().socket());
