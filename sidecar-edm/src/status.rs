@@ -12,7 +12,7 @@ use tapir_wire::status::{AggregateStatus, ConfigStatus, CoreStatus, EdmStatus, I
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use crate::events::Events;
+use crate::events::{Events, Outcome};
 use crate::input::InputState;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
@@ -81,7 +81,7 @@ impl EdmProbe {
             frames: input.frames.get(),
             events_sent: events.sent.get(),
             events_queued: self.events.held().events,
-            events_dropped: events.displaced.get(),
+            events_dropped: events.displaced.get() + events.counted(Outcome::Full),
             well_known_domains: lists.well_known.as_ref().map(|list| list.words()),
             ignored_names: lists.ignored_names.as_ref().map(|list| list.words()),
             ignored_clients: lists.ignored_clients.len() as u64,
