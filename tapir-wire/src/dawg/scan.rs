@@ -6,6 +6,7 @@
 //! number of words that really came before. Words that were handed out before an error was found are part of a list that is refused. What no
 //! way leads to is not handed out: it cannot be found either.
 
+use std::hint::black_box;
 use std::thread;
 
 use super::read::Header;
@@ -15,6 +16,8 @@ use super::{DawgError, WalkError};
 const LONGEST: usize = 1024;
 /// A file of fewer octets is checked before its words are handed out: that takes less than a thread. So is one where no thread is to be had.
 const SMALL: usize = 64 << 10;
+/// Edges of a node at most whose ends are asked for together.
+const TOUCHED: u64 = 16;
 
 /// Calls `each` with every word in ascending order: how many there were. It takes `limit` words at most.
 pub fn scan<E: From<WalkError>>(file: &[u8], limit: u64, mut each: impl FnMut(&str) -> Result<(), E>) -> Result<u64, E> {
@@ -121,35 +124,13 @@ impl Graph<'_> {
         Ok(Edge { character, skip, target, end: at + u64::from(address_bits) })
     }
 
+    /// Goes from node to node as they stand in the file.
     fn check_layout(&self) -> Result<(), DawgError> {
         let size = self.file.len() as u64 * 8;
-        // Where nodes begin: as large as the file, and gone again before a word is handed out.
-        let mut starts = vec![0_u64; self.file.len().div_ceil(8)];
-        let end = self.each_edge(
-            |start| {
-                if let Some(word) = starts.get_mut((start / 64) as usize) {
-                    *word |= 1 << (start % 64);
-                }
-            },
-            |_| true,
-        )?;
-        if end > size {
-            return Err(DawgError::Truncated);
-        }
-        let padding = size - end;
-        if padding >= 8 || Top(self.peek(end)).take(padding as u32) != 0 {
-            return Err(DawgError::BadLayout);
-        }
-        let is_start = |target: u64| starts.get((target / 64) as usize).is_some_and(|word| word >> (target % 64) & 1 == 1);
-        self.each_edge(|_| {}, is_start)?;
-        Ok(())
-    }
-
-    /// Goes from node to node as they stand in the file; tells where the last one ends.
-    fn each_edge(&self, mut start: impl FnMut(u64), good: impl Fn(u64) -> bool) -> Result<u64, DawgError> {
+        let (mut starts, mut targets) = (Places::within(self.file), Places::within(self.file));
         let mut at = self.header.root;
         for _ in 0..self.header.nodes {
-            start(at);
+            starts.add(at)?;
             let node = self.node(at)?;
             at = node.at;
             let mut before = None;
@@ -160,13 +141,32 @@ impl Graph<'_> {
                     return Err(DawgError::BadEdge);
                 }
                 // A node that falls through leads to the next one, and there must be one.
-                if !node.falls_through && !good(edge.target) {
-                    return Err(DawgError::BadLayout);
+                if !node.falls_through {
+                    targets.add(edge.target)?;
                 }
                 (before, at) = (Some(edge.character), edge.end);
             }
         }
-        Ok(at)
+        if at > size {
+            return Err(DawgError::Truncated);
+        }
+        let padding = size - at;
+        let is_padded = padding < 8 && Top(self.peek(at)).take(padding as u32) == 0;
+        if is_padded && targets.are_among(&starts) { Ok(()) } else { Err(DawgError::BadLayout) }
+    }
+
+    /// Asks the memory for where edges lead to before the first of them is gone: they are far apart.
+    #[inline]
+    fn touch(&self, mut at: u64, edges: u64, skip_bits: u32) {
+        let Header { character_bits, address_bits, .. } = self.header;
+        let mut touched = 0;
+        for _ in 0..edges.min(TOUCHED) {
+            at += u64::from(character_bits + skip_bits);
+            let target = Top(self.peek(at)).take(address_bits);
+            touched ^= usize::try_from(target / 8).ok().and_then(|at| self.file.get(at)).copied().unwrap_or_default();
+            at += u64::from(address_bits);
+        }
+        black_box(touched);
     }
 
     fn words<E: From<WalkError>>(&self, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
@@ -188,6 +188,7 @@ impl Graph<'_> {
                 let edge = self.edge(node.at, 0, node.falls_through).map_err(refused)?;
                 if node.edges > 1 {
                     let (left, length) = (node.edges - 1, word.len());
+                    self.touch(edge.end, left, node.skip_bits);
                     forks.push(Fork { at: edge.end, left, skip_bits: node.skip_bits, base, length });
                 }
                 edge
@@ -215,6 +216,26 @@ impl Graph<'_> {
             }
         }
         if emitted == self.header.words { Ok(()) } else { Err(refused(DawgError::BadCounts)) }
+    }
+}
+
+/// Places in a file, to the bit: as large as the file.
+struct Places(Vec<u64>);
+
+impl Places {
+    fn within(file: &[u8]) -> Self {
+        Self(vec![0; file.len().div_ceil(8)])
+    }
+
+    #[inline]
+    fn add(&mut self, place: u64) -> Result<(), DawgError> {
+        let word = usize::try_from(place / 64).ok().and_then(|word| self.0.get_mut(word)).ok_or(DawgError::BadLayout)?;
+        *word |= 1 << (place % 64);
+        Ok(())
+    }
+
+    fn are_among(&self, others: &Self) -> bool {
+        self.0.iter().zip(&others.0).all(|(these, others)| these & !others == 0)
     }
 }
 
