@@ -11,6 +11,7 @@
 mod clients;
 mod current;
 mod entry;
+mod filler;
 mod hash;
 mod load;
 mod slots;

@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::hint::black_box;
+use std::mem;
 
 use tapir_wire::name::{MAX_LABEL, push_octet};
 
+use super::filler::{Filled, Filler};
 use super::hash::{Hasher, MAX_LABELS};
-use super::slots::{EMPTY, Hashed, Placing, Slots};
+use super::slots::{EMPTY, Slots};
 
 /// An entry that a name hit. Means something for the list that gave it only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +34,13 @@ impl Entry {
 pub const GROUP: usize = 16;
 
 /// Set in a record's number.
-const SUFFIX: u32 = 1 << 31;
+pub(super) const SUFFIX: u32 = 1 << 31;
 /// Octets of number and length.
-const HEAD: usize = 5;
+pub(super) const HEAD: usize = 5;
+/// Where the first record stands: place 0 is none's.
+pub(super) const FIRST: usize = 1;
+/// Octets of records that go on their way together.
+const CHUNK: usize = 64 << 10;
 /// A record has some octets more than this, as a rule: where its last octets are.
 const TYPICAL: usize = 24;
 
@@ -154,14 +160,15 @@ impl Table {
     }
 
     fn record(&self, place: u32) -> (u32, &[u8]) {
-        let record = self.records.get(place as usize..).unwrap_or_default();
-        match record.split_first_chunk::<HEAD>() {
-            Some((&[a, b, c, d, length], wire)) => {
-                (u32::from_le_bytes([a, b, c, d]), wire.get(..usize::from(length)).unwrap_or_default())
-            }
-            None => (0, &[]),
-        }
+        record(self.records.get(place as usize..).unwrap_or_default()).unwrap_or_default()
     }
+}
+
+/// The record that these octets begin with: number and flag, and the name on the wire.
+#[inline]
+pub(super) fn record(octets: &[u8]) -> Option<(u32, &[u8])> {
+    let (&[a, b, c, d, length], wire) = octets.split_first_chunk::<HEAD>()?;
+    Some((u32::from_le_bytes([a, b, c, d]), wire.get(..usize::from(length))?))
 }
 
 /// How many labels a name has, and where they end: at the root's zero, or at the end where there is none. None if it is no name.
@@ -196,54 +203,47 @@ fn starts(wire: &[u8]) -> Option<([u8; MAX_LABELS], usize, u8)> {
 
 /// Makes a table, entry by entry.
 pub(super) struct Builder {
-    hasher: Hasher,
-    records: Vec<u8>,
+    filler: Filler,
+    /// Records on their way.
+    chunk: Vec<u8>,
+    /// Where the next record will stand.
+    end: usize,
     entries: u32,
-    /// Entries that there are slots for.
-    room: usize,
     exact_depths: u128,
     suffix_depths: u128,
-    placing: Placing,
 }
 
 impl Builder {
     /// For at most so many entries.
     pub(super) fn new(entries: u64) -> Self {
-        let placing = Placing::new(entries);
-        Self {
-            hasher: Hasher::new(),
-            // Place 0 is no record's.
-            records: vec![0],
-            entries: 0,
-            room: placing.room(),
-            exact_depths: 0,
-            suffix_depths: 0,
-            placing,
-        }
+        let filler = Filler::new(entries);
+        Self { filler, chunk: Vec::new(), end: FIRST, entries: 0, exact_depths: 0, suffix_depths: 0 }
     }
 
     /// Adds a name that was not added before; false if there is no room for it.
     #[must_use]
     pub(super) fn add(&mut self, wire: &[u8], suffix: bool) -> bool {
         let Some((labels, _)) = extent(wire) else { return false };
-        let room = (self.entries as usize) < self.room && self.entries < SUFFIX;
-        let (Ok(place), Ok(length), true) = (u32::try_from(self.records.len()), u8::try_from(wire.len()), room) else {
-            return false;
-        };
+        let room = (self.entries as usize) < self.filler.room() && self.entries < SUFFIX;
+        let (Ok(_), Ok(length), true) = (u32::try_from(self.end), u8::try_from(wire.len()), room) else { return false };
+        if self.chunk.len() + HEAD + wire.len() > CHUNK {
+            self.filler.fill(mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK)));
+        }
         let flag = if suffix { SUFFIX } else { 0 };
-        self.records.extend_from_slice(&(self.entries | flag).to_le_bytes());
-        self.records.push(length);
-        self.records.extend_from_slice(wire);
+        self.chunk.extend_from_slice(&(self.entries | flag).to_le_bytes());
+        self.chunk.push(length);
+        self.chunk.extend_from_slice(wire);
+        self.end += HEAD + wire.len();
         self.entries += 1;
         *(if suffix { &mut self.suffix_depths } else { &mut self.exact_depths }) |= 1 << labels;
-        self.placing.add(Hashed { hash: self.hasher.entry(wire, suffix), place });
         true
     }
 
     pub(super) fn finish(mut self) -> Table {
-        let Self { hasher, entries, exact_depths, suffix_depths, .. } = self;
-        self.records.shrink_to_fit();
-        Table { hasher, slots: self.placing.finish(), records: self.records, entries, exact_depths, suffix_depths }
+        self.filler.fill(self.chunk);
+        let Filled { hasher, slots, records } = self.filler.finish();
+        let Self { entries, exact_depths, suffix_depths, .. } = self;
+        Table { hasher, slots, records, entries, exact_depths, suffix_depths }
     }
 }
 
