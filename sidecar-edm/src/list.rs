@@ -11,11 +11,10 @@
 mod clients;
 mod current;
 mod entry;
-mod filler;
 mod hash;
 mod load;
-mod slots;
 mod table;
+mod words;
 
 pub use clients::{ClientListError, ClientVerdict, Clients, LineError};
 pub use current::{Current, Lists};

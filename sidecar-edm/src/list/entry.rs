@@ -29,8 +29,8 @@ pub enum Unmatchable {
 }
 
 /// Writes the name on the wire, without the root's zero; true if the word stands for what is below it.
-pub fn canonical(word: &str, wire: &mut Vec<u8>) -> Result<bool, Unmatchable> {
-    let octets = word.as_bytes();
+pub fn canonical(word: impl AsRef<[u8]>, wire: &mut Vec<u8>) -> Result<bool, Unmatchable> {
+    let octets = word.as_ref();
     if let Some(suffix) = plain(octets, wire) {
         return Ok(suffix);
     }
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(canonical(&longest, &mut Vec::new()), Ok(false));
         check(&format!("b{longest}"), Err(Unmatchable::TooLong));
         check(&"a.".repeat(128), Err(Unmatchable::TooLong));
-        assert_eq!(canonical(&"a.".repeat(127), &mut Vec::new()), Ok(false));
+        assert_eq!(canonical("a.".repeat(127), &mut Vec::new()), Ok(false));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock};
 
 use tapir_wire::dawg::{WalkError, scan};
 
-use super::entry::canonical;
 use super::hash::Hasher;
-use super::table::{Builder, Entry, GROUP, Name, Table};
+use super::table::{Entry, GROUP, Name, Table};
+use super::words::Words;
 use crate::memory::{Budget, Charge};
 
 /// Longest file in octets: some seven million names.
@@ -76,21 +76,17 @@ impl List {
             return Err(ListError::TooLong);
         }
         let words = tapir_wire::dawg::Header::read(file).map_err(WalkError::from)?.words;
-        let mut builder = Builder::new(words.min(MAX_NAMES));
-        let (mut wire, mut text, mut unmatchable) = (Vec::new(), 0, 0);
+        let (mut words, mut text) = (Words::new(words.min(MAX_NAMES)), 0);
         scan(file, MAX_NAMES, |word| {
             text += word.len() as u64;
             if text > MAX_TEXT {
                 return Err(ListError::TooMuchText);
             }
-            match canonical(word, &mut wire) {
-                Ok(suffix) if builder.add(&wire, suffix) => {}
-                Ok(_) => return Err(ListError::TooMuchText),
-                Err(_) => unmatchable += 1,
-            }
+            words.add(word);
             Ok(())
         })?;
-        Ok(Self { table: builder.finish(), unmatchable, mark: mark(file), charge: None })
+        let (table, unmatchable) = words.finish().ok_or(ListError::TooMuchText)?;
+        Ok(Self { table, unmatchable, mark: mark(file), charge: None })
     }
 
     /// The entry that a name hits: its own, else the longest with a dot in front that it lies below (`edm.md` 7.5).

@@ -5,13 +5,10 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::mem;
 
 use tapir_wire::name::{MAX_LABEL, push_octet};
 
-use super::filler::{Filled, Filler};
 use super::hash::{Hasher, MAX_LABELS};
-use super::slots::{EMPTY, Slots};
 
 /// An entry that a name hit. Means something for the list that gave it only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +31,19 @@ impl Entry {
 pub const GROUP: usize = 16;
 
 /// Set in a record's number.
-pub(super) const SUFFIX: u32 = 1 << 31;
+const SUFFIX: u32 = 1 << 31;
 /// Octets of number and length.
-pub(super) const HEAD: usize = 5;
-/// Where the first record stands: place 0 is none's.
-pub(super) const FIRST: usize = 1;
-/// Octets of records that go on their way together.
-const CHUNK: usize = 64 << 10;
+const HEAD: usize = 5;
 /// A record has some octets more than this, as a rule: where its last octets are.
 const TYPICAL: usize = 24;
-
+/// An empty slot: no record has place 0.
+const EMPTY: u64 = 0;
+/// Of the slots of a list that is not tiny, three in five are taken.
+const SLOTS_FOR_THREE: u64 = 5;
 pub(super) struct Table {
     hasher: Hasher,
-    slots: Slots,
+    /// Hash bits above, place below. There is always an empty one.
+    slots: Vec<u64>,
     records: Vec<u8>,
     entries: u32,
     /// Which numbers of labels the entries have: what none has is not looked for.
@@ -70,7 +67,7 @@ impl Table {
     }
 
     pub(super) fn octets(&self) -> usize {
-        self.slots.octets() + self.records.capacity()
+        self.slots.capacity() * size_of::<u64>() + self.records.capacity()
     }
 
     pub(super) fn name(&self, entry: Entry) -> Name<'_> {
@@ -95,7 +92,7 @@ impl Table {
         // Asks the memory for all of them before the first answer is needed.
         let mut touched = 0;
         for seen in all.iter().take(names.len()).flatten() {
-            let place = self.slots.at(self.slots.position(seen.hash)).map_or(0, |slot| slot as u32 as usize);
+            let place = self.slots.get(self.position(seen.hash)).map_or(0, |slot| *slot as u32 as usize);
             for at in [place, place + TYPICAL] {
                 touched ^= self.records.get(at).copied().unwrap_or_default();
             }
@@ -142,9 +139,9 @@ impl Table {
     }
 
     fn probe(&self, hash: u64, name: &[u8], suffix: bool) -> Option<Entry> {
-        let mut at = self.slots.position(hash);
+        let mut at = self.position(hash);
         loop {
-            let slot = self.slots.at(at)?;
+            let slot = *self.slots.get(at)?;
             if slot == EMPTY {
                 return None;
             }
@@ -155,20 +152,24 @@ impl Table {
                     return Some(Entry { number: number & !SUFFIX, place, suffix });
                 }
             }
-            at = self.slots.after(at);
+            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
         }
     }
 
     fn record(&self, place: u32) -> (u32, &[u8]) {
-        record(self.records.get(place as usize..).unwrap_or_default()).unwrap_or_default()
+        let record = self.records.get(place as usize..).unwrap_or_default();
+        match record.split_first_chunk::<HEAD>() {
+            Some((&[a, b, c, d, length], wire)) => {
+                (u32::from_le_bytes([a, b, c, d]), wire.get(..usize::from(length)).unwrap_or_default())
+            }
+            None => (0, &[]),
+        }
     }
-}
 
-/// The record that these octets begin with: number and flag, and the name on the wire.
-#[inline]
-pub(super) fn record(octets: &[u8]) -> Option<(u32, &[u8])> {
-    let (&[a, b, c, d, length], wire) = octets.split_first_chunk::<HEAD>()?;
-    Some((u32::from_le_bytes([a, b, c, d]), wire.get(..usize::from(length))?))
+    /// Any hash has a slot, and all slots about as many hashes.
+    fn position(&self, hash: u64) -> usize {
+        ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize
+    }
 }
 
 /// How many labels a name has, and where they end: at the root's zero, or at the end where there is none. None if it is no name.
@@ -203,47 +204,68 @@ fn starts(wire: &[u8]) -> Option<([u8; MAX_LABELS], usize, u8)> {
 
 /// Makes a table, entry by entry.
 pub(super) struct Builder {
-    filler: Filler,
-    /// Records on their way.
-    chunk: Vec<u8>,
-    /// Where the next record will stand.
-    end: usize,
-    entries: u32,
-    exact_depths: u128,
-    suffix_depths: u128,
+    table: Table,
+    /// Hashed but not in their slots yet: put there many at a time, so that the memory's answers overlap.
+    pending: Vec<(u64, u32)>,
 }
+
+const PENDING: usize = 512;
 
 impl Builder {
     /// For at most so many entries.
     pub(super) fn new(entries: u64) -> Self {
-        let filler = Filler::new(entries);
-        Self { filler, chunk: Vec::new(), end: FIRST, entries: 0, exact_depths: 0, suffix_depths: 0 }
+        let slots = usize::try_from(entries.saturating_mul(SLOTS_FOR_THREE) / 3 + 8).unwrap_or(usize::MAX);
+        let table = Table {
+            hasher: Hasher::new(),
+            slots: vec![EMPTY; slots],
+            // Place 0 is no record's.
+            records: vec![0],
+            entries: 0,
+            exact_depths: 0,
+            suffix_depths: 0,
+        };
+        Self { table, pending: Vec::with_capacity(PENDING) }
     }
 
     /// Adds a name that was not added before; false if there is no room for it.
     #[must_use]
     pub(super) fn add(&mut self, wire: &[u8], suffix: bool) -> bool {
+        let table = &mut self.table;
         let Some((labels, _)) = extent(wire) else { return false };
-        let room = (self.entries as usize) < self.filler.room() && self.entries < SUFFIX;
-        let (Ok(_), Ok(length), true) = (u32::try_from(self.end), u8::try_from(wire.len()), room) else { return false };
-        if self.chunk.len() + HEAD + wire.len() > CHUNK {
-            self.filler.fill(mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK)));
-        }
+        let room = table.entries as usize + 1 < table.slots.len() && table.entries < SUFFIX;
+        let (Ok(place), Ok(length), true) = (u32::try_from(table.records.len()), u8::try_from(wire.len()), room) else {
+            return false;
+        };
         let flag = if suffix { SUFFIX } else { 0 };
-        self.chunk.extend_from_slice(&(self.entries | flag).to_le_bytes());
-        self.chunk.push(length);
-        self.chunk.extend_from_slice(wire);
-        self.end += HEAD + wire.len();
-        self.entries += 1;
-        *(if suffix { &mut self.suffix_depths } else { &mut self.exact_depths }) |= 1 << labels;
+        table.records.extend_from_slice(&(table.entries | flag).to_le_bytes());
+        table.records.push(length);
+        table.records.extend_from_slice(wire);
+        table.entries += 1;
+        *(if suffix { &mut table.suffix_depths } else { &mut table.exact_depths }) |= 1 << labels;
+        self.pending.push((table.hasher.entry(wire, suffix), place));
+        if self.pending.len() >= PENDING {
+            self.place();
+        }
         true
     }
 
+    fn place(&mut self) {
+        let table = &mut self.table;
+        for (hash, place) in self.pending.drain(..) {
+            let mut at = table.position(hash);
+            while table.slots.get(at).is_some_and(|slot| *slot != EMPTY) {
+                at = if at + 1 == table.slots.len() { 0 } else { at + 1 };
+            }
+            if let Some(slot) = table.slots.get_mut(at) {
+                *slot = u64::from(hash as u32) << 32 | u64::from(place);
+            }
+        }
+    }
+
     pub(super) fn finish(mut self) -> Table {
-        self.filler.fill(self.chunk);
-        let Filled { hasher, slots, records } = self.filler.finish();
-        let Self { entries, exact_depths, suffix_depths, .. } = self;
-        Table { hasher, slots, records, entries, exact_depths, suffix_depths }
+        self.place();
+        self.table.records.shrink_to_fit();
+        self.table
     }
 }
 
@@ -312,7 +334,7 @@ mod tests {
         let mut builder = Builder::new(0);
         let added = (0..=255_u8).take_while(|octet| builder.add(&[1, *octet], false)).count();
         let table = builder.finish();
-        assert!(added >= 1 && table.len() as usize == added && table.slots.has(EMPTY));
+        assert!(added >= 1 && table.len() as usize == added && table.slots.contains(&EMPTY));
         assert!((0..=255_u8).filter(|octet| table.find(&[1, *octet]).is_some()).count() == added);
     }
 }
