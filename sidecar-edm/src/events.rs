@@ -15,6 +15,7 @@ mod clerk;
 mod counters;
 mod gate;
 mod handover;
+mod ledger;
 pub mod limits;
 mod pace;
 mod publisher;

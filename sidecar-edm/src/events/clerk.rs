@@ -1,25 +1,27 @@
 //! The thread that writes: events into the queue, then their marks into the log, and once a second both through to the disk.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 use super::counters::Counters;
 use super::handover::{Batch, Handover};
+use super::ledger::{Ledger, now};
 use super::queue::{Lost, Queue, Writer, record};
-use super::seen::{self, Fingerprint, Kind, Log, Secret, Table};
+use super::seen::Table;
 use super::settings::Settings;
-use crate::memory::{Budget, Charge};
+use crate::memory::Budget;
 
 /// Between two writes: what comes meanwhile is written together.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Between two times that the disk has to have everything.
 const SYNC: Duration = Duration::from_secs(1);
-/// Marks that wait for a disk that takes none; the oldest go beyond that.
-const MARKS: usize = 1 << 17;
+/// Between tries of a folder that cannot be used.
+const RETRY: Duration = Duration::from_secs(5);
 /// For a process before this one that is just ending.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -28,32 +30,30 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Clerk {
     folder: PathBuf,
     handover: Arc<Handover>,
-    table: Arc<ArcSwap<Table>>,
-    budget: Arc<Budget>,
-    charge: Charge,
-    settings: Settings,
-    log: Option<Log>,
+    ledger: Ledger,
     writer: Writer,
     counters: Counters,
+    table: Arc<ArcSwap<Table>>,
     /// What could not be written yet. No more is taken while there is something.
     events: Vec<u8>,
-    marks: Vec<(Kind, Fingerprint)>,
+    /// What waits is to be forgotten, and some of it is still there.
+    clearing: bool,
     troubled: bool,
     /// Held for as long as the folder is in use.
-    _lock: Option<File>,
+    lock: Option<File>,
+    tried: Instant,
 }
 
 /// What is there at the start.
 pub(super) struct Start {
     pub(super) clerk: Clerk,
     pub(super) queue: Arc<Queue>,
-    pub(super) secret: Secret,
     /// For how long names have been kept; none where there were none.
     pub(super) age: Option<Duration>,
 }
 
 impl Clerk {
-    /// Reads what is in the folder. Whatever is wrong there is told, and things go on in memory.
+    /// Reads what is in the folder. Whatever is wrong there is told, things go on in memory, and it is tried again.
     pub(super) fn open(
         folder: &Path,
         settings: &Settings,
@@ -62,35 +62,29 @@ impl Clerk {
         table: Arc<ArcSwap<Table>>,
         counters: Counters,
     ) -> Start {
-        let lock = lock(folder)
+        let lock = lock(folder, LOCK_TRIES)
             .inspect_err(|error| {
-                tracing::error!(folder = %folder.display(), %error, "the folder of events cannot be used; what waits and what was seen is lost at the end");
+                tracing::error!(folder = %folder.display(), %error, "the folder of events cannot be used; until it can, what waits and what was seen is in memory alone");
             })
             .ok();
-        let (writer, queue) =
-            if lock.is_some() { Writer::open(&folder.join("waiting"), settings.waiting_octets) } else { Writer::in_memory() };
-        let fresh = Arc::new(Table::new(settings.seen_names));
-        let seen = lock.as_ref().map(|_| open_log(&folder.join("seen"), settings, &fresh));
-        let (log, secret, age) = seen.unwrap_or_else(|| (None, Secret::draw(), None));
-        let mut charge = Charge::new(budget);
-        charge.add(fresh.octets());
-        table.store(fresh);
-        let clerk = Self {
+        let waiting = folder.join("waiting");
+        let (writer, queue) = if lock.is_some() { Writer::open(&waiting, settings.waiting_octets) } else { Writer::in_memory() };
+        let ledger = Ledger::new(&folder.join("seen"), settings, budget, Arc::clone(&handover), Arc::clone(&table));
+        let mut clerk = Self {
             folder: folder.to_owned(),
             handover,
-            table,
-            budget: Arc::clone(budget),
-            charge,
-            settings: settings.clone(),
-            log,
+            ledger,
             writer,
             counters,
+            table,
             events: Vec::new(),
-            marks: Vec::new(),
+            clearing: false,
             troubled: false,
-            _lock: lock,
+            lock,
+            tried: Instant::now(),
         };
-        Start { clerk, queue, secret, age }
+        let age = if clerk.lock.is_some() { clerk.open_ledger() } else { None };
+        Start { clerk, queue, age }
     }
 
     /// Works until no more comes.
@@ -103,6 +97,7 @@ impl Clerk {
             self.write();
             if synced.elapsed() >= SYNC {
                 self.sync();
+                self.try_folder();
                 synced = Instant::now();
             }
             self.handover.pause(PAUSE);
@@ -117,114 +112,115 @@ impl Clerk {
     fn take(&mut self, batch: Batch) {
         let Batch { events, marks, settings, clear } = batch;
         self.events.extend(events);
-        self.marks.extend(marks);
+        self.ledger.add(marks);
         if clear {
             self.clear();
         }
         if let Some(settings) = settings {
-            self.configure(settings);
+            self.writer.set_bound(settings.waiting_octets);
+            self.ledger.configure(&settings);
         }
     }
 
     /// Sending is forbidden: nobody was told of what waits.
     fn clear(&mut self) {
-        let mut lost = self.writer.clear();
-        let mut rest = self.events.as_slice();
-        while let Some((size, print)) = record::size(rest).zip(record::print(rest)) {
-            lost.events += 1;
-            lost.prints.push(print);
-            rest = &rest[size..];
-        }
+        let prints: Vec<_> = record::pieces(&self.events).filter_map(record::print).collect();
         self.events.clear();
-        self.counters.disabled.inc_by(lost.events);
-        self.unmark(&lost.prints);
+        self.counters.disabled.inc_by(prints.len() as u64);
+        self.ledger.unmark(&prints);
+        self.clearing = true;
     }
 
-    fn configure(&mut self, settings: Settings) {
-        self.writer.set_bound(settings.waiting_octets);
-        if let Some(log) = &mut self.log {
-            log.set_bounds(settings.seen_names, settings.forget_after);
+    /// Goes on until nothing is left: a disk that fails now may not later.
+    fn go_on_clearing(&mut self) -> io::Result<()> {
+        if !self.clearing {
+            return Ok(());
         }
-        if settings.seen_names != self.settings.seen_names {
-            self.resize(settings.seen_names);
-        }
-        self.settings = settings;
-    }
-
-    /// Another table, filled from the files and from what is not in them yet.
-    fn resize(&mut self, names: usize) {
-        let table = Table::new(names);
-        match self.log.as_ref().map(|log| log.replay(&table)) {
-            Some(Ok(())) => {}
-            Some(Err(error)) => tracing::error!(%error, "names seen cannot be read again: they count as new"),
-            None => tracing::warn!("there is no log of names seen: with another bound they count as new"),
-        }
-        self.charge = Charge::new(&self.budget);
-        self.charge.add(table.octets());
-        table.replay(&self.marks);
-        self.handover.swap(&self.table, table);
-    }
-
-    fn write(&mut self) {
-        let now = seen::seconds(SystemTime::now());
-        let mut lost = Lost::default();
-        let (taken, result) = self.writer.append(&self.events, now, &mut lost);
-        let mut trouble = result.err();
-        self.events.drain(..taken);
-        if lost.events > 0 {
-            if self.counters.displaced.inc_by(lost.events) == 0 {
-                tracing::error!("the queue of events is full, the oldest were dropped; further ones are only counted");
-            }
-            self.unmark(&lost.prints);
-        }
-        // Not before the events: a mark without its event would be a name that nobody hears of.
-        if self.events.is_empty() && !self.marks.is_empty() {
-            trouble = trouble.or(self.write_marks().err());
-        }
-        trouble = trouble.or(self.turn(now).err()).or(self.writer.keep().err());
-        self.tell(trouble);
-        let surplus = self.marks.len().saturating_sub(MARKS);
-        self.marks.drain(..surplus);
-        self.observe();
-    }
-
-    fn write_marks(&mut self) -> std::io::Result<()> {
-        if let Some(log) = &mut self.log {
-            log.append(&self.marks)?;
-        }
-        self.marks.clear();
+        let Self { writer, ledger, counters, .. } = self;
+        writer.clear(&mut |lost: Lost| {
+            counters.disabled.inc_by(lost.events);
+            ledger.unmark(&lost.prints);
+        })?;
+        self.clearing = false;
         Ok(())
     }
 
-    fn turn(&mut self, now: u64) -> std::io::Result<()> {
-        let Some(log) = self.log.as_mut().filter(|log| log.is_turn_due(now)) else { return Ok(()) };
+    /// A folder that could not be used may be one by now.
+    fn try_folder(&mut self) {
+        if (self.lock.is_some() && self.ledger.is_open()) || self.tried.elapsed() < RETRY {
+            return;
+        }
+        self.tried = Instant::now();
+        if self.lock.is_none() {
+            self.lock = lock(&self.folder, 0).ok();
+            if self.lock.is_none() {
+                return;
+            }
+            self.writer.use_folder(&self.folder.join("waiting"));
+        }
+        self.open_ledger();
+    }
+
+    fn open_ledger(&mut self) -> Option<Duration> {
+        let opened = self.ledger.open(now());
+        opened.unwrap_or_else(|error| {
+            tracing::error!(folder = %self.folder.display(), %error, "names that were seen before cannot be read and count as new; it is tried again");
+            None
+        })
+    }
+
+    fn write(&mut self) {
+        let now = now();
+        let mut trouble = self.go_on_clearing().err();
+        if !self.clearing {
+            trouble = trouble.or(self.append(now).err());
+        }
+        // Not before the events.
+        if self.events.is_empty() && self.writer.is_kept() {
+            trouble = trouble.or(self.ledger.write().err());
+        }
+        trouble = trouble.or(self.turn(now).err()).or(self.writer.keep(now).err());
+        self.tell(trouble);
+        self.observe();
+    }
+
+    fn append(&mut self, now: u64) -> io::Result<()> {
+        let Self { writer, ledger, counters, .. } = self;
+        let (taken, result) = writer.append(&self.events, now, &mut |lost: Lost| {
+            if counters.displaced.inc_by(lost.events) == 0 && lost.events > 0 {
+                tracing::error!("the queue of events is full, the oldest were dropped; further ones are only counted");
+            }
+            ledger.unmark(&lost.prints);
+        });
+        self.events.drain(..taken);
+        result
+    }
+
+    fn turn(&mut self, now: u64) -> io::Result<()> {
+        if !self.ledger.is_turn_due(now) {
+            return Ok(());
+        }
         // The log is synced then.
         self.writer.sync()?;
-        log.turn_if_due(now, &self.table.load())
+        self.ledger.turn(now)
     }
 
     fn sync(&mut self) {
         // Here as well no mark before its event.
-        let synced = self.writer.sync().and_then(|()| self.log.as_mut().map_or(Ok(()), Log::sync));
+        let synced = self.writer.sync().and_then(|()| self.ledger.sync());
         self.tell(synced.err());
     }
 
-    fn unmark(&mut self, prints: &[Fingerprint]) {
-        let table = self.table.load();
-        for print in prints {
-            table.unmark(*print);
-            self.marks.push((Kind::Unmark, *print));
-        }
-    }
-
     /// Once for each time of trouble.
-    fn tell(&mut self, trouble: Option<std::io::Error>) {
+    fn tell(&mut self, trouble: Option<io::Error>) {
         match trouble {
-            Some(error) if !self.troubled => {
-                tracing::error!(folder = %self.folder.display(), %error, "what concerns events cannot be written; it is tried again");
-                self.troubled = true;
+            Some(error) => {
+                self.counters.write_failures.inc();
+                if !self.troubled {
+                    tracing::error!(folder = %self.folder.display(), %error, "what concerns events cannot be written; it is tried again");
+                    self.troubled = true;
+                }
             }
-            Some(_) => {}
             None => self.troubled = false,
         }
     }
@@ -241,34 +237,15 @@ impl Clerk {
     }
 }
 
-fn open_log(folder: &Path, settings: &Settings, table: &Table) -> (Option<Log>, Secret, Option<Duration>) {
-    let opened = Secret::load(folder).and_then(|secret| {
-        let now = seen::seconds(SystemTime::now());
-        let (log, opened) = Log::open(folder, &secret, settings.seen_names, settings.forget_after, now, table)?;
-        Ok((log, secret, opened))
-    });
-    match opened {
-        Ok((log, secret, opened)) => {
-            tracing::info!(names = table.len(), cut = opened.cut, damaged = opened.damaged, "names that were seen before");
-            // Without a name the store is as good as new.
-            (Some(log), secret, opened.age.filter(|_| !table.is_empty()))
-        }
-        Err(error) => {
-            tracing::error!(folder = %folder.display(), %error, "names that were seen before cannot be read: all count as new");
-            (None, Secret::draw(), None)
-        }
-    }
-}
-
 /// One process alone uses the folder.
-fn lock(folder: &Path) -> std::io::Result<File> {
+fn lock(folder: &Path, most_tries: u32) -> io::Result<File> {
     crate::disk::make_folder(folder)?;
     let file = File::options().write(true).create(true).truncate(false).open(folder.join("lock"))?;
     let mut tries = 0;
     loop {
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            Err(error) if tries == LOCK_TRIES => return Err(error.into()),
+            Err(error) if tries >= most_tries => return Err(error.into()),
             Err(_) => std::thread::sleep(LOCK_PAUSE),
         }
         tries += 1;

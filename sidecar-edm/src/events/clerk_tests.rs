@@ -1,20 +1,39 @@
 use super::super::gate::tests::open_settings;
 use super::*;
 use crate::events::queue::record::tests::record;
-use crate::events::writes::{fail_syncs_of, synced};
+use crate::events::seen::{Fingerprint, Found, Kind};
+use crate::events::writes::{fail_reads_of, fail_syncs_of, synced};
 
 const QUEUE: &str = "waiting-0000000001.seg";
 const LOG: &str = "seen-0000000001.log";
 
-/// A clerk that was given an event and its mark.
-fn clerk(folder: &Path, seen_names: usize) -> Clerk {
+const NAME: &[u8] = b"\x03www\x07example\0";
+
+fn open(folder: &Path, seen_names: usize) -> Clerk {
     let settings = Settings { seen_names, ..open_settings() };
     let (handover, table) = (Arc::default(), Arc::new(ArcSwap::from_pointee(Table::new(0))));
-    let Start { mut clerk, secret, .. } =
-        Clerk::open(folder, &settings, &Budget::new(64 << 20), handover, table, Counters::default());
-    let name = b"\x03www\x07example\0";
-    let print = secret.fingerprint(name);
+    Clerk::open(folder, &settings, &Budget::new(64 << 20), handover, table, Counters::default()).clerk
+}
+
+fn print(clerk: &Clerk, name: &[u8]) -> Fingerprint {
+    clerk.table.load().secret().fingerprint(name)
+}
+
+fn is_known(clerk: &Clerk, name: &[u8]) -> bool {
+    clerk.table.load().find(print(clerk, name)) != Found::New
+}
+
+/// As a connection does it.
+fn give(clerk: &mut Clerk, name: &[u8]) {
+    let print = print(clerk, name);
+    clerk.table.load().mark(print);
     clerk.take(Batch { events: record(name, print), marks: vec![(Kind::Mark, print)], ..Batch::default() });
+}
+
+/// A clerk that was given an event and its mark.
+fn clerk(folder: &Path, seen_names: usize) -> Clerk {
+    let mut clerk = open(folder, seen_names);
+    give(&mut clerk, NAME);
     clerk
 }
 
@@ -46,4 +65,91 @@ fn events_are_safe_before_the_next_generation_of_marks_begins() {
     clerk.write();
     assert_eq!(synced()[..2], [QUEUE, LOG]);
     assert!(!clerk.troubled && next.exists());
+}
+
+#[test]
+fn a_name_whose_event_is_in_memory_alone_is_new_after_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let waiting = folder.path().join("waiting");
+    std::fs::write(&waiting, "no folder").unwrap();
+    let mut first = clerk(folder.path(), 1000);
+    first.write();
+    first.sync();
+    assert_eq!((first.writer.queue().len(), first.writer.queue().octets()), (1, 0));
+    assert!(is_known(&first, NAME));
+    drop(first);
+    let mut second = open(folder.path(), 1000);
+    assert!(!is_known(&second, NAME), "nobody will ever hear of it");
+    give(&mut second, NAME);
+    second.write();
+    // The disk is back: what waits goes there, and then the mark.
+    std::fs::remove_file(&waiting).unwrap();
+    second.writer.use_folder(&waiting);
+    second.write();
+    assert!(second.writer.queue().octets() > 0);
+    second.write();
+    drop(second);
+    let third = open(folder.path(), 1000);
+    assert!(is_known(&third, NAME) && third.writer.queue().len() == 1);
+}
+
+#[test]
+fn names_that_could_not_be_read_at_the_start_are_read_later() {
+    for unreadable in ["secret", "seen-"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = clerk(folder.path(), 1000);
+        first.write();
+        drop(first);
+        fail_reads_of(Some((unreadable, rustix::io::Errno::MFILE)));
+        let mut second = open(folder.path(), 1000);
+        assert!(!is_known(&second, NAME));
+        give(&mut second, b"\x01a\x07example\0");
+        second.write();
+        second.try_folder();
+        assert!(!second.ledger.is_open());
+        fail_reads_of(None);
+        second.tried = Instant::now().checked_sub(RETRY).unwrap();
+        second.try_folder();
+        assert!(second.ledger.is_open() && is_known(&second, NAME), "{unreadable}");
+        give(&mut second, b"\x01b\x07example\0");
+        second.write();
+        drop(second);
+        let third = open(folder.path(), 1000);
+        assert!(is_known(&third, NAME) && is_known(&third, b"\x01b\x07example\0"), "{unreadable}");
+    }
+}
+
+#[test]
+fn a_folder_that_was_in_use_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = clerk(folder.path(), 1000);
+    first.write();
+    let mut second = open(folder.path(), 1000);
+    give(&mut second, b"\x01a\x07example\0");
+    second.write();
+    assert_eq!((second.writer.queue().len(), second.writer.queue().octets()), (1, 0));
+    drop(first);
+    second.tried = Instant::now().checked_sub(RETRY).unwrap();
+    second.try_folder();
+    second.write();
+    assert_eq!(second.writer.queue().len(), 2);
+    drop(second);
+    assert_eq!(open(folder.path(), 1000).writer.queue().len(), 2);
+}
+
+#[test]
+fn names_of_what_is_forgotten_are_new_after_the_end_however_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = open(folder.path(), 400_000);
+    let name = |number: u32| [b"\x04".as_slice(), &number.to_be_bytes(), b"\x07example\0"].concat();
+    for batch in 0..50 {
+        (batch * 4000..(batch + 1) * 4000).for_each(|number| give(&mut first, &name(number)));
+        first.write();
+    }
+    assert_eq!(first.writer.queue().len(), 200_000);
+    first.take(Batch { clear: true, ..Batch::default() });
+    first.write();
+    assert_eq!((first.writer.queue().len(), first.counters.disabled.get(), first.table.load().len()), (0, 200_000, 0));
+    drop(first);
+    assert_eq!(open(folder.path(), 400_000).table.load().len(), 0);
 }

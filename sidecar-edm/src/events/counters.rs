@@ -39,6 +39,8 @@ pub struct Counters {
     pub unreadable: Counter,
     /// Attempts to send that failed; the event is tried again.
     pub send_failures: Counter,
+    /// Writes of events or names seen that failed; they are tried again.
+    pub write_failures: Counter,
     /// Events that wait, those on their way included.
     pub queued: Gauge,
     /// Octets of their files.
@@ -63,6 +65,7 @@ impl Default for Counters {
             unsendable: Counter::default(),
             unreadable: Counter::default(),
             send_failures: Counter::default(),
+            write_failures: Counter::default(),
             queued: Gauge::default(),
             queued_octets: Gauge::default(),
             seen_names: Gauge::default(),
@@ -97,6 +100,7 @@ impl Counters {
             unsendable,
             unreadable,
             send_failures,
+            write_failures,
             queued,
             queued_octets,
             seen_names,
@@ -109,6 +113,11 @@ impl Counters {
         registry.register("events_unsendable", "new_qname events that the broker can never take", unsendable);
         registry.register("events_unreadable", "new_qname events that the disk did not give back", unreadable);
         registry.register("event_send_failures", "Attempts to send an event that failed and are repeated", send_failures);
+        registry.register(
+            "event_write_failures",
+            "Writes of events or of names seen that failed and are repeated",
+            write_failures,
+        );
         registry.register("events_queued", "new_qname events that wait, those on their way included", queued);
         registry.register("events_queued_octets", "Octets on disk of new_qname events that wait", queued_octets);
         registry.register("seen_names", "Names remembered as seen", seen_names);

@@ -13,7 +13,7 @@ use super::handover::Handover;
 use super::limits::Limits;
 use super::publisher::{Broker, Publisher};
 use super::queue::Queue;
-use super::seen::{Found, Secret, Table};
+use super::seen::{Found, Table};
 use super::settings::Settings;
 use super::{Candidate, Counters, Outcome};
 use crate::memory::Budget;
@@ -33,7 +33,6 @@ pub struct Events {
 struct Inner {
     settings: ArcSwap<Settings>,
     table: Arc<ArcSwap<Table>>,
-    secret: Secret,
     limits: Limits,
     handover: Arc<Handover>,
     queue: Arc<Queue>,
@@ -66,18 +65,18 @@ impl Events {
         let table = Arc::new(ArcSwap::from_pointee(Table::new(0)));
         let counters = Counters::default();
         let (theirs, their_table) = (Arc::clone(&handover), Arc::clone(&table));
-        let Start { clerk, queue, secret, age } = Clerk::open(folder, &settings, budget, theirs, their_table, counters.clone());
+        let Start { clerk, queue, age } = Clerk::open(folder, &settings, budget, theirs, their_table, counters.clone());
         if let Err(error) = std::thread::Builder::new().name("events".to_owned()).spawn(move || clerk.run()) {
             // Then nothing is taken either.
             tracing::error!(%error, "there can be no thread that writes events: none are made");
             handover.close();
             handover.end();
         }
+        let limits = Limits::new(table.load().secret(), age);
         let inner = Inner {
             settings: ArcSwap::from_pointee(Settings::default()),
             table,
-            secret,
-            limits: Limits::new(secret, age),
+            limits,
             handover,
             queue,
             counters,
@@ -98,6 +97,9 @@ impl Events {
     /// Takes other settings into force. Events of somebody who must not send any more are forgotten.
     pub fn configure(&self, settings: Settings) {
         self.inner.settings.store(Arc::new(settings.clone()));
+        if settings.forbidden {
+            self.inner.queue.close();
+        }
         self.inner.handover.configure(settings);
     }
 
@@ -146,7 +148,7 @@ impl Events {
     }
 
     fn decide(&self, candidate: &Candidate<'_>, now: impl Fn() -> u64) -> Outcome {
-        let Inner { settings, table, secret, limits, handover, .. } = &*self.inner;
+        let Inner { settings, table, limits, handover, .. } = &*self.inner;
         let settings = settings.load();
         if !settings.sending {
             return Outcome::NotSending;
@@ -157,8 +159,9 @@ impl Events {
         if privacy::zone(candidate.key).is_some_and(|zone| !settings.reported.contains(zone)) {
             return Outcome::SpecialUse;
         }
-        let print = secret.fingerprint(candidate.key.octets());
-        match table.load().find(print) {
+        let known = table.load();
+        let print = known.secret().fingerprint(candidate.key.octets());
+        match known.find(print) {
             Found::New => {}
             Found::Marked => return Outcome::Seen,
             Found::Renewed => {

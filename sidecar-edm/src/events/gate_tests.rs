@@ -156,12 +156,33 @@ fn whoever_must_not_send_forgets() {
     let events = events(folder.path());
     assert_eq!(offer(&events, "www.example.com"), Outcome::Queued);
     until("it is written", || events.held().events == 1);
-    events.configure(Settings::default());
+    events.configure(Settings { forbidden: true, ..Settings::default() });
     assert_eq!(offer(&events, "www.example.com"), Outcome::NotSending);
     until("it is forgotten", || events.held() == Held { events: 0, octets: 0, seen_names: 0 });
     assert_eq!(events.counters().disabled.get(), 1);
     events.configure(open_settings());
     assert_eq!(offer(&events, "www.example.com"), Outcome::Queued);
+}
+
+#[test]
+fn whoever_must_not_send_forgets_what_was_there_before_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = events(folder.path());
+    assert_eq!(offer(&before, "www.example.com"), Outcome::Queued);
+    assert!(before.finish(PATIENCE));
+    drop(before);
+    // Without a configuration nobody has forbidden it.
+    let open = |settings| Events::open(folder.path(), settings, &Budget::new(64 << 20));
+    let undecided = open(Settings::default());
+    assert!(undecided.finish(PATIENCE));
+    assert_eq!(undecided.held().events, 1);
+    drop(undecided);
+    let forbidden = open(Settings { forbidden: true, ..Settings::default() });
+    assert!(forbidden.queue().read().is_empty());
+    until("it is forgotten", || forbidden.held() == Held { events: 0, octets: 0, seen_names: 0 });
+    forbidden.configure(open_settings());
+    assert_eq!(offer(&forbidden, "www.example.com"), Outcome::Queued);
+    assert_eq!(waiting(&forbidden, 1).len(), 1);
 }
 
 #[test]

@@ -98,7 +98,8 @@ impl Handover {
     /// Other settings; whether events are taken counts from here on.
     pub(super) fn configure(&self, settings: Settings) {
         let mut state = self.lock();
-        state.batch.clear |= state.open && !settings.sending;
+        // Also where it was so before: what waits may be of a process before this one.
+        state.batch.clear |= settings.forbidden;
         state.open = settings.sending;
         state.most = settings.buffered_octets.max(record::LONGEST);
         state.batch.settings = Some(settings);

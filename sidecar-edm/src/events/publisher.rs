@@ -205,11 +205,13 @@ async fn round<F: Future<Output = Result<(), PublishError>>>(
             },
             Some(batch) = &mut preparing, if is_preparing > 0 => {
                 // A panic while signing: as if nothing had been there, and the round is tried again.
-                let Batch { topic, messages, rest: later } = match batch {
+                let Batch { topic, mut messages, rest: later } = match batch {
                     Ok(batch) => batch,
                     Err(error) => break PublishError::Invalid(error.to_string()),
                 };
-                pace.give_back(is_preparing - messages.len());
+                // What was forgotten since it was read does not leave any more.
+                events.queue().retain_held(&mut messages);
+                pace.give_back(is_preparing.saturating_sub(messages.len()));
                 (is_preparing, rest) = (0, later);
                 idle = messages.is_empty();
                 let qos = if settings.at_most_once { Qos::AtMostOnce } else { Qos::AtLeastOnce };

@@ -10,20 +10,22 @@
 //! **Crashes.** What was appended survives the end of the process, and a second later that of the machine. What the broker acknowledged in the
 //! last moment is sent again. Memory holds what is on its way and one block, however much waits.
 //!
-//! **A disk that takes nothing** (full, read-only, not there): events wait in memory, [`MEMORY`] octets of them, and go to the disk again when
-//! it does.
+//! **A disk that takes nothing** (full, read-only, not there): events wait in memory, [`MEMORY`] octets of them, and are brought to the disk
+//! when it is back, which is tried every few seconds. A folder that could not be read at the start is read then. Until that is done the
+//! queue says that it does not keep what it has ([`Writer::is_kept`]).
 
 mod cursor;
 mod flight;
 mod open;
 pub(super) mod record;
+mod recovery;
 mod segment;
 mod state;
 mod writer;
 
 pub use record::Event;
 pub use state::{Queue, Ticket};
-pub use writer::{Lost, Writer};
+pub use writer::{Lost, OnLost, Writer};
 
 /// Octets that wait in memory at most while the disk takes nothing.
 pub const MEMORY: u64 = 1 << 20;

@@ -12,16 +12,21 @@
 //! hold one of at most 16 others with the same 56 bits. Beside those 56 bits the place itself stands for some 16 bits with a million names. The
 //! hash is keyed with a secret of this instance, so nobody outside can look for two names that meet.
 //!
+//! **The clock.** Names are forgotten by age only when the clock has gone right for an hour: one that is set ahead for a moment, or wrong when a
+//! machine starts, costs nothing.
+//!
 //! **Crashes.** What is appended survives the end of the process, and a second later that of the machine. A torn end is cut.
 
 mod fingerprint;
 mod log;
 mod siphash;
+mod steady;
 mod table;
 
 pub use fingerprint::{Fingerprint, Secret};
 pub(super) use log::seconds;
 pub use log::{Kind, Log, Opened};
+pub use steady::Steady;
 pub use table::{Found, Table};
 
 /// How many generations are remembered, the present one included.

@@ -20,6 +20,8 @@ const SENT_A_SECOND: u32 = 2000;
 pub struct Settings {
     /// A configuration is in force, and it does not forbid to send.
     pub sending: bool,
+    /// A configuration is in force, and it forbids to send: what waits is forgotten.
+    pub forbidden: bool,
     /// Names remembered at most. Each takes 12 octets of memory, and up to 15 on disk.
     pub seen_names: usize,
     /// A name that nobody asked for this long is forgotten.
@@ -86,6 +88,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             sending: false,
+            forbidden: false,
             seen_names: 100_000,
             forget_after: 30 * DAY,
             buffered_octets: 1000 * record::LONGEST,
@@ -103,8 +106,10 @@ impl Settings {
     /// Of this configuration.
     #[must_use]
     pub fn of(config: &EdmConfig) -> Self {
+        let forbidden = config.disabled || config.disable_mqtt;
         Self {
-            sending: !config.disabled && !config.disable_mqtt,
+            sending: !forbidden,
+            forbidden,
             seen_names: config.qname_seen_entries,
             buffered_octets: config.newqname_buffer.saturating_mul(record::LONGEST),
             waiting_octets: u64::from(config.storage_mib) * MIB / WAITING_SHARE,
@@ -141,6 +146,10 @@ mod tests {
         assert_eq!((other.seen_names, other.sent_a_second, other.waiting_octets), (7, 200, 8 << 20));
         assert!(other.at_most_once && other.lower_case && other.reported.local && !other.reported.localhost);
         assert_ne!(other.allowed, usual.allowed);
-        assert!(!of("format = 2\ndisabled = true\n").sending && !of("format = 2\ndisable-mqtt = true\n").sending);
+        for off in ["disabled", "disable-mqtt"] {
+            let Settings { sending, forbidden, .. } = of(&format!("format = 2\n{off} = true\n"));
+            assert!(!sending && forbidden, "{off}");
+        }
+        assert!(!Settings::default().forbidden, "nobody has said anything yet");
     }
 }

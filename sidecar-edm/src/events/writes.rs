@@ -20,6 +20,17 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).open(path)
 }
 
+/// A file that is there, to be read.
+pub(super) fn to_read(path: &Path) -> io::Result<File> {
+    note_read(path)?;
+    File::open(path)
+}
+
+/// The disk gives something back damaged, or not at all: trying again does not help.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 /// Appends; what was written of it when that fails is cut again where that is possible.
 pub(super) fn append(file: &File, end: u64, octets: &[u8]) -> io::Result<()> {
     let written = pass(Some((file, octets))).and_then(|()| (&*file).write_all(octets));
@@ -76,10 +87,17 @@ const fn note_sync(_: &File) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "tests have another one")]
+#[inline]
+const fn note_read(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
-pub(super) use for_tests::{crash_after, fail_syncs_of, has_crashed, synced};
+pub(super) use for_tests::{crash_after, fail_reads_of, fail_syncs_of, has_crashed, synced};
 #[cfg(test)]
-use for_tests::{note_sync, pass};
+use for_tests::{note_read, note_sync, pass};
 
 #[cfg(test)]
 mod for_tests {
@@ -87,16 +105,33 @@ mod for_tests {
     use std::fs::File;
     use std::io::{self, Write as _};
     use std::os::fd::AsRawFd as _;
+    use std::path::Path;
+
+    use rustix::io::Errno;
 
     thread_local! {
         static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
         static FAILING: Cell<Option<&'static str>> = const { Cell::new(None) };
+        static UNREADABLE: Cell<Option<(&'static str, Errno)>> = const { Cell::new(None) };
         static SYNCED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     }
 
     /// On this thread, files whose names begin thus cannot be synced.
     pub(in super::super) fn fail_syncs_of(prefix: Option<&'static str>) {
         FAILING.set(prefix);
+    }
+
+    /// On this thread, files whose names begin thus cannot be read, for this reason.
+    pub(in super::super) fn fail_reads_of(files: Option<(&'static str, Errno)>) {
+        UNREADABLE.set(files);
+    }
+
+    pub(super) fn note_read(path: &Path) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match UNREADABLE.get() {
+            Some((prefix, error)) if name.starts_with(prefix) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Names of the files that this thread synced since the last call, in order.

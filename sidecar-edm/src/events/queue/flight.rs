@@ -37,6 +37,11 @@ impl Flight {
         self.done.get(index).copied().unwrap_or(true)
     }
 
+    /// So many events are on their way.
+    pub(super) const fn left(&self) -> u64 {
+        self.left as u64
+    }
+
     /// Nothing of it is on its way.
     pub(super) const fn is_over(&self) -> bool {
         self.left == 0

@@ -8,7 +8,7 @@ use super::cursor::{Cursor, Place};
 use super::record;
 use super::segment::{self, Segment};
 use crate::disk;
-use crate::events::blocks::{End, HEADER};
+use crate::events::blocks::{self, End, Extent, HEADER};
 use crate::events::writes;
 
 /// Where the newest segment that was damaged is kept, for somebody to look at.
@@ -19,7 +19,6 @@ const BROKEN: &str = "broken";
 pub(super) struct Found {
     pub(super) segments: VecDeque<Segment>,
     pub(super) read: Place,
-    pub(super) waiting: u64,
     pub(super) next_number: u64,
     pub(super) cursor: Option<Cursor>,
 }
@@ -38,15 +37,19 @@ pub(super) fn open(folder: &Path) -> io::Result<Found> {
             writes::remove(&segment::path(folder, *number))?;
             continue;
         }
-        let Some(mut segment) = Segment::open(folder, *number)? else {
+        let opened = match Segment::open(folder, *number) {
+            Err(error) if writes::is_damage(&error) => None,
+            opened => opened?,
+        };
+        let Some(mut segment) = opened else {
             set_aside(folder, *number)?;
             continue;
         };
         // What was done with ends with a block.
         let mut resumes = *number != found.read.number || found.read.offset <= HEADER as u64;
-        let (mut done, mut records) = (0, 0);
+        let (mut done, mut records, mut good) = (0, 0, HEADER as u64);
         let read = found.read;
-        let extent = segment.scan(|offset, payload| {
+        let scanned = segment.scan(|offset, payload| {
             let Some(events) = record::count(payload) else { return false };
             if *number == read.number && offset < read.offset {
                 done += u64::from(events);
@@ -55,13 +58,19 @@ pub(super) fn open(folder: &Path) -> io::Result<Found> {
                 done += u64::from(read.skip.min(events));
             }
             records += u64::from(events);
+            good = offset + blocks::size(payload.len()) as u64;
             true
-        })?;
+        });
+        let extent = match scanned {
+            Err(error) if writes::is_damage(&error) => Extent { good, end: End::Corrupt },
+            scanned => scanned?,
+        };
         segment.records = records;
         mend(folder, &mut segment, extent.good, extent.end, *number == last)?;
-        if *number == read.number && !resumes && read.offset != extent.good {
-            // It lies beyond what there is, or within a block: sending some events twice loses none.
-            let beyond = read.offset > extent.good;
+        if *number == read.number && !resumes && (read.offset, read.skip) != (extent.good, 0) {
+            // It lies beyond what there is, or within a block: sending some events twice loses none. At the end there is no block yet of
+            // which anything could be done: the next one must not be taken for the one that was there.
+            let beyond = read.offset >= extent.good;
             found.read = Place { number: *number, offset: if beyond { extent.good } else { HEADER as u64 }, skip: 0 };
             done = if beyond { segment.records } else { 0 };
             cursor.write(found.read)?;
@@ -70,7 +79,6 @@ pub(super) fn open(folder: &Path) -> io::Result<Found> {
         // What was handed out before is what lies before the place; the events that are skipped are told by the place.
         let skip = if *number == found.read.number { u64::from(found.read.skip) } else { 0 };
         segment.handed = done.saturating_sub(skip);
-        found.waiting += segment.records - done;
         found.segments.push_back(segment);
     }
     found.next_number = last + 1;
@@ -86,15 +94,17 @@ fn mend(folder: &Path, segment: &mut Segment, good: u64, end: End, is_last: bool
         End::Whole => return Ok(()),
         End::Torn if is_last => {}
         End::Torn | End::Corrupt => {
-            std::fs::copy(segment::path(folder, segment.number), folder.join(BROKEN))?;
+            // For a person alone: a disk that does not give it back, or has no room for it, is no reason to stop.
+            let copied = std::fs::copy(segment::path(folder, segment.number), folder.join(BROKEN));
             tracing::warn!(
                 file = segment::name(segment.number),
                 readable = good,
+                copy_error = copied.err().map(|error| error.to_string()),
                 "a file of waiting events is damaged; what can be read of it is taken, and a copy is kept as {BROKEN}"
             );
         }
     }
-    segment.store.cut(good)
+    writes::cut(&writes::open(&segment::path(folder, segment.number))?, good)
 }
 
 /// A file of which nothing can be taken.

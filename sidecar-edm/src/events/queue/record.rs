@@ -92,14 +92,19 @@ pub(super) fn count(mut octets: &[u8]) -> Option<u32> {
     Some(count)
 }
 
-/// The records of a block that was looked at.
-pub(super) fn each(octets: &[u8]) -> impl Iterator<Item = Event> {
+/// The records of a block that was looked at, as octets.
+pub(in crate::events) fn pieces(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = octets;
     std::iter::from_fn(move || {
         let (record, after) = rest.split_at(size(rest)?);
         rest = after;
-        read(record)
+        Some(record)
     })
+}
+
+/// The same as events.
+pub(super) fn each(octets: &[u8]) -> impl Iterator<Item = Event> {
+    pieces(octets).map_while(read)
 }
 
 fn read(record: &[u8]) -> Option<Event> {

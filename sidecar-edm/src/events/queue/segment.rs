@@ -1,4 +1,6 @@
 //! A piece of the queue: a file, or memory where the disk takes nothing.
+//!
+//! A file is open only while it is read, and while it is the one that is appended to: however many wait, few are open.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -32,22 +34,28 @@ pub(super) struct Segment {
 
 #[derive(Debug)]
 pub(super) enum Store {
-    Disk(File),
+    /// The file's path.
+    Disk(PathBuf),
     /// What would stand in the file behind its header.
     Memory(Mutex<Vec<u8>>),
 }
 
 impl Segment {
-    /// A new file.
-    pub(super) fn begin(folder: &Path, number: u64, now: u64) -> io::Result<Self> {
-        let header = Header { number, created: now, check: 0 };
-        let file = writes::begin(folder, &name(number), &header.octets(MAGIC))?;
-        Ok(Self::new(number, Store::Disk(file)))
+    /// A new file, to be appended to.
+    pub(super) fn begin(folder: &Path, number: u64, now: u64) -> io::Result<(Self, File)> {
+        let file = writes::begin(folder, &name(number), &header(number, now))?;
+        Ok((Self::new(number, Store::Disk(path(folder, number))), file))
     }
 
     /// A new one in memory.
     pub(super) fn in_memory(number: u64) -> Self {
         Self::new(number, Store::Memory(Mutex::default()))
+    }
+
+    /// One in memory with these blocks, of so many events.
+    pub(super) fn of_blocks(number: u64, blocks: Vec<u8>, records: u64) -> Self {
+        let end = (HEADER + blocks.len()) as u64;
+        Self { end, records, sealed: true, ..Self::new(number, Store::Memory(Mutex::new(blocks))) }
     }
 
     fn new(number: u64, store: Store) -> Self {
@@ -56,32 +64,47 @@ impl Segment {
 
     /// A file that is there; none if it is not one of these.
     pub(super) fn open(folder: &Path, number: u64) -> io::Result<Option<Self>> {
-        let file = writes::open(&path(folder, number))?;
-        let header = Header::read(&mut At { file: &file, offset: 0 }, MAGIC)?;
+        let path = path(folder, number);
+        let header = Header::read(&mut At { file: &writes::to_read(&path)?, offset: 0 }, MAGIC)?;
         let known = header.is_some_and(|header| header.number == number);
-        Ok(known.then(|| Self::new(number, Store::Disk(file))))
+        Ok(known.then(|| Self::new(number, Store::Disk(path))))
+    }
+
+    /// Writes it into a file of its own, which then survives the end of the machine: for one in memory, and for a file of which nobody knows
+    /// how much of it reached the disk.
+    pub(super) fn written(&self, folder: &Path, now: u64) -> io::Result<Arc<Store>> {
+        let mut octets = header(self.number, now).to_vec();
+        match &*self.store {
+            Store::Disk(path) => {
+                octets.clear();
+                writes::to_read(path)?.take(self.end).read_to_end(&mut octets)?;
+            }
+            Store::Memory(blocks) => octets.extend_from_slice(&locked(blocks)),
+        }
+        forget_pages(&writes::begin(folder, &name(self.number), &octets)?);
+        Ok(Arc::new(Store::Disk(path(folder, self.number))))
     }
 
     /// Hands out the payload of each block, with its place.
-    pub(super) fn scan(&self, each: impl FnMut(u64, &[u8]) -> bool) -> io::Result<blocks::Extent> {
-        self.scan_from(HEADER as u64, each)
-    }
-
-    /// The same from a block on.
-    pub(super) fn scan_from(&self, from: u64, mut each: impl FnMut(u64, &[u8]) -> bool) -> io::Result<blocks::Extent> {
-        let each = |offset, payload: &[u8]| each(from + offset, payload);
+    pub(super) fn scan(&self, mut each: impl FnMut(u64, &[u8]) -> bool) -> io::Result<blocks::Extent> {
+        const FROM: u64 = HEADER as u64;
+        let each = |offset, payload: &[u8]| each(FROM + offset, payload);
         let mut extent = match &*self.store {
-            Store::Disk(file) => {
-                let left = file.metadata()?.len().saturating_sub(from);
-                blocks::read(&mut io::BufReader::with_capacity(blocks::LONGEST, At { file, offset: from }), left, each)
+            Store::Disk(path) => {
+                let file = writes::to_read(path)?;
+                let left = file.metadata()?.len().saturating_sub(FROM);
+                let mut reader = io::BufReader::with_capacity(blocks::LONGEST, At { file: &file, offset: FROM });
+                let read = blocks::read(&mut reader, left, each);
+                // Whoever goes through all files must not have all of them in memory afterwards.
+                forget_pages(&file);
+                read
             }
             Store::Memory(octets) => {
                 let octets = locked(octets);
-                let rest = behind(&octets, from);
-                blocks::read(&mut &*rest, rest.len() as u64, each)
+                blocks::read(&mut octets.as_slice(), octets.len() as u64, each)
             }
         }?;
-        extent.good += from;
+        extent.good += FROM;
         Ok(extent)
     }
 
@@ -89,7 +112,7 @@ impl Segment {
     pub(super) fn block(&self, offset: u64, payload: &mut Vec<u8>) -> io::Result<Next> {
         let left = self.end.saturating_sub(offset);
         match &*self.store {
-            Store::Disk(file) => blocks::next(&mut At { file, offset }, left, payload),
+            Store::Disk(path) => blocks::next(&mut At { file: &writes::to_read(path)?, offset }, left, payload),
             Store::Memory(octets) => blocks::next(&mut behind(&locked(octets), offset), left, payload),
         }
     }
@@ -105,37 +128,13 @@ impl Segment {
     }
 }
 
-impl Store {
-    pub(super) fn append(&self, end: u64, block: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Disk(file) => writes::append(file, end, block),
-            Self::Memory(octets) => {
-                locked(octets).extend_from_slice(block);
-                Ok(())
-            }
-        }
-    }
+/// The pages count as this container's memory, and what waits may wait for long.
+pub(super) fn forget_pages(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        match self {
-            Self::Disk(file) => writes::sync(file),
-            Self::Memory(_) => Ok(()),
-        }
-    }
-
-    /// The pages count as this container's memory, and what waits may wait for long.
-    pub(super) fn forget_pages(&self) {
-        if let Self::Disk(file) = self {
-            let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
-        }
-    }
-
-    pub(super) fn cut(&self, end: u64) -> io::Result<()> {
-        match self {
-            Self::Disk(file) => writes::cut(file, end),
-            Self::Memory(_) => Ok(()),
-        }
-    }
+fn header(number: u64, created: u64) -> [u8; HEADER] {
+    Header { number, created, check: 0 }.octets(MAGIC)
 }
 
 /// Numbers of the files that are there.
@@ -160,7 +159,7 @@ fn number(file: &str) -> Option<u64> {
     (number <= LAST && name(number) == file).then_some(number)
 }
 
-fn locked(octets: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+pub(super) fn locked(octets: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
     octets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

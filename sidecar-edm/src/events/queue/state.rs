@@ -1,7 +1,9 @@
 //! The queue as its reader sees it: blocks are handed out in order, events are done with in any.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -10,6 +12,10 @@ use super::flight::Flight;
 use super::record::{self, Event};
 use super::segment::Segment;
 use crate::events::blocks::{HEADER, Next, size};
+use crate::events::writes;
+
+/// For the next try of a file that could not be opened just now.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// An event on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +44,8 @@ pub(super) struct State {
     pub(super) waiting: u64,
     /// Events that could not be read any more.
     pub(super) unreadable: u64,
+    /// All that is here is about to be forgotten: nothing of it goes out any more.
+    closed: bool,
 }
 
 impl Queue {
@@ -74,11 +82,18 @@ impl Queue {
             let next = segment.block(place.offset, &mut payload);
             let events = match next {
                 Ok(Next::Block) => record::count(&payload),
+                // No file to be had at this moment, say: that is no damage.
+                Err(error) if !is_lost(&error) => {
+                    std::thread::sleep(PAUSE);
+                    self.notify();
+                    return Vec::new();
+                }
                 Ok(Next::End(_)) | Err(_) => None,
             };
             let mut state = self.lock();
-            // Meanwhile it may have gone to make room, or all may have to be sent anew.
-            if state.read != place || !state.segments.iter().any(|known| known.number == place.number) {
+            // Meanwhile it may have gone to make room, or to the disk, or all may have to be sent anew.
+            let is_there = state.segments.iter().any(|known| Arc::ptr_eq(&known.store, &segment.store));
+            if state.read != place || state.closed || !is_there {
                 continue;
             }
             let Some(events) = events else {
@@ -113,6 +128,22 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Nothing goes out any more until all that is here was forgotten.
+    pub(in crate::events) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    pub(super) fn open(&self) {
+        self.lock().closed = false;
+        self.notify();
+    }
+
+    /// Takes out what was forgotten since it was read.
+    pub(in crate::events) fn retain_held<T>(&self, events: &mut Vec<(Ticket, T)>) {
+        let state = self.lock();
+        events.retain(|(ticket, _)| !state.closed && state.is_held(*ticket));
+    }
+
     /// Resolves when an event may have come since the last call. For one waiting task.
     pub async fn filled(&self) {
         self.filled.notified().await;
@@ -130,6 +161,9 @@ impl Queue {
 impl State {
     /// The place of the next block and its segment.
     fn next(&mut self) -> Option<(Place, Segment)> {
+        if self.closed {
+            return None;
+        }
         loop {
             let index = self.segments.iter().position(|segment| segment.number >= self.read.number)?;
             let segment = self.segments.get(index)?;
@@ -194,6 +228,60 @@ impl State {
         self.flights.front().map_or(self.read, Flight::done_to)
     }
 
+    fn is_held(&self, ticket: Ticket) -> bool {
+        let flight = ticket.block.checked_sub(self.first).and_then(|index| self.flights.get(usize::try_from(index).ok()?));
+        flight.is_some_and(|flight| !flight.is_done(ticket.index as usize))
+    }
+
+    /// Of a segment's blocks, which are told by where they begin, the events that are not done with.
+    pub(super) fn undone<T>(&self, number: u64, blocks: Vec<(u64, Vec<T>)>) -> Vec<T> {
+        let done_to = self.done_to();
+        let mut undone = Vec::new();
+        for (offset, events) in blocks {
+            let flight = self.flights.iter().find(|flight| (flight.place.number, flight.place.offset) == (number, offset));
+            let done = match (number, offset).cmp(&(done_to.number, done_to.offset)) {
+                std::cmp::Ordering::Less => usize::MAX,
+                std::cmp::Ordering::Equal => done_to.skip as usize,
+                std::cmp::Ordering::Greater => 0,
+            };
+            let is_left = |index: usize| flight.map_or(index >= done, |flight| !flight.is_done(index));
+            undone.extend(events.into_iter().enumerate().filter(|(index, _)| is_left(*index)).map(|(_, event)| event));
+        }
+        undone
+    }
+
+    /// Something is in memory alone, and not done with.
+    pub(super) fn needs_memory(&self) -> bool {
+        let done_to = self.done_to();
+        let is_left = |segment: &Segment| (segment.number, segment.end) > (done_to.number, done_to.offset);
+        self.segments.iter().any(|segment| segment.in_memory_octets() > HEADER as u64 && is_left(segment))
+    }
+
+    /// Other segments in place of all that was there. What is on its way is none of theirs.
+    pub(super) fn replace(&mut self, segments: VecDeque<Segment>, read: Place) {
+        self.first += self.flights.len() as u64;
+        self.flights.clear();
+        self.waiting = segments.iter().map(|segment| segment.records - segment.handed.min(segment.records)).sum();
+        self.waiting = self.waiting.saturating_sub(u64::from(read.skip));
+        (self.segments, self.read) = (segments, read);
+    }
+
+    /// Events of the first segment that are not done with, readable or not.
+    fn left_in_first(&self) -> u64 {
+        let Some(first) = self.segments.front() else { return 0 };
+        let skipped = if self.read.number == first.number { u64::from(self.read.skip) } else { 0 };
+        let flights = self.flights.iter().filter(|flight| flight.place.number == first.number);
+        first.records.saturating_sub(first.handed + skipped) + flights.map(Flight::left).sum::<u64>()
+    }
+
+    /// Takes the first segment off with what is left in it, and tells how many events that are.
+    pub(super) fn forget_first(&mut self) -> u64 {
+        let left = self.left_in_first();
+        self.pop();
+        self.waiting = self.waiting.saturating_sub(left);
+        left
+    }
+
     /// Takes the first segment off, whatever is in it.
     pub(super) fn pop(&mut self) -> Option<Segment> {
         let segment = self.segments.pop_front()?;
@@ -206,4 +294,9 @@ impl State {
         }
         Some(segment)
     }
+}
+
+/// What is not there, or not readable, will not be later either.
+fn is_lost(error: &io::Error) -> bool {
+    writes::is_damage(error) || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }

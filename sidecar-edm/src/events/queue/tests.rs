@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::record::tests::record;
 use super::*;
 use crate::events::seen::Fingerprint;
-use crate::events::writes::{crash_after, has_crashed, synced};
+use crate::events::writes::{crash_after, fail_reads_of, fail_syncs_of, has_crashed, synced};
 use crate::names::Presentation;
 
 const NOW: u64 = 1_800_000_000;
@@ -32,12 +32,32 @@ fn number(event: &Event) -> u32 {
     number
 }
 
-fn put(writer: &mut Writer, numbers: std::ops::Range<u32>) -> Lost {
-    let (records, mut lost) = (numbers.flat_map(numbered).collect::<Vec<_>>(), Lost::default());
-    let (taken, result) = writer.append(&records, NOW, &mut lost);
+/// Of a segment of the bound above, the names at most.
+const OF_ONE: usize = (BOUND / 16 / 30) as usize;
+
+/// Appends, and tells how much of it was taken and what was lost for it.
+fn append(writer: &mut Writer, records: &[u8], now: u64) -> (usize, std::io::Result<()>, Lost) {
+    let mut all = Lost::default();
+    let (taken, result) = writer.append(records, now, &mut |lost| add(&mut all, lost));
+    (taken, result, all)
+}
+
+fn add(all: &mut Lost, lost: Lost) {
+    assert!(lost.prints.len() <= OF_ONE, "all at once");
+    all.events += lost.events;
+    all.prints.extend(lost.prints);
+}
+
+fn put_at(writer: &mut Writer, numbers: std::ops::Range<u32>, now: u64) -> Lost {
+    let records: Vec<u8> = numbers.flat_map(numbered).collect();
+    let (taken, result, lost) = append(writer, &records, now);
     result.unwrap();
     assert_eq!(taken, records.len());
     lost
+}
+
+fn put(writer: &mut Writer, numbers: std::ops::Range<u32>) -> Lost {
+    put_at(writer, numbers, NOW)
 }
 
 /// Everything that can be read, in order.
@@ -75,7 +95,7 @@ fn events_come_out_in_order_and_what_is_done_with_does_not_come_back() {
     queue.return_all();
     let left: Vec<u32> = (1000..3000).filter(|number| *number != 1500).collect();
     assert_eq!((numbers_of(&read_all(&queue)), queue.len()), (left, 1999));
-    writer.keep().unwrap();
+    writer.keep(NOW).unwrap();
     writer.sync().unwrap();
     drop(writer);
     assert_eq!(waiting_after_a_start(folder.path()), (1000..3000).collect::<Vec<_>>());
@@ -91,7 +111,7 @@ fn files_go_when_they_are_done_with() {
     for (ticket, _) in read_all(&queue) {
         queue.finish(ticket);
     }
-    writer.keep().unwrap();
+    writer.keep(NOW).unwrap();
     assert_eq!((segments().len(), queue.len()), (1, 0));
     drop(writer);
     assert!(waiting_after_a_start(folder.path()).is_empty());
@@ -132,13 +152,21 @@ fn the_oldest_go_where_there_is_too_much_and_their_names_are_told() {
 fn what_waits_can_be_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let (mut writer, queue) = Writer::open(folder.path(), BOUND);
-    put(&mut writer, 0..5000);
-    let read = queue.read();
-    let lost = writer.clear();
-    assert_eq!((lost.events, lost.prints.len(), queue.len()), (5000, 5000, 0));
+    put(&mut writer, 0..60_000);
+    let mut read = queue.read();
+    queue.close();
+    queue.return_all();
+    assert!(queue.read().is_empty(), "not one more");
+    // Names are told a segment at a time.
+    let mut all = Lost::default();
+    writer.clear(&mut |lost| add(&mut all, lost)).unwrap();
+    assert_eq!((all.events, all.prints.len(), queue.len()), (60_000, 60_000, 0));
+    assert!(segment::numbers(folder.path()).unwrap().is_empty());
     queue.finish(read[0].0);
     queue.return_all();
     assert!(queue.read().is_empty());
+    queue.retain_held(&mut read);
+    assert!(read.is_empty(), "nor those that were read before");
     put(&mut writer, 5000..5010);
     assert_eq!(numbers_of(&read_all(&queue)), (5000..5010).collect::<Vec<_>>());
     drop(writer);
@@ -152,8 +180,8 @@ fn a_disk_that_takes_nothing_costs_what_does_not_fit_into_memory() {
     std::fs::write(folder.path().join("file"), "").unwrap();
     let (mut writer, queue) = Writer::open(&below, BOUND);
     assert_eq!(put(&mut writer, 0..1000), Lost::default());
-    let (many, mut lost) = ((1000..100_000).flat_map(numbered).collect::<Vec<_>>(), Lost::default());
-    let (taken, result) = writer.append(&many, NOW, &mut lost);
+    let many: Vec<u8> = (1000..100_000).flat_map(numbered).collect();
+    let (taken, result, lost) = append(&mut writer, &many, NOW);
     assert!(result.is_err() && taken > 500_000 && taken as u64 <= MEMORY && lost == Lost::default());
     assert_eq!(queue.octets(), 0);
     let read = read_all(&queue);
@@ -161,9 +189,9 @@ fn a_disk_that_takes_nothing_costs_what_does_not_fit_into_memory() {
     read.iter().for_each(|(ticket, _)| queue.finish(*ticket));
     // It is back.
     std::fs::remove_file(folder.path().join("file")).unwrap();
-    let (taken, result) = writer.append(&numbered(5), NOW + 60, &mut lost);
-    assert!(taken > 0 && result.is_ok() && queue.octets() > 0);
-    writer.keep().unwrap();
+    put_at(&mut writer, 5..6, NOW + 60);
+    assert!(queue.octets() > 0);
+    writer.keep(NOW).unwrap();
     assert_eq!(numbers_of(&read_all(&queue)), [5]);
     drop(writer);
     assert_eq!(waiting_after_a_start(&below), [5]);
@@ -181,15 +209,13 @@ fn what_is_done_with_makes_room_in_memory() {
         let (writer, queue) = (&mut opened.0, &opened.1);
         let mut held = Vec::new();
         for batch in 0..30 {
-            let (records, mut lost) =
-                ((batch * 4000..(batch + 1) * 4000).flat_map(numbered).collect::<Vec<_>>(), Lost::default());
-            let (taken, result) = writer.append(&records, NOW + u64::from(batch) * seconds, &mut lost);
-            assert!(result.is_ok() && taken == records.len() && lost == Lost::default(), "{batch}: {result:?}");
+            let lost = put_at(writer, batch * 4000..(batch + 1) * 4000, NOW + u64::from(batch) * seconds);
+            assert_eq!(lost, Lost::default(), "{batch}");
             // What was there before is done with: less than all is free at any time.
             held.iter().for_each(|(ticket, _)| queue.finish(*ticket));
             held = read_all(queue);
             assert_eq!(numbers_of(&held), (batch * 4000..(batch + 1) * 4000).collect::<Vec<_>>());
-            writer.keep().unwrap();
+            writer.keep(NOW).unwrap();
             assert_eq!((queue.len(), queue.octets()), (4000, 0));
         }
     }
@@ -218,7 +244,7 @@ fn a_disk_is_tried_again_although_the_clock_was_set_back() {
     std::fs::remove_file(file).unwrap();
     put(&mut writer, 10..20);
     assert_eq!(queue.octets(), 0, "not yet");
-    writer.append(&numbered(20), NOW - 3600, &mut Lost::default()).1.unwrap();
+    put_at(&mut writer, 20..21, NOW - 3600);
     assert!(queue.octets() > 0);
     assert_eq!(numbers_of(&read_all(&queue)), (0..21).collect::<Vec<_>>());
 }
@@ -240,6 +266,206 @@ fn damage_costs_what_is_damaged() {
     assert!(left.len() < 18_000 && left.len() > 10_000 && left.is_sorted());
     assert!(folder.path().join("broken").exists());
     assert_eq!(waiting_after_a_start(folder.path()), left, "once");
+}
+
+#[test]
+fn a_file_that_the_disk_does_not_give_back_costs_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, _) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..20_000);
+    drop(writer);
+    fail_reads_of(Some(("waiting-0000000002", rustix::io::Errno::IO)));
+    let (writer, queue) = Writer::open(folder.path(), BOUND);
+    fail_reads_of(None);
+    assert!(queue.len() > 10_000 && queue.len() < 18_000 && writer.is_kept(), "{}", queue.len());
+    assert_eq!(read_all(&queue).len() as u64, queue.len());
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_at_the_start_is_read_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..100);
+    let read = read_all(&queue);
+    read[..50].iter().for_each(|(ticket, _)| queue.finish(*ticket));
+    writer.keep(NOW).unwrap();
+    drop(writer);
+    // As where there are no more files to be had.
+    fail_reads_of(Some(("waiting-", rustix::io::Errno::MFILE)));
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 100..200);
+    let read = read_all(&queue);
+    assert_eq!(numbers_of(&read), (100..200).collect::<Vec<_>>());
+    read[..10].iter().for_each(|(ticket, _)| queue.finish(*ticket));
+    assert!(!writer.is_kept(), "they are in memory alone");
+    fail_reads_of(None);
+    writer.keep(NOW + 60).unwrap();
+    assert!(writer.is_kept() && queue.len() == 140);
+    put(&mut writer, 200..210);
+    // What was on its way is sent again.
+    let all: Vec<u32> = (50..100).chain(110..210).collect();
+    assert_eq!(numbers_of(&read_all(&queue)), all);
+    drop(writer);
+    assert_eq!(waiting_after_a_start(folder.path()), all);
+}
+
+#[test]
+fn what_is_forbidden_is_forgotten_also_where_it_could_not_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, _) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..100);
+    drop(writer);
+    fail_reads_of(Some(("waiting-", rustix::io::Errno::MFILE)));
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    queue.close();
+    writer.clear(&mut |_| {}).unwrap();
+    put(&mut writer, 100..110);
+    fail_reads_of(None);
+    writer.keep(NOW + 60).unwrap();
+    assert_eq!(numbers_of(&read_all(&queue)), (100..110).collect::<Vec<_>>());
+    drop(writer);
+    assert_eq!(waiting_after_a_start(folder.path()), (100..110).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_just_now_is_not_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..10);
+    fail_reads_of(Some(("waiting-", rustix::io::Errno::MFILE)));
+    assert!(queue.read().is_empty());
+    fail_reads_of(None);
+    assert_eq!((numbers_of(&read_all(&queue)), queue.unreadable()), ((0..10).collect(), 0));
+}
+
+#[test]
+fn few_files_are_open_however_many_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    let open = || {
+        let files = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+        files.filter(|file| file.starts_with(folder.path())).count()
+    };
+    put(&mut writer, 0..50_000);
+    assert!(segment::numbers(folder.path()).unwrap().len() > 8);
+    // The cursor, and what is appended to.
+    assert_eq!(open(), 2);
+    read_all(&queue);
+    assert_eq!(open(), 2);
+    drop(writer);
+    let (_writer, _queue) = Writer::open(folder.path(), BOUND);
+    assert_eq!(open(), 2);
+}
+
+#[test]
+fn a_block_that_the_machine_lost_is_not_taken_for_the_one_that_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..10);
+    let path = segment::path(folder.path(), 1);
+    let end = std::fs::metadata(&path).unwrap().len();
+    put(&mut writer, 10..20);
+    read_all(&queue)[..15].iter().for_each(|(ticket, _)| queue.finish(*ticket));
+    writer.keep(NOW).unwrap();
+    writer.sync().unwrap();
+    drop(writer);
+    // The cursor reached the disk, and the second block did not.
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(end).unwrap();
+    let (mut writer, _) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 20..30);
+    drop(writer);
+    assert_eq!(waiting_after_a_start(folder.path()), (20..30).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_of_a_damaged_segment_waits_when_it_had_to_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..4000);
+    put(&mut writer, 4000..20_000);
+    let first = read_all(&queue).len() as u64;
+    queue.return_all();
+    let path = segment::path(folder.path(), 1);
+    let mut octets = std::fs::read(&path).unwrap();
+    let middle = octets.len() / 2;
+    octets[middle] ^= 1;
+    std::fs::write(&path, octets).unwrap();
+    let mut all = Lost::default();
+    writer.clear(&mut |lost| add(&mut all, lost)).unwrap();
+    assert_eq!((all.events, queue.len()), (first, 0));
+    assert!(all.prints.len() < 20_000, "those that cannot be read are not told");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_down_keeps_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..20_000);
+    let files = || segment::numbers(folder.path()).unwrap().len();
+    let before = files();
+    read_all(&queue).iter().for_each(|(ticket, _)| queue.finish(*ticket));
+    crash_after(Some(0));
+    writer.keep(NOW).unwrap_err();
+    crash_after(None);
+    assert_eq!(files(), before);
+    writer.keep(NOW).unwrap();
+    assert_eq!(files(), 1, "none is forgotten");
+    drop(writer);
+    assert!(waiting_after_a_start(folder.path()).is_empty(), "and nothing is sent twice");
+}
+
+#[test]
+fn a_full_disk_is_not_filled_with_empty_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    for time in 0..20 {
+        // A file can be begun, and nothing appended to it.
+        crash_after(Some(2));
+        put_at(&mut writer, time * 10..time * 10 + 10, NOW + u64::from(time) * 10);
+        crash_after(None);
+        let read = read_all(&queue);
+        assert_eq!(numbers_of(&read), (time * 10..time * 10 + 10).collect::<Vec<_>>());
+        read.iter().for_each(|(ticket, _)| queue.finish(*ticket));
+        writer.keep(NOW + u64::from(time) * 10).unwrap();
+        assert!(segment::numbers(folder.path()).unwrap().is_empty(), "{time}");
+    }
+}
+
+#[test]
+fn what_was_in_memory_is_brought_to_the_disk_that_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..10);
+    crash_after(Some(0));
+    put(&mut writer, 10..6000);
+    let read = read_all(&queue);
+    assert!(!writer.is_kept());
+    crash_after(None);
+    writer.keep(NOW + 10).unwrap();
+    assert!(writer.is_kept());
+    // Tickets are good all the same.
+    read[..20].iter().for_each(|(ticket, _)| queue.finish(*ticket));
+    writer.keep(NOW + 10).unwrap();
+    put_at(&mut writer, 6000..6010, NOW + 10);
+    drop(writer);
+    assert_eq!(waiting_after_a_start(folder.path()), (20..6010).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_segment_that_may_not_be_on_the_disk_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    fail_syncs_of(Some("waiting-"));
+    put(&mut writer, 0..12_000);
+    assert!(!writer.is_kept() && segment::numbers(folder.path()).unwrap().len() == 1);
+    writer.sync().unwrap_err();
+    put_at(&mut writer, 12_000..12_010, NOW + 10);
+    fail_syncs_of(None);
+    put_at(&mut writer, 12_010..12_020, NOW + 20);
+    assert!(writer.is_kept() && queue.len() == 12_020);
+    writer.sync().unwrap();
+    drop(writer);
+    assert_eq!(waiting_after_a_start(folder.path()), (0..12_020).collect::<Vec<_>>());
 }
 
 #[test]
@@ -283,7 +509,7 @@ fn damage_while_it_runs_ends_with_its_file() {
     assert!(lost >= first.len() as u64 && lost < 8000, "{lost}");
     assert_eq!((queue.unreadable(), queue.len()), (lost, left.len() as u64));
     left.iter().for_each(|(ticket, _)| queue.finish(*ticket));
-    writer.keep().unwrap();
+    writer.keep(NOW).unwrap();
     put(&mut writer, 1..2);
     assert_eq!((numbers_of(&read_all(&queue)), queue.len()), (vec![1], 1));
 }
@@ -333,8 +559,7 @@ proptest! {
             match step {
                 Step::Put(count) => {
                     let records: Vec<u8> = (next..next + count).flat_map(numbered).collect();
-                    let mut lost = Lost::default();
-                    let (taken, result) = writer.append(&records, NOW, &mut lost);
+                    let (taken, result, lost) = append(&mut writer, &records, NOW);
                     prop_assert_eq!(lost, Lost::default());
                     // With a disk that is gone they wait in memory: as good as lost.
                     let in_file = !has_crashed() && result.is_ok() && taken == records.len();
@@ -363,7 +588,7 @@ proptest! {
                     queue.return_all();
                 }
                 Step::Keep => {
-                    if writer.keep().is_ok() && !has_crashed() {
+                    if writer.keep(NOW).is_ok() && !has_crashed() {
                         written_down = (0..).take_while(|number| done.contains(number)).collect();
                     }
                 }

@@ -1,13 +1,14 @@
 //! The end of the queue at which events come in, for the one thread that may wait for the disk.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{io, mem};
 
-use super::cursor::{Cursor, Place};
+use super::cursor::Cursor;
 use super::segment::{self, Segment, Store};
 use super::state::Queue;
-use super::{MEMORY, open, record};
+use super::{MEMORY, record};
 use crate::events::blocks::{self, HEADER};
 use crate::events::seen::Fingerprint;
 use crate::events::writes;
@@ -22,36 +23,63 @@ const IN_MEMORY: u64 = MEMORY / 8;
 /// Segments at most, however small they are.
 const MOST_SEGMENTS: usize = 1024;
 /// Seconds until a disk that took nothing is tried again.
-const RETRY: u64 = 5;
+pub(super) const RETRY: u64 = 5;
 
 /// The end of the queue at which events come in.
 #[derive(Debug)]
 pub struct Writer {
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
     /// None where everything stays in memory.
-    folder: Option<PathBuf>,
+    pub(super) folder: Option<PathBuf>,
+    /// What is in the folder is known. Before that nothing is written there.
+    pub(super) is_open: bool,
     /// Octets on disk at most.
     bound: u64,
-    /// None where the folder cannot be used.
-    cursor: Option<Cursor>,
+    pub(super) cursor: Option<Cursor>,
     /// What is appended to.
-    present: Option<Present>,
-    next_number: u64,
+    pub(super) present: Option<Present>,
+    pub(super) next_number: u64,
     unsynced: bool,
+    /// A segment of which nobody knows how much of it reached the disk.
+    pub(super) unsafe_one: Option<u64>,
+    /// What is found in the folder when it can be read is to be forgotten.
+    pub(super) forgets_found: bool,
+    /// A file that had to go and is still there.
+    leftover: Option<u64>,
     /// When the disk is tried again, while it takes nothing.
-    retry_at: Option<u64>,
+    pub(super) retry_at: Option<u64>,
+    /// That it takes nothing was told.
+    in_trouble: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Present {
-    number: u64,
-    store: Arc<Store>,
-    end: u64,
+pub(super) struct Present {
+    pub(super) number: u64,
+    pub(super) place: Place,
+    pub(super) end: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Disk(Arc<File>),
+    Memory(Arc<Store>),
 }
 
 impl Present {
-    fn is_in_memory(&self) -> bool {
-        matches!(*self.store, Store::Memory(_))
+    pub(super) const fn is_in_memory(&self) -> bool {
+        matches!(self.place, Place::Memory(_))
+    }
+
+    fn append(&self, block: &[u8]) -> io::Result<()> {
+        match &self.place {
+            Place::Disk(file) => writes::append(file, self.end, block),
+            Place::Memory(store) => {
+                if let Store::Memory(blocks) = &**store {
+                    segment::locked(blocks).extend_from_slice(block);
+                }
+                Ok(())
+            }
+        }
     }
 }
 
@@ -64,43 +92,52 @@ pub struct Lost {
     pub prints: Vec<Fingerprint>,
 }
 
+/// Is told of events that are lost, one segment at a time: however many there are, memory holds those of one.
+pub type OnLost<'a> = dyn FnMut(Lost) + 'a;
+
 impl Writer {
-    /// The queue that is kept in `folder`, with at most so many octets on disk. Where the folder cannot be used events wait in memory.
+    /// The queue that is kept in `folder`, with at most so many octets on disk. While the folder cannot be used events wait in memory, and
+    /// it is tried again.
     #[must_use]
     pub fn open(folder: &Path, bound: u64) -> (Self, Arc<Queue>) {
-        let found = open::open(folder).unwrap_or_else(|error| {
-            tracing::error!(folder = %folder.display(), %error, "waiting events of former times cannot be read");
-            open::Found::default()
-        });
-        Self::with(Some(folder), bound, found)
+        let (mut writer, queue) = Self::in_memory();
+        writer.set_bound(bound);
+        writer.use_folder(folder);
+        match writer.open_folder(folder, 0) {
+            Ok(()) => writer.retry_at = None,
+            Err(error) => {
+                tracing::error!(folder = %folder.display(), %error, "events that wait cannot be read; it is tried again")
+            }
+        }
+        (writer, queue)
     }
 
     /// A queue that is in memory alone.
     #[must_use]
     pub fn in_memory() -> (Self, Arc<Queue>) {
-        Self::with(None, 0, open::Found::default())
-    }
-
-    fn with(folder: Option<&Path>, bound: u64, found: open::Found) -> (Self, Arc<Queue>) {
         let queue = Arc::new(Queue::default());
-        let present = found.segments.back().filter(|last| !last.sealed);
-        let present = present.map(|last| Present { number: last.number, store: Arc::clone(&last.store), end: last.end });
-        {
-            let mut state = queue.lock();
-            (state.segments, state.read, state.waiting) = (found.segments, found.read, found.waiting);
-        }
-        queue.notify();
         let writer = Self {
             queue: Arc::clone(&queue),
-            folder: folder.map(Path::to_owned),
-            bound: bound.max(2 * SMALLEST),
-            cursor: found.cursor,
-            present,
-            next_number: found.next_number.max(1),
+            folder: None,
+            is_open: false,
+            bound: 2 * SMALLEST,
+            cursor: None,
+            present: None,
+            next_number: 1,
             unsynced: false,
+            unsafe_one: None,
+            forgets_found: false,
+            leftover: None,
             retry_at: None,
+            in_trouble: false,
         };
         (writer, queue)
+    }
+
+    /// It is kept in this folder from now on, as soon as that can be used.
+    pub fn use_folder(&mut self, folder: &Path) {
+        self.folder = Some(folder.to_owned());
+        self.retry_at = Some(0);
     }
 
     /// The queue.
@@ -114,14 +151,21 @@ impl Writer {
         self.bound = bound.max(2 * SMALLEST);
     }
 
+    /// All events that were appended survive the end of the process, and after [`Self::sync`] that of the machine.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.unsafe_one.is_none() && !self.queue.lock().needs_memory()
+    }
+
     /// Appends records, and tells how many octets of them were taken. Without an error that is all; what was taken survives the end of the
-    /// process. What had to go for it is added to `lost`.
-    pub fn append(&mut self, records: &[u8], now: u64, lost: &mut Lost) -> (usize, io::Result<()>) {
+    /// process if [`Self::is_kept`] says so. What had to go for it is told.
+    pub fn append(&mut self, records: &[u8], now: u64, on_lost: &mut OnLost<'_>) -> (usize, io::Result<()>) {
+        self.recover(now);
         let mut taken = 0;
         while let Some(rest) = records.get(taken..).filter(|rest| !rest.is_empty()) {
             let (octets, events) = first_block(rest);
             let Some(payload) = rest.get(..octets).filter(|payload| !payload.is_empty()) else { break };
-            if let Err(error) = self.append_block(payload, events, now, lost) {
+            if let Err(error) = self.append_block(payload, events, now, on_lost) {
                 return (taken, Err(error));
             }
             taken += octets;
@@ -133,27 +177,27 @@ impl Writer {
     ///
     /// # Errors
     /// When the disk does not take it; it is tried again the next time.
-    pub fn keep(&mut self) -> io::Result<()> {
+    pub fn keep(&mut self, now: u64) -> io::Result<()> {
+        self.recover(now);
+        self.remove_leftover()?;
         loop {
             let (done_to, first) = {
-                let mut state = self.queue.lock();
+                let state = self.queue.lock();
                 let done_to = state.done_to();
                 let over = |segment: &&Segment| {
                     let is_present = self.present.as_ref().is_some_and(|present| present.number == segment.number);
                     !is_present && (segment.number, segment.end) <= (done_to.number, done_to.offset)
                 };
-                let first = state.segments.front().filter(over).cloned();
-                if first.is_some() {
-                    state.pop();
-                }
-                (done_to, first)
+                (done_to, state.segments.front().filter(over).cloned())
             };
-            // Before the file goes: what was done with is not to be told of a segment that is there.
+            // Before the file goes: what was done with is not to be told of a segment that is there. And before it is forgotten here: while
+            // that is not written down, the file counts.
             if let Some(cursor) = &mut self.cursor {
                 cursor.write(done_to)?;
             }
             let Some(first) = first else { return Ok(()) };
             self.remove(&first)?;
+            self.queue.lock().pop();
         }
     }
 
@@ -163,36 +207,49 @@ impl Writer {
     /// When the disk fails.
     pub fn sync(&mut self) -> io::Result<()> {
         if mem::take(&mut self.unsynced)
-            && let Some(present) = &self.present
+            && let Some(Present { place: Place::Disk(file), .. }) = &self.present
         {
-            present.store.sync().inspect_err(|_| self.unsynced = true)?;
+            writes::sync(file).inspect_err(|_| self.unsynced = true)?;
+        }
+        if self.unsafe_one.is_some() {
+            return Err(io::Error::other("a segment of events is not safe yet"));
         }
         self.cursor.as_mut().map_or(Ok(()), Cursor::sync)
     }
 
-    /// Drops everything.
-    pub fn clear(&mut self) -> Lost {
-        let mut lost = Lost::default();
-        self.present = None;
-        while self.drop_oldest(&mut lost) {}
-        lost
+    /// Drops everything. From [`Queue::close`] on until this was done nothing goes out. What is in a folder that cannot be read yet is
+    /// forgotten when it can, and its names count as reported.
+    ///
+    /// # Errors
+    /// While something is still there: then it has to be called again.
+    pub fn clear(&mut self, on_lost: &mut OnLost<'_>) -> io::Result<()> {
+        (self.present, self.unsynced, self.unsafe_one) = (None, false, None);
+        while self.drop_oldest(on_lost)? {}
+        self.forgets_found = !self.is_open;
+        self.queue.open();
+        Ok(())
     }
 
-    fn append_block(&mut self, payload: &[u8], events: u64, now: u64, lost: &mut Lost) -> io::Result<()> {
+    fn append_block(&mut self, payload: &[u8], events: u64, now: u64, on_lost: &mut OnLost<'_>) -> io::Result<()> {
         let size = blocks::size(payload.len()) as u64;
-        self.make_room(size, lost);
+        self.make_room(size, on_lost)?;
         let mut block = Vec::with_capacity(blocks::size(payload.len()));
         blocks::push(&mut block, payload);
-        let mut present = self.present(size, now)?;
+        let mut present = self.present(size, now);
         self.check_memory(&present, size)?;
-        if let Err(error) = present.store.append(present.end, &block) {
+        if let Err(error) = present.append(&block) {
             present = self.fall_back(now, &error);
             self.check_memory(&present, size)?;
-            present.store.append(present.end, &block)?;
+            present.append(&block)?;
         }
         let end = present.end + size;
+        if !present.is_in_memory() {
+            self.unsynced = true;
+            if mem::take(&mut self.in_trouble) {
+                tracing::info!("the disk takes events again");
+            }
+        }
         self.present = Some(Present { end, ..present.clone() });
-        self.unsynced = true;
         let mut state = self.queue.lock();
         if let Some(segment) = state.segments.iter_mut().find(|segment| segment.number == present.number) {
             segment.end = end;
@@ -220,77 +277,65 @@ impl Writer {
         !sealed && present.end + octets <= largest
     }
 
-    /// The disk is to be tried, for the first time or again. Longer than that it is never waited for: the clock was set back.
-    fn is_disk_due(&self, now: u64) -> bool {
-        self.retry_at.is_none_or(|at| now >= at || at - now > RETRY)
-    }
-
     /// What is appended to, with room for so many octets.
-    fn present(&mut self, octets: u64, now: u64) -> io::Result<Present> {
-        let roomy = self.present.clone().filter(|present| self.has_room(present, octets));
-        if let Some(present) = roomy.as_ref().filter(|present| !present.is_in_memory() || !self.is_disk_due(now)) {
-            return Ok(present.clone());
+    fn present(&mut self, octets: u64, now: u64) -> Present {
+        if let Some(present) = self.present.clone().filter(|present| self.has_room(present, octets)) {
+            return present;
         }
-        self.leave();
-        if !self.is_disk_due(now) {
-            return Ok(self.begin(Segment::in_memory(self.next_number)));
-        }
-        let begun = match &self.folder {
-            Some(folder) => Segment::begin(folder, self.next_number, now),
-            None => Err(io::ErrorKind::Unsupported.into()),
-        };
-        match begun {
-            Ok(segment) => {
-                if self.retry_at.take().is_some() {
-                    tracing::info!("the disk takes events again");
-                }
-                self.reopen_cursor();
-                Ok(self.begin(segment))
-            }
-            Err(error) => match roomy {
-                // Another one in memory would not be more memory.
-                Some(present) => {
-                    self.retry_at = Some(now + RETRY);
-                    Ok(present)
-                }
-                None => Ok(self.fall_back(now, &error)),
-            },
+        self.leave(now);
+        let Some(folder) = self.folder.as_ref().filter(|_| self.retry_at.is_none()) else { return self.begin_in_memory() };
+        match Segment::begin(folder, self.next_number, now) {
+            Ok((segment, file)) => self.begin(segment, Place::Disk(Arc::new(file))),
+            Err(error) => self.fall_back(now, &error),
         }
     }
 
-    /// What was appended to is left behind: nobody would sync it later. Where the disk fails the next file tells.
-    fn leave(&mut self) {
-        if let Some(present) = &self.present
-            && mem::take(&mut self.unsynced)
+    /// What was appended to is left behind: nobody would sync it later.
+    fn leave(&mut self, now: u64) {
+        let Some(Present { number, place: Place::Disk(file), .. }) = self.present.take() else { return };
+        if mem::take(&mut self.unsynced)
+            && let Err(error) = writes::sync(&file)
         {
-            if let Err(error) = present.store.sync() {
-                tracing::warn!(%error, segment = present.number, "a segment of events may not survive the end of the machine");
-            }
-            present.store.forget_pages();
+            // How much of it the disk has nobody knows. While its pages are there it can be written once more.
+            tracing::error!(%error, segment = number, "events may not survive the end of the machine; they are written again");
+            (self.unsafe_one, self.retry_at) = (Some(number), Some(now + RETRY));
+            return;
         }
+        segment::forget_pages(&file);
     }
 
     fn fall_back(&mut self, now: u64, error: &io::Error) -> Present {
-        self.leave();
-        if self.folder.is_some() && self.retry_at.is_none() {
+        match self.present.take_if(|present| !present.is_in_memory() && present.end == HEADER as u64) {
+            // Nothing is in it, and there would be another one at each try.
+            Some(empty) => self.discard(empty.number),
+            None => self.leave(now),
+        }
+        if self.folder.is_some() && !mem::replace(&mut self.in_trouble, true) {
             tracing::error!(%error, "the disk takes no events; they wait in memory, as many as fit there");
         }
         self.retry_at = Some(now + RETRY);
-        self.begin(Segment::in_memory(self.next_number))
+        self.begin_in_memory()
     }
 
-    fn begin(&mut self, segment: Segment) -> Present {
-        let present = Present { number: segment.number, store: Arc::clone(&segment.store), end: HEADER as u64 };
+    fn discard(&mut self, number: u64) {
+        self.queue.lock().segments.retain(|segment| segment.number != number);
+        self.leftover = Some(number);
+        // Where it stays it is tried again.
+        let _ = self.remove_leftover();
+    }
+
+    fn begin_in_memory(&mut self) -> Present {
+        let segment = Segment::in_memory(self.next_number);
+        let place = Place::Memory(Arc::clone(&segment.store));
+        self.begin(segment, place)
+    }
+
+    fn begin(&mut self, segment: Segment, place: Place) -> Present {
+        let present = Present { number: segment.number, place, end: HEADER as u64 };
         self.next_number = segment.number + 1;
         self.present = Some(present.clone());
         self.queue.lock().segments.push_back(segment);
         present
-    }
-
-    fn reopen_cursor(&mut self) {
-        if let (None, Some(folder)) = (&self.cursor, &self.folder) {
-            self.cursor = Cursor::open(folder).ok().map(|(cursor, _)| cursor);
-        }
     }
 
     fn remove(&self, segment: &Segment) -> io::Result<()> {
@@ -300,8 +345,16 @@ impl Writer {
         }
     }
 
+    fn remove_leftover(&mut self) -> io::Result<()> {
+        if let (Some(number), Some(folder)) = (self.leftover, &self.folder) {
+            writes::remove(&segment::path(folder, number))?;
+            self.leftover = None;
+        }
+        Ok(())
+    }
+
     /// Drops the oldest segments until there is room for so many octets more.
-    fn make_room(&mut self, octets: u64, lost: &mut Lost) {
+    fn make_room(&mut self, octets: u64, on_lost: &mut OnLost<'_>) -> io::Result<()> {
         loop {
             let (held, segments) = {
                 let state = self.queue.lock();
@@ -309,53 +362,41 @@ impl Writer {
             };
             let fits = held + octets <= self.bound && segments < MOST_SEGMENTS;
             // The last one is being written: by its size it never is too much.
-            if fits || segments < 2 || !self.drop_oldest(lost) {
-                return;
+            if fits || segments < 2 || !self.drop_oldest(on_lost)? {
+                return Ok(());
             }
         }
     }
 
     /// False if there is none.
-    fn drop_oldest(&mut self, lost: &mut Lost) -> bool {
-        let (oldest, from) = {
-            let state = self.queue.lock();
-            let Some(oldest) = state.segments.front().cloned() else { return false };
-            let from = Place { number: oldest.number, offset: HEADER as u64, skip: 0 }.max(state.done_to());
-            (oldest, from)
-        };
-        let mut held = Vec::new();
-        if from.number == oldest.number {
-            let read = oldest.scan_from(from.offset, |offset, payload| {
-                held.extend(record::each(payload).enumerate().map(|(index, event)| (offset, index, event.print)));
-                true
-            });
-            if let Err(error) = read {
-                tracing::warn!(%error, "events that are dropped cannot be read; their names count as reported");
-            }
+    fn drop_oldest(&mut self, on_lost: &mut OnLost<'_>) -> io::Result<bool> {
+        self.remove_leftover()?;
+        let Some(oldest) = self.queue.lock().segments.front().cloned() else { return Ok(false) };
+        let mut blocks = Vec::new();
+        let read = oldest.scan(|offset, payload| {
+            blocks.push((offset, record::pieces(payload).filter_map(record::print).collect()));
+            true
+        });
+        if let Err(error) = read {
+            tracing::warn!(%error, "events that are dropped cannot be read; their names count as reported");
         }
         let mut state = self.queue.lock();
-        let before = state.waiting;
-        let skip = |offset: u64, index: usize| {
-            let flight =
-                state.flights.iter().find(|flight| (flight.place.number, flight.place.offset) == (oldest.number, offset));
-            let skipped = from.offset == offset && index < from.skip as usize;
-            flight.map_or(skipped, |flight| flight.is_done(index))
-        };
-        held.retain(|(offset, index, _)| !skip(*offset, *index));
-        state.pop();
-        state.waiting = state.waiting.saturating_sub(held.len() as u64);
-        lost.events += before - state.waiting;
+        let prints = state.undone(oldest.number, blocks);
+        // Not those that could be read alone: none of them waits any more.
+        let events = state.forget_first();
         drop(state);
-        lost.prints.extend(held.into_iter().map(|(.., print)| print));
-        if let Err(error) = self.remove(&oldest) {
-            tracing::warn!(%error, segment = oldest.number, "a segment of events that had to go is still there");
+        // Before the file goes: after a crash between the two they are reported twice, and not never.
+        on_lost(Lost { events, prints });
+        if oldest.on_disk() > 0 {
+            self.leftover = Some(oldest.number);
+            self.remove_leftover()?;
         }
-        true
+        Ok(true)
     }
 }
 
 /// Octets and records of the first block of so many records.
-fn first_block(records: &[u8]) -> (usize, u64) {
+pub(super) fn first_block(records: &[u8]) -> (usize, u64) {
     let (mut octets, mut events) = (0, 0);
     while let Some(size) = records.get(octets..).and_then(record::size).filter(|size| octets + size <= blocks::LONGEST) {
         octets += size;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::siphash;
 use crate::disk::Unfinished;
+use crate::events::writes;
 
 /// Octets of a fingerprint.
 pub(super) const OCTETS: usize = 12;
@@ -63,19 +64,18 @@ impl Fingerprint {
 pub struct Secret([u64; 2]);
 
 impl Secret {
-    /// The one in `folder`; drawn and kept there where none is.
+    /// The one in `folder`; where none is, `otherwise` is kept there.
     ///
     /// # Errors
-    /// When it can neither be read nor kept: then [`Secret::draw`] serves for this run.
-    pub fn load(folder: &Path) -> io::Result<Self> {
+    /// When it can neither be read nor kept: then one that was drawn serves until it can.
+    pub fn load(folder: &Path, otherwise: Self) -> io::Result<Self> {
         if let Some(known) = read(folder)? {
             return Ok(known);
         }
-        let octets: [u8; KEY_OCTETS] = rand::random();
         let mut file = Unfinished::create(folder, FILE)?;
-        file.write_all(&octets)?;
+        file.write_all(otherwise.0.map(u64::to_le_bytes).as_flattened())?;
         file.finish()?;
-        Ok(Self::from_octets(octets))
+        Ok(otherwise)
     }
 
     /// A new one.
@@ -118,7 +118,7 @@ impl std::fmt::Debug for Secret {
 
 fn read(folder: &Path) -> io::Result<Option<Secret>> {
     let mut octets = Vec::new();
-    match std::fs::File::open(folder.join(FILE)) {
+    match writes::to_read(&folder.join(FILE)) {
         Ok(file) => file.take(KEY_OCTETS as u64 + 1).read_to_end(&mut octets)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -139,16 +139,18 @@ mod tests {
     #[test]
     fn a_folder_keeps_its_secret() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let secret = Secret::load(first.path()).unwrap();
-        assert_eq!(Secret::load(first.path()).unwrap(), secret);
-        assert_ne!(Secret::load(second.path()).unwrap(), secret);
+        let load = |folder: &Path| Secret::load(folder, Secret::draw()).unwrap();
+        let secret = load(first.path());
+        assert_eq!(load(first.path()), secret);
+        assert_ne!(load(second.path()), secret);
         std::fs::write(first.path().join(FILE), "short").unwrap();
-        let other = Secret::load(first.path()).unwrap();
+        let other = load(first.path());
+        assert_eq!(load(first.path()), other);
         assert_ne!(other, secret);
         assert_ne!(other.check(), secret.check());
         assert_eq!(format!("{other:?}"), "Secret { .. }");
         std::fs::write(first.path().join("file"), "").unwrap();
-        Secret::load(&first.path().join("file/below")).unwrap_err();
+        Secret::load(&first.path().join("file/below"), secret).unwrap_err();
     }
 
     proptest! {

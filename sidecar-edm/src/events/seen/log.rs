@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::fingerprint::OCTETS;
 use super::{Fingerprint, GENERATIONS, Secret, Table};
 use crate::disk;
-use crate::events::blocks::{self, End, HEADER, Header};
+use crate::events::blocks::{self, End, Extent, HEADER, Header};
 use crate::events::writes;
 
 const MAGIC: [u8; 8] = *b"tapirsn1";
@@ -68,6 +68,8 @@ pub struct Log {
 struct Generation {
     number: u64,
     created: u64,
+    /// When it was last written to, if that was before the start.
+    touched: Option<u64>,
 }
 
 impl Log {
@@ -86,8 +88,12 @@ impl Log {
         let check = secret.check();
         let (mut generations, mut opened) = (VecDeque::new(), Opened::default());
         for number in numbers(folder)? {
-            match header(&path(folder, number))?.filter(|header| header.number == number && header.check == check) {
-                Some(header) => generations.push_back(Generation { number, created: header.created }),
+            let header = match header(&path(folder, number)) {
+                Err(error) if writes::is_damage(&error) => None,
+                header => header?,
+            };
+            match header.filter(|header| header.number == number && header.check == check) {
+                Some(header) => generations.push_back(Generation { number, created: header.created, touched: None }),
                 None => {
                     opened.damaged += 1;
                     set_aside(folder, number)?;
@@ -96,13 +102,13 @@ impl Log {
         }
         opened.age = generations.front().map(|oldest: &Generation| Duration::from_secs(now.saturating_sub(oldest.created)));
         let newest = generations.back().map_or(0, |newest| newest.number);
-        while let Some(oldest) = generations.front().copied() {
-            let over = ended(folder, &generations)?.saturating_add(forget_after.as_secs()) <= now;
-            if !over && newest - oldest.number < GENERATIONS {
-                break;
-            }
+        // Not by age: nobody knows yet whether the clock is right.
+        while let Some(oldest) = generations.front().filter(|oldest| newest - oldest.number >= GENERATIONS) {
             writes::remove(&path(folder, oldest.number))?;
             generations.pop_front();
+        }
+        if let Some(present) = generations.back_mut() {
+            present.touched = Some(seconds(std::fs::metadata(path(folder, present.number))?.modified()?));
         }
         if let (Some(oldest), Some(newest)) = (generations.front(), generations.back()) {
             table.turn(oldest.number, newest.number);
@@ -172,6 +178,9 @@ impl Log {
             self.records += records.len() as u64;
             self.unsynced = true;
         }
+        if let Some(present) = self.generations.back_mut() {
+            present.touched = None;
+        }
         Ok(())
     }
 
@@ -187,20 +196,22 @@ impl Log {
         Ok(())
     }
 
-    /// The present generation is full or old.
+    /// The present generation is full or old. Age counts only by a clock that is known to be right: one that was set ahead for a moment would
+    /// make all names old.
     #[must_use]
-    pub fn is_turn_due(&self, now: u64) -> bool {
+    pub fn is_turn_due(&self, now: u64, clock_is_right: bool) -> bool {
         let age = |present: &Generation| Duration::from_secs(now.saturating_sub(present.created));
-        let is_old = |present| age(present) >= self.forget_after / GENERATIONS as u32;
-        self.records >= self.most || self.generations.back().is_some_and(is_old)
+        let is_old = |present: &Generation| present.created > now || age(present) >= self.forget_after / GENERATIONS as u32;
+        self.records >= self.most || (clock_is_right && self.generations.back().is_some_and(is_old))
     }
 
     /// Begins the next generation if the present one is full or old, and drops what is too much or too old.
     ///
     /// # Errors
     /// When no file can be begun, or one that should go stays; then the present one goes on.
-    pub fn turn_if_due(&mut self, now: u64, table: &Table) -> io::Result<()> {
-        let Some(present) = self.generations.back().copied().filter(|_| self.is_turn_due(now)) else { return Ok(()) };
+    pub fn turn_if_due(&mut self, now: u64, clock_is_right: bool, table: &Table) -> io::Result<()> {
+        let due = |_: &Generation| self.is_turn_due(now, clock_is_right);
+        let Some(present) = self.generations.back().copied().filter(due) else { return Ok(()) };
         self.sync()?;
         let number = present.number + 1;
         let (file, generation) = begin(&self.folder, Header { number, created: now, check: self.check })?;
@@ -208,14 +219,17 @@ impl Log {
         let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
         (self.file, self.end, self.records) = (file, HEADER as u64, 0);
         self.generations.push_back(generation);
-        let result = self.drop_old(now);
+        let result = self.drop_old(now, clock_is_right);
         table.turn(self.generations.front().map_or(number, |oldest| oldest.number), number);
         result
     }
 
-    fn drop_old(&mut self, now: u64) -> io::Result<()> {
-        while let (Some(oldest), Some(next)) = (self.generations.front().copied(), self.generations.get(1)) {
-            let over = next.created.saturating_add(self.forget_after.as_secs()) <= now;
+    fn drop_old(&mut self, now: u64, clock_is_right: bool) -> io::Result<()> {
+        while let Some(oldest) = self.generations.front().copied() {
+            // As the next one began. One that began while the clock was ahead tells nothing.
+            let next = self.generations.iter().skip(1).map(|later| later.created).min();
+            let Some(ended) = next.map(|next| oldest.touched.map_or(next, |touched| touched.min(next))) else { break };
+            let over = clock_is_right && ended.saturating_add(self.forget_after.as_secs()) <= now;
             if !over && self.generations.len() as u64 <= GENERATIONS {
                 break;
             }
@@ -254,21 +268,12 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
 
 fn begin(folder: &Path, header: Header) -> io::Result<(File, Generation)> {
     let file = writes::begin(folder, &name(header.number), &header.octets(MAGIC))?;
-    Ok((file, Generation { number: header.number, created: header.created }))
+    Ok((file, Generation { number: header.number, created: header.created, touched: None }))
 }
 
 fn header(path: &Path) -> io::Result<Option<Header>> {
-    let mut file = File::open(path)?;
+    let mut file = writes::to_read(path)?;
     if file.metadata()?.len() > LARGEST { Ok(None) } else { Header::read(&mut file, MAGIC) }
-}
-
-/// When the oldest of the generations ended: as the next one began, or when it was last written to.
-fn ended(folder: &Path, generations: &VecDeque<Generation>) -> io::Result<u64> {
-    match (generations.get(1), generations.front()) {
-        (Some(next), _) => Ok(next.created),
-        (None, Some(only)) => Ok(seconds(std::fs::metadata(path(folder, only.number))?.modified()?)),
-        (None, None) => Ok(0),
-    }
 }
 
 /// Since the epoch.
@@ -286,11 +291,13 @@ fn load(folder: &Path, number: u64, is_last: bool, table: &Table, opened: &mut O
         End::Torn if is_last => opened.cut += length - good,
         End::Torn | End::Corrupt => {
             opened.damaged += 1;
-            std::fs::copy(&path, folder.join(BROKEN))?;
+            // For a person alone: a disk that does not give it back, or has no room for it, is no reason to stop.
+            let copied = std::fs::copy(&path, folder.join(BROKEN));
             tracing::warn!(
                 file = name(number),
                 octets = length,
                 readable = good,
+                copy_error = copied.err().map(|error| error.to_string()),
                 "a log of seen names is damaged; what can be read of it is taken, and a copy is kept as {BROKEN}"
             );
         }
@@ -301,20 +308,30 @@ fn load(folder: &Path, number: u64, is_last: bool, table: &Table, opened: &mut O
 
 /// How many records, how many octets of the file are good, and how it ends.
 fn replay(folder: &Path, number: u64, table: &Table) -> io::Result<(u64, u64, End)> {
-    let file = File::open(path(folder, number))?;
+    let file = match writes::to_read(&path(folder, number)) {
+        Err(error) if writes::is_damage(&error) => return Ok((0, HEADER as u64, End::Corrupt)),
+        file => file?,
+    };
     let length = file.metadata()?.len().saturating_sub(HEADER as u64);
     let mut reader = BufReader::with_capacity(blocks::LONGEST, file);
     reader.by_ref().take(HEADER as u64).read_exact(&mut [0; HEADER])?;
-    let mut records = 0;
-    let extent = blocks::read(&mut reader, length, |_, payload| {
+    let (mut records, mut good) = (0, 0);
+    let read = blocks::read(&mut reader, length, |offset, payload| {
+        good = offset + blocks::size(payload.len()) as u64;
         each(payload, |kind, print| {
             records += 1;
             match kind {
                 Kind::Mark => table.mark_in(print, number),
-                Kind::Unmark => table.unmark(print),
+                Kind::Unmark => {
+                    table.unmark(print);
+                }
             }
         })
-    })?;
+    });
+    let extent = match read {
+        Err(error) if writes::is_damage(&error) => Extent { good, end: End::Corrupt },
+        read => read?,
+    };
     // Those that were read already are not to come back after a restart without the file's end.
     let _ = rustix::fs::fadvise(reader.get_ref(), 0, None, rustix::fs::Advice::DontNeed);
     Ok((records, HEADER as u64 + extent.good, extent.end))

@@ -3,13 +3,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::events::writes::{crash_after, has_crashed};
+use crate::events::writes::{crash_after, fail_reads_of, has_crashed};
 
 const LONG: Duration = Duration::from_secs(1 << 30);
 const NOW: u64 = 1_800_000_000;
 
 fn secret(folder: &Path) -> Secret {
-    Secret::load(folder).unwrap()
+    Secret::load(folder, Secret::draw()).unwrap()
 }
 
 fn open(folder: &Path, names: usize, now: u64) -> (Log, Table, Opened) {
@@ -65,7 +65,7 @@ fn disk_and_memory_stay_bounded_and_the_oldest_go() {
     let (mut log, table, _) = open(folder, 800, NOW);
     for number in 0..500 {
         mark(&mut log, &table, folder, number * 10..number * 10 + 10);
-        log.turn_if_due(NOW, &table).unwrap();
+        log.turn_if_due(NOW, true, &table).unwrap();
         assert!(files(folder).len() as u64 <= GENERATIONS);
     }
     let octets: u64 = disk::list(folder, |_| true).unwrap().iter().map(|entry| entry.octets).sum();
@@ -87,7 +87,7 @@ fn names_that_nobody_asks_for_are_forgotten_in_time() {
     let (mut log, _) = Log::open(folder, &secret(folder), 1000, expiry, NOW, &table).unwrap();
     mark(&mut log, &table, folder, 0..10);
     for passed in 0..20 {
-        log.turn_if_due(NOW + passed * day, &table).unwrap();
+        log.turn_if_due(NOW + passed * day, true, &table).unwrap();
         match table.find(print(folder, 5)) {
             super::super::Found::Renewed => log.append(&[(Kind::Mark, print(folder, 5))]).unwrap(),
             super::super::Found::Marked => {}
@@ -98,18 +98,75 @@ fn names_that_nobody_asks_for_are_forgotten_in_time() {
     }
     drop(log);
     let later = Table::new(1000);
-    Log::open(folder, &secret(folder), 1000, expiry, NOW + 21 * day, &later).unwrap();
+    let (mut log, _) = Log::open(folder, &secret(folder), 1000, expiry, NOW + 21 * day, &later).unwrap();
+    log.turn_if_due(NOW + 21 * day, true, &later).unwrap();
     assert_eq!(later.len(), 1);
+    drop(log);
     // After so long a pause nothing is left, and a new generation begins when it is due.
     let last = Table::new(1000);
     let (mut log, _) = Log::open(folder, &secret(folder), 1000, expiry, NOW + 900 * day, &last).unwrap();
-    log.turn_if_due(NOW + 900 * day, &last).unwrap();
+    log.turn_if_due(NOW + 900 * day, true, &last).unwrap();
     assert_eq!(last.len(), 0);
 }
 
 /// As [`known`] would renew what it looks at.
 fn known_without_renewal(table: &Table, _: &Path) -> u64 {
     table.len()
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_a_moment_forgets_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let table = Table::new(1000);
+    let (day, expiry) = (24 * 3600, Duration::from_secs(8 * 24 * 3600));
+    let (mut log, _) = Log::open(folder, &secret(folder), 1000, expiry, NOW, &table).unwrap();
+    mark(&mut log, &table, folder, 0..10);
+    let year = 365 * day;
+    log.turn_if_due(NOW + year, false, &table).unwrap();
+    assert_eq!((table.len(), files(folder).len()), (10, 1));
+    // Also where the machine starts with it.
+    drop(log);
+    let table = Table::new(1000);
+    let (mut log, _) = Log::open(folder, &secret(folder), 1000, expiry, NOW + year, &table).unwrap();
+    log.turn_if_due(NOW + year, false, &table).unwrap();
+    assert_eq!(table.len(), 10);
+    // A generation that is full ends all the same, and its number of the year to come makes the others neither older nor younger.
+    mark(&mut log, &table, folder, 10..200);
+    log.turn_if_due(NOW + year, false, &table).unwrap();
+    assert_eq!((table.len(), files(folder).len()), (200, 2));
+    for passed in 1..7 {
+        log.turn_if_due(NOW + passed * day, true, &table).unwrap();
+        assert_eq!(table.len(), 200, "{passed}");
+    }
+    for passed in 7..9 {
+        log.turn_if_due(NOW + passed * day, true, &table).unwrap();
+    }
+    assert_eq!(table.len(), 0);
+}
+
+#[test]
+fn a_file_that_the_disk_does_not_give_back_costs_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (mut log, table, _) = open(folder, 800, NOW);
+    for number in 0..5 {
+        mark(&mut log, &table, folder, number * 100..number * 100 + 100);
+        log.turn_if_due(NOW, true, &table).unwrap();
+    }
+    drop(log);
+    fail_reads_of(Some(("seen-0000000002", rustix::io::Errno::IO)));
+    let (log, table, opened) = open(folder, 800, NOW);
+    fail_reads_of(None);
+    assert_eq!((opened.damaged, table.len()), (1, 400));
+    drop(log);
+    // What may pass is no damage.
+    fail_reads_of(Some(("seen-0000000003", rustix::io::Errno::MFILE)));
+    let failed = Log::open(folder, &secret(folder), 800, LONG, NOW, &table);
+    fail_reads_of(None);
+    assert!(failed.is_err());
+    let (_, table, opened) = open(folder, 800, NOW);
+    assert_eq!((opened.damaged, table.len()), (0, 400));
 }
 
 #[test]
@@ -121,7 +178,7 @@ fn damage_is_set_aside_and_what_can_be_read_is_taken() {
         for half in 0..2 {
             mark(&mut log, &table, folder, number * 100 + half * 50..number * 100 + half * 50 + 50);
         }
-        log.turn_if_due(NOW, &table).unwrap();
+        log.turn_if_due(NOW, true, &table).unwrap();
     }
     drop(log);
     let path = folder.join("seen-0000000002.log");
@@ -212,7 +269,7 @@ proptest! {
                 Step::Unmark(number) => vec![(Kind::Unmark, number)],
                 Step::Turn => {
                     log.most = 0;
-                    let _ = log.turn_if_due(NOW, &table);
+                    let _ = log.turn_if_due(NOW, true, &table);
                     log.most = 1 << 20;
                     Vec::new()
                 }

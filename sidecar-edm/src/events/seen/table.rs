@@ -10,7 +10,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Fingerprint, GENERATIONS, Kind};
+use super::{Fingerprint, GENERATIONS, Kind, Secret};
 
 const LINE: usize = 8;
 /// Slots for two names.
@@ -27,6 +27,7 @@ struct Line([AtomicU64; LINE]);
 /// The table.
 #[derive(Debug)]
 pub struct Table {
+    secret: Secret,
     lines: Box<[Line]>,
     names: AtomicU64,
     forgotten: AtomicU64,
@@ -48,17 +49,31 @@ pub enum Found {
 }
 
 impl Table {
-    /// For at most so many names.
+    /// For at most so many names, by fingerprints of a secret of its own.
     #[must_use]
     pub fn new(names: usize) -> Self {
+        Self::of(Secret::draw(), names)
+    }
+
+    /// For at most so many names, by fingerprints of this secret.
+    #[must_use]
+    pub fn of(secret: Secret, names: usize) -> Self {
         let lines = names.saturating_mul(SLOTS_FOR_TWO).div_ceil(2 * LINE).next_multiple_of(2).max(2);
         Self {
+            secret,
             lines: (0..lines).map(|_| Line::default()).collect(),
             names: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
             present: AtomicU64::new(0),
             oldest: AtomicU64::new(0),
         }
+    }
+
+    /// The secret of the fingerprints.
+    #[inline]
+    #[must_use]
+    pub const fn secret(&self) -> Secret {
+        self.secret
     }
 
     /// Octets in memory.
@@ -132,14 +147,26 @@ impl Table {
         }
     }
 
-    /// Takes a mark back.
-    pub fn unmark(&self, print: Fingerprint) {
+    /// Whether a name is marked, without renewing its mark.
+    #[must_use]
+    pub fn contains(&self, print: Fingerprint) -> bool {
+        let (present, oldest) = self.generations();
+        let slots = self.set(print).flat_map(|line| &line.0);
+        let mut values = slots.map(|slot| slot.load(Ordering::Relaxed));
+        values.any(|value| value >> AGE_BITS == print.tag() && age(value, present) <= present - oldest)
+    }
+
+    /// Takes a mark back; false if there was none.
+    pub fn unmark(&self, print: Fingerprint) -> bool {
+        let mut was_marked = false;
         for slot in self.set(print).flat_map(|line| &line.0) {
             let value = slot.load(Ordering::Relaxed);
             if value >> AGE_BITS == print.tag() && slot.compare_exchange(value, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 self.names.fetch_sub(1, Ordering::Relaxed);
+                was_marked = true;
             }
         }
+        was_marked
     }
 
     /// Marks, and marks taken back, in this order.
@@ -147,7 +174,9 @@ impl Table {
         for (kind, print) in records {
             match kind {
                 Kind::Mark => self.mark(*print),
-                Kind::Unmark => self.unmark(*print),
+                Kind::Unmark => {
+                    self.unmark(*print);
+                }
             }
         }
     }
@@ -231,7 +260,8 @@ mod tests {
         assert_eq!((table.len(), table.forgotten()), (8000, 0));
         assert!((0..8000).all(|number| table.find(print(number)) == Found::Marked));
         assert!((8000..100_000).all(|number| table.find(print(number)) == Found::New));
-        (0..4000).for_each(|number| table.unmark(print(number)));
+        assert!((0..4000).all(|number| table.unmark(print(number))) && !table.unmark(print(0)));
+        assert!(!table.contains(print(0)) && table.contains(print(4000)));
         assert_eq!(table.len(), 4000);
         assert!((0..8000).all(|number| (table.find(print(number)) == Found::Marked) == (number >= 4000)));
     }
