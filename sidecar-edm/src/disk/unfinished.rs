@@ -149,11 +149,17 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
+    // Each that is new is a name in the one above it, which has to reach the disk.
+    let new: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.is_dir()).filter_map(Path::parent).collect();
     DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
-    folder.parent().map_or(Ok(()), sync_folder)
+    new.into_iter().rev().try_for_each(sync_folder)
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
+    // What has no name is the working directory.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    #[cfg(test)]
+    tests::SYNCED.with_borrow_mut(|synced| synced.push(folder.to_owned()));
     File::open(folder)?.sync_all()
 }
 
@@ -162,6 +168,22 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    thread_local! {
+        /// Folders that this thread synced.
+        pub(super) static SYNCED: std::cell::RefCell<Vec<PathBuf>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+
+    #[test]
+    fn every_folder_that_is_new_survives() {
+        let folder = tempfile::tempdir().unwrap();
+        SYNCED.take();
+        make_folder(&folder.path().join("a/b/c")).unwrap();
+        assert_eq!(SYNCED.take(), ["", "a", "a/b"].map(|above| folder.path().join(above)));
+        make_folder(&folder.path().join("a/b/c")).unwrap();
+        make_folder(&folder.path().join("a/b/d")).unwrap();
+        assert_eq!(SYNCED.take(), [folder.path().join("a/b")]);
+    }
 
     #[test]
     fn a_file_has_its_name_only_when_it_is_whole() {
