@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::instance::Instance;
 use crate::minimiser::Rotation;
-use crate::outbox::{Bounds, Counters, Folders, Pace, Sender, SenderState, Store, Target};
+use crate::outbox::{Bounds, Counters, Folders, Pace, PresentBounds, Sender, SenderState, Store, Target};
 
 /// For the last minute to be written.
 const WRITING: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct Outbox {
     folders: Folders,
-    bounds: Bounds,
+    bounds: PresentBounds,
     counters: Counters,
     news: Arc<Notify>,
 }
@@ -34,7 +34,12 @@ impl Outbox {
     /// Below a data folder.
     #[must_use]
     pub fn below(data: &Path, bounds: Bounds, counters: Counters) -> Self {
-        Self { folders: Folders::below(data), bounds, counters, news: Arc::default() }
+        Self { folders: Folders::below(data), bounds: bounds.into(), counters, news: Arc::default() }
+    }
+
+    /// Other bounds from now on.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        self.bounds.set(bounds);
     }
 
     /// Takes minutes. May wait for the disk, once.
@@ -42,7 +47,13 @@ impl Outbox {
     /// # Errors
     /// When there can be no thread.
     pub fn store(&self, data: &Path) -> io::Result<Store> {
-        Store::start(self.folders.clone(), self.bounds, Instance::load(data), self.counters.clone(), Arc::clone(&self.news))
+        Store::start(
+            self.folders.clone(),
+            self.bounds.clone(),
+            Instance::load(data),
+            self.counters.clone(),
+            Arc::clone(&self.news),
+        )
     }
 
     /// Brings them to Core, wherever that is at the time.
@@ -50,7 +61,7 @@ impl Outbox {
     pub fn sender(&self, target: watch::Receiver<Option<Arc<Target>>>, state: watch::Sender<SenderState>) -> Sender {
         Sender {
             folders: self.folders.clone(),
-            bounds: self.bounds,
+            bounds: self.bounds.clone(),
             counters: self.counters.clone(),
             target,
             news: Arc::clone(&self.news),

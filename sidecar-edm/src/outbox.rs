@@ -6,7 +6,7 @@
 //! Names and folders are upstream's. Departures from it: files are synced; each folder has bounds in octets, number and age, and its oldest go
 //! first, counted; after a failure the next file's turn comes after a pause that grows; what Core refuses for good leaves the way of the others.
 //! What was refused with 401 is tried again after an hour and whenever identity or address change: Core says 401 also when it cannot reach
-//! the keys of its nodes, or when a clock is wrong.
+//! the keys of its nodes, or when a clock is wrong. Where sending is forbidden, what Core does not have is removed.
 
 mod answer;
 mod body;
@@ -20,7 +20,7 @@ mod target;
 
 pub use answer::Refusal;
 pub use counters::Counters;
-pub use folders::{Bounds, Folders};
+pub use folders::{Bounds, Folders, PresentBounds};
 pub use sender::{Pace, Sender, SenderState};
 pub use store::Store;
 pub use target::{Target, TargetError, trusting};

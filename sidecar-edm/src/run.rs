@@ -116,6 +116,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
         instance,
         data,
         rotation: rotation.clone(),
+        outbox: outbox.clone(),
         events: events.clone(),
         in_force: in_force_sender,
         mqtt: mqtt_sender,

@@ -299,3 +299,36 @@ async fn aggregates_follow_their_receiver() {
     assert_eq!(all.iter().map(|request| answers(&request.body)["known.example."]).sum::<u64>(), count);
     edm.stop().await;
 }
+
+/// What was gathered before is forgotten, and nothing of it comes when sending is allowed again: neither what was counted nor what waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_counted_is_forgotten_when_sending_is_forbidden() {
+    let receiver = Receiver::start(&[]).await;
+    let held = "disable-histogram-sender = true\n";
+    let edm = start(&receiver, held).await;
+    let mut resolver = edm.connect().await;
+    let outbox = edm.files().data().join("parquet/histograms/outbox");
+    let files = || std::fs::read_dir(&outbox).into_iter().flatten().count();
+    resolver.answered("known.example.", CLIENT).await;
+    all_read(&edm, 1).await;
+    edm.rotate().await;
+    until("a file", async || files() == 1).await;
+    resolver.answered("known.example.", CLIENT).await;
+    all_read(&edm, 2).await;
+    edm.files().write_config(&format!("{CONFIG}disabled = true\nrevision = \"off\"\n"));
+    edm.status_becomes("/config/revision", "off").await;
+    until("no file", async || files() == 0).await;
+    // Also those of a process before, whatever the time between.
+    let folder = edm.stop_keeping().await;
+    std::fs::write(outbox.join(Interval { start: Timestamp::UNIX_EPOCH, stop: Timestamp::now() }.file_name(0)), "x").unwrap();
+    let edm = Edm::start_in(folder, |_| ());
+    until("no file", async || files() == 0).await;
+    edm.files().write_config(&format!("{CONFIG}revision = \"on\"\n"));
+    edm.status_becomes("/config/revision", "on").await;
+    let mut resolver = edm.connect().await;
+    resolver.answered("known.example.", CLIENT).await;
+    all_read(&edm, 1).await;
+    edm.rotate().await;
+    assert_eq!(answers(&receiver.received(1).await[0].body), counted(&[("known.example.", 1)]));
+    edm.stop().await;
+}

@@ -63,7 +63,7 @@ impl Bench {
         let (_, shutdown) = Shutdown::manual();
         let sender = Sender {
             folders: folders.clone(),
-            bounds,
+            bounds: bounds.into(),
             counters: counters.clone(),
             target: targets,
             news: Arc::clone(&news),
@@ -367,5 +367,39 @@ fn until_failed(counters: &Counters) {
     while counters.write_failures.get() == 0 {
         assert!(std::time::Instant::now() < end, "the disk takes everything");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[tokio::test]
+async fn what_is_forbidden_stops_at_once_and_is_forgotten() {
+    let receiver = Receiver::start(&[Act::Silence]).await;
+    let mut bench = Bench::new(pace(), Bounds::default());
+    bench.fill(0..3);
+    fs::write(bench.folders.outbox.join("notes"), "somebody's").unwrap();
+    bench.start(&receiver);
+    receiver.received(1).await;
+    let refused = bench.folders.refused(Refusal::Unauthorized).join(name(9));
+    fs::create_dir_all(refused.parent().unwrap()).unwrap();
+    fs::copy(bench.folders.outbox.join(name(0)), &refused).unwrap();
+    bench.target.send_replace(None);
+    until("the end of the upload", || receiver.open() == 0).await;
+    assert_eq!(bench.counters.sent.get(), 0);
+    let store = bench.store(Bounds::default());
+    store.put(Box::new(Sample::new(7, 5)));
+    store.forget();
+    assert!(store.finish(PATIENCE));
+    assert_eq!((names(&bench.folders.outbox), refused.exists()), (vec!["notes".to_owned()], false));
+    assert_eq!(bench.counters.forgotten.get(), 5);
+}
+
+#[test]
+fn a_name_is_not_given_twice_wherever_the_first_one_lies() {
+    for lies in [None, Some(Refusal::Unauthorized), Some(Refusal::BadRequest)] {
+        let bench = Bench::new(pace(), Bounds::default());
+        let folder = lies.map_or(bench.folders.sent.clone(), |refusal| bench.folders.refused(refusal));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name(0)), "the first").unwrap();
+        bench.fill(0..1);
+        assert_ne!(names(&bench.folders.outbox), [name(0)], "{lies:?}");
     }
 }

@@ -65,6 +65,8 @@ struct State {
     begun: Timestamp,
     /// In it, answers were counted for another list than now, or in another way.
     has_changed: bool,
+    /// Nothing may be sent, so nothing that was counted is kept.
+    forbidden: bool,
     /// Where minutes go; none after the last.
     store: Option<Store>,
 }
@@ -73,7 +75,7 @@ impl Rotation {
     /// The first interval begins now.
     #[must_use]
     pub fn new(minimiser: Minimiser, counts: RotationCounts, store: Store) -> Self {
-        let state = Mutex::new(State { begun: Timestamp::now(), has_changed: false, store: Some(store) });
+        let state = Mutex::new(State { begun: Timestamp::now(), has_changed: false, forbidden: false, store: Some(store) });
         Self(Arc::new(Shared { minimiser, counts, state }))
     }
 
@@ -83,6 +85,11 @@ impl Rotation {
     /// interval ends at the second change.
     pub fn take_up(&self, policy: Policy, lists: &Lists) {
         let mut state = self.lock();
+        if policy.sending && state.forbidden {
+            // What somebody was still counting when it was forbidden.
+            self.end(&mut state, Timestamp::now());
+            state.forbidden = false;
+        }
         if self.0.minimiser.would_count_apart(policy, lists) {
             if state.has_changed {
                 self.end(&mut state, Timestamp::now());
@@ -90,6 +97,16 @@ impl Rotation {
             state.has_changed = true;
         }
         self.0.minimiser.set(policy, lists);
+    }
+
+    /// Sending is forbidden: what was counted is forgotten, and what Core does not have. To be called when the policy says so already.
+    pub fn forget(&self) {
+        let mut state = self.lock();
+        state.forbidden = true;
+        self.end(&mut state, Timestamp::now());
+        if let Some(store) = &state.store {
+            store.forget();
+        }
     }
 
     /// Ends the interval. Takes as long as it takes to put together what the connections have counted.
@@ -115,7 +132,8 @@ impl Rotation {
         counts.rotations.inc();
         counts.answers.inc_by(minute.answers());
         counts.sketches_lost.inc_by(minute.sketches_lost());
-        if let Some(store) = &state.store {
+        // An empty one would only take the place of another.
+        if let Some(store) = state.store.as_ref().filter(|_| !state.forbidden && !minute.is_empty()) {
             store.put(Box::new(Finished { interval, minute }));
         }
     }
@@ -127,7 +145,8 @@ impl Rotation {
     /// Rotates at each full minute of the clock until shutdown.
     pub async fn run(self, shutdown: Shutdown) {
         loop {
-            let end = Timestamp::now() + until_next_minute(Timestamp::now());
+            let now = Timestamp::now();
+            let end = now + until_next_minute(now);
             let reached = tokio::select! {
                 reached = until(end) => reached,
                 () = shutdown.requested() => return,

@@ -44,6 +44,8 @@ pub struct Counters {
     pub dropped_old: Counter,
     /// Unsent files dropped for want of room.
     pub dropped_room: Counter,
+    /// Unsent files removed because sending was forbidden.
+    pub forgotten: Counter,
     /// Files that wait.
     pub waiting: Gauge,
     /// Octets that wait.
@@ -74,6 +76,7 @@ impl Counters {
             refused,
             dropped_old,
             dropped_room,
+            forgotten,
             waiting,
             waiting_octets,
             last_sent,
@@ -95,6 +98,7 @@ impl Counters {
         registry.register("aggregates_refused", "Histogram files that Core refused for good, by its answer", refused);
         registry.register("aggregates_dropped_old", "Unsent histogram files dropped because they were too old", dropped_old);
         registry.register("aggregates_dropped_room", "Unsent histogram files dropped for want of room", dropped_room);
+        registry.register("aggregates_disabled", "Unsent histogram files removed because sending was switched off", forgotten);
         registry.register("aggregates_waiting", "Histogram files that wait to be sent", waiting);
         registry.register("aggregates_waiting_bytes", "Octets of histogram files that wait to be sent", waiting_octets);
         registry.register("aggregate_last_sent_seconds", "When Core last took a histogram file, in Unix seconds", last_sent);

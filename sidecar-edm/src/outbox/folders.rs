@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use strum::IntoEnumIterator as _;
 
 use super::{Counters, Refusal};
@@ -66,6 +68,18 @@ impl Folders {
         Ok(())
     }
 
+    /// Removes what Core does not have, and tells how many files that were. What Core has may stay for who wants to see it.
+    pub(super) fn forget(&self) -> io::Result<usize> {
+        let mut gone = 0;
+        for folder in std::iter::once(self.outbox.clone()).chain(self.all_refused()) {
+            for file in histograms(&folder)? {
+                disk::remove(&folder.join(&file.name))?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+
     /// Moves back what was refused with 401, to be tried once more.
     pub(super) fn try_again(&self) -> io::Result<usize> {
         let refused = self.refused(Refusal::Unauthorized);
@@ -86,6 +100,27 @@ pub struct Bounds {
     pub sent: Bound,
     /// Refused, for each answer.
     pub refused: Bound,
+}
+
+/// The bounds that are in force at a moment, which may be other ones later. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct PresentBounds(Arc<ArcSwap<Bounds>>);
+
+impl PresentBounds {
+    /// Others from now on. What is too much goes when the folders are looked after next.
+    pub fn set(&self, bounds: Bounds) {
+        self.0.store(Arc::new(bounds));
+    }
+
+    pub(super) fn get(&self) -> Bounds {
+        **self.0.load()
+    }
+}
+
+impl From<Bounds> for PresentBounds {
+    fn from(bounds: Bounds) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(bounds)))
+    }
 }
 
 impl Default for Bounds {

@@ -16,7 +16,7 @@ use super::connection::{Connection, SendError};
 use super::counters::RefusalLabels;
 use super::request::request;
 use super::target::Target;
-use super::{Bounds, Counters, Folders, Refusal};
+use super::{Counters, Folders, PresentBounds, Refusal};
 use crate::disk::{Entry, Failpoint, move_into};
 use crate::histogram_file::Interval;
 
@@ -64,7 +64,7 @@ pub struct Sender {
     /// What it sends from.
     pub folders: Folders,
     /// What the folders may hold.
-    pub bounds: Bounds,
+    pub bounds: PresentBounds,
     /// What it counts.
     pub counters: Counters,
     /// Where to, as whom; none: nowhere.
@@ -119,13 +119,18 @@ impl Sender {
         }
     }
 
-    /// Until there is another target. A request that is on its way ends first; its connection ends here.
+    /// Until there is another target. A request that is on its way ends first, unless there is no target any more: nothing may be sent then.
+    /// Its connection ends here.
     async fn send_to(&mut self, target: Arc<Target>) {
         let now = Instant::now();
         let mut turn = Turn { target, connection: None, pauses: self.pace.back_off.start(), failed: None, tidy: now, again: now };
         while !self.target.has_changed().unwrap_or(false) {
+            let mut forbidden = self.target.clone();
             let pause = match self.next(&mut turn).await {
-                Some(file) => self.attempt(&mut turn, file).await,
+                Some(file) => tokio::select! {
+                    pause = self.attempt(&mut turn, file) => pause,
+                    Ok(_) = forbidden.wait_for(Option::is_none) => return,
+                },
                 None => Some(self.pace.look),
             };
             let Some(pause) = pause else { continue };
@@ -152,7 +157,7 @@ impl Sender {
         if again {
             turn.again = now + self.pace.again;
         }
-        let (folders, bounds, counters) = (self.folders.clone(), self.bounds, self.counters.clone());
+        let (folders, bounds, counters) = (self.folders.clone(), self.bounds.get(), self.counters.clone());
         let looked = blocking(move || {
             if again {
                 let files = folders.try_again()?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::folders::histograms;
-use super::{Bounds, Counters, Folders};
+use super::{Counters, Folders, PresentBounds};
 use crate::disk::{self, Jobs, Pressure, Unfinished};
 use crate::histogram_file::{Interval, Minute, Written, write};
 use crate::instance::Instance;
@@ -24,6 +24,8 @@ enum Job {
     /// Remove what an earlier run left unfinished. First of all.
     Sweep,
     Keep(Box<dyn Minute>),
+    /// Remove all that Core does not have.
+    Forget,
 }
 
 /// Takes minutes.
@@ -36,7 +38,7 @@ pub struct Store {
 /// Writes them.
 struct Keeper {
     folders: Folders,
-    bounds: Bounds,
+    bounds: PresentBounds,
     instance: Instance,
     counters: Counters,
     news: Arc<Notify>,
@@ -49,15 +51,16 @@ impl Store {
     /// When there can be no thread.
     pub fn start(
         folders: Folders,
-        bounds: Bounds,
+        bounds: impl Into<PresentBounds>,
         instance: Instance,
         counters: Counters,
         news: Arc<Notify>,
     ) -> io::Result<Self> {
-        let keeper = Keeper { folders, bounds, instance, counters: counters.clone(), news };
+        let keeper = Keeper { folders, bounds: bounds.into(), instance, counters: counters.clone(), news };
         let jobs = Jobs::start("outbox", CAPACITY, move |job: Job, pressure: &Pressure<'_, Job>| match job {
             Job::Sweep => keeper.sweep(),
             Job::Keep(minute) => keeper.keep(&*minute, pressure),
+            Job::Forget => keeper.forget(pressure),
         })?;
         jobs.put(Job::Sweep);
         Ok(Self { jobs, counters })
@@ -65,9 +68,25 @@ impl Store {
 
     /// Hands a minute over; never waits. If the disk is so slow that too many wait, the oldest of them is lost and counted.
     pub fn put(&self, minute: Box<dyn Minute>) {
-        if let Some(Job::Keep(_)) = self.jobs.put(Job::Keep(minute)) {
-            self.counters.minutes_lost.inc();
-            tracing::error!("the disk is too slow: the histogram of a minute is lost");
+        self.hand_over(Job::Keep(minute));
+    }
+
+    /// Sending is forbidden: what was handed over and Core does not have is removed. Never waits either.
+    pub fn forget(&self) {
+        self.hand_over(Job::Forget);
+    }
+
+    fn hand_over(&self, job: Job) {
+        match self.jobs.put(job) {
+            Some(Job::Keep(_)) => {
+                self.counters.minutes_lost.inc();
+                tracing::error!("the disk is too slow: the histogram of a minute is lost");
+            }
+            // What had to be forgotten still has to, whatever came after it.
+            Some(Job::Forget) => {
+                let _ = self.jobs.put(Job::Forget);
+            }
+            Some(Job::Sweep) | None => {}
         }
     }
 
@@ -87,6 +106,24 @@ impl Keeper {
         }
     }
 
+    fn forget(&self, pressure: &Pressure<'_, Job>) {
+        loop {
+            match self.folders.forget() {
+                Ok(files) => {
+                    self.counters.forgotten.inc_by(files as u64);
+                    if files > 0 {
+                        tracing::info!(files, "unsent histogram files removed, as sending is forbidden");
+                    }
+                    return self.news.notify_one();
+                }
+                Err(error) => tracing::warn!(%error, "unsent histogram files cannot be removed, as they should be"),
+            }
+            if !pressure.pause(AGAIN) {
+                return;
+            }
+        }
+    }
+
     /// Tries until it is written, or there is no more time for it.
     fn keep(&self, minute: &dyn Minute, pressure: &Pressure<'_, Job>) {
         if minute.is_empty() {
@@ -98,7 +135,7 @@ impl Keeper {
                     self.counters.written.inc();
                     self.counters.rows_skipped.inc_by(skipped);
                     tracing::debug!(file = name, rows, skipped, "histogram written");
-                    if let Err(error) = self.folders.tidy(&self.bounds, &self.counters) {
+                    if let Err(error) = self.folders.tidy(&self.bounds.get(), &self.counters) {
                         tracing::warn!(%error, "the outbox cannot be kept within its bounds");
                     }
                     return self.news.notify_one();
@@ -130,7 +167,10 @@ impl Keeper {
     /// Two minutes may have the same seconds in their names: a rotation by hand, a clock that was set back.
     fn free_name(&self, interval: &Interval) -> String {
         const MOST: u32 = 1000;
-        let taken = |name: &str| [&self.folders.outbox, &self.folders.sent].iter().any(|folder| folder.join(name).exists());
+        // Also where it may still go: a file that is moved takes the place of one that has its name.
+        let mut folders = vec![self.folders.outbox.clone(), self.folders.sent.clone()];
+        folders.extend(self.folders.all_refused());
+        let taken = |name: &str| folders.iter().any(|folder| folder.join(name).exists());
         let names = (0..MOST).map(|number| interval.file_name(number));
         let mut names = names.skip_while(|name| taken(name));
         names.next().unwrap_or_else(|| interval.file_name(MOST))

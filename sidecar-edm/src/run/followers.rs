@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tapir_runtime::mqtt::MqttSettings;
 use tokio::sync::watch;
 
+use crate::aggregates::Outbox;
 use crate::config::identity::Link;
 use crate::events::{self, Events};
 use crate::input::Endpoint;
@@ -22,6 +23,7 @@ pub(super) struct Followers {
     /// Where everything is kept, for as long as the process runs.
     pub(super) data: PathBuf,
     pub(super) rotation: Rotation,
+    pub(super) outbox: Outbox,
     pub(super) events: Events,
     pub(super) in_force: watch::Sender<Arc<InForce>>,
     pub(super) mqtt: watch::Sender<Option<MqttSettings>>,
@@ -40,6 +42,13 @@ impl Followers {
         let mut policy = settings::policy(config);
         policy.sending &= !read.lacks_what_is_left_out;
         self.rotation.take_up(policy, &read.lists);
+        self.outbox.set_bounds(settings::bounds(config));
+        let forbidden = config.is_some_and(|config| config.disabled);
+        if forbidden {
+            // An upload ends before what it sends is removed.
+            self.aim(None);
+            self.rotation.forget();
+        }
         self.aim(read.aggregates());
         let settings = read.mqtt_settings(&self.instance);
         self.mqtt.send_if_modified(|present| replace(present, settings));
