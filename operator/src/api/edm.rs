@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::references::ConfigMapKey;
-use super::resources::Resources;
+use super::resources::{Limits, Resources};
 use super::schema::image_rule;
 
 /// The sidecar EDM.
@@ -102,7 +102,7 @@ pub struct EventsSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionsSpec {
-    /// Whether they are written. The EDM of this release writes none yet.
+    /// Whether they are written: a row for each answer whose name is not well known. The default limit of memory is then 384Mi.
     #[serde(default)]
     pub enabled: bool,
 }
@@ -132,6 +132,9 @@ impl StorageSpec {
         number.parse::<u32>().ok()?.checked_mul(factor)
     }
 }
+
+/// Limit of memory where session files are written and nobody has said another.
+const MEMORY_WITH_SESSIONS: &str = "384Mi";
 
 /// A name with its final dot, and a dot in front where it stands for what is below it. What the schema takes EDM takes too.
 const IGNORED_NAME: &str = r"^\.?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)+$";
@@ -194,6 +197,16 @@ impl EdmSpec {
     #[must_use]
     pub const fn makes_pseudonyms(&self) -> bool {
         self.enabled && self.sessions.enabled
+    }
+
+    /// Compute resources in force. Session files and the key of their pseudonyms need memory of their own; a limit that somebody chose stays.
+    #[must_use]
+    pub fn resources(&self) -> Resources {
+        let mut resources = self.resources.clone();
+        if self.makes_pseudonyms() && resources.limits.memory == Limits::default().memory {
+            resources.limits.memory = MEMORY_WITH_SESSIONS.to_owned();
+        }
+        resources
     }
 }
 

@@ -61,6 +61,12 @@ impl Default for Resources {
     }
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        default_limits()
+    }
+}
+
 fn default_requests() -> Amounts {
     Amounts { cpu: default_cpu_request(), memory: default_memory_request() }
 }

@@ -65,7 +65,7 @@ fn structure(edge: &Edge<'_>, images: &Images) -> Injection {
     let spec = edge.spec;
     let form = spec.injection.form;
     let containers = |class: Class| -> Vec<Container> {
-        let edm = images.edm.as_ref().map(|image| container::edm(image, &spec.edm.resources, class, form));
+        let edm = images.edm.as_ref().map(|image| container::edm(image, &spec.edm.resources(), class, form));
         let pop = images.pop.as_ref().map(|image| container::pop(image, &spec.pop.resources, class, form));
         edm.into_iter().chain(pop).collect()
     };

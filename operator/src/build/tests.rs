@@ -57,6 +57,23 @@ fn injection_of_both_sidecars() {
     insta::assert_yaml_snapshot!(built(&json!({})));
 }
 
+/// Session files need memory; whoever chose a limit keeps it.
+#[test]
+fn the_limit_of_memory_where_session_files_are_written() {
+    let limits = |edm: &Value| {
+        let built = built(&json!({"edm": edm}));
+        let of = |containers: &[crate::api::injection::Container]| {
+            containers.iter().filter_map(|each| Some(each.resources.as_ref()?.limits.memory.clone())).collect::<Vec<_>>()
+        };
+        [of(&built.burstable), of(&built.guaranteed)]
+    };
+    let both = |edm: &str| [vec![edm.to_owned(), "256Mi".to_owned()], vec![edm.to_owned(), "256Mi".to_owned()]];
+    assert_eq!(limits(&json!({})), both("256Mi"));
+    assert_eq!(limits(&json!({"sessions": {"enabled": true}})), both("384Mi"));
+    let chosen = json!({"limits": {"memory": "300Mi"}});
+    assert_eq!(limits(&json!({"sessions": {"enabled": true}, "resources": chosen})), both("300Mi"));
+}
+
 /// Pods of the two structures before run beside those of this one, and sidecars of this release run in all of them: `structures/` keeps each.
 /// A structure reaches a Pod only when it is created anew, so a new one has to be worth that.
 #[test]
