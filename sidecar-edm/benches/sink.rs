@@ -17,6 +17,7 @@ use tapir_edm::memory::Budget;
 use tapir_edm::minimiser::{Minimiser, Policy, Rotation, RotationCounts};
 use tapir_edm::names::Key;
 use tapir_edm::outbox::{Bounds, Counters, Folders, Store};
+use tapir_edm::sessions::{Settings as SessionSettings, Switch};
 
 const NAMES: usize = 100_000;
 const FRAMES: usize = 1 << 18;
@@ -35,7 +36,8 @@ fn main() {
 
     let folder = std::env::temp_dir().join("tapir-edm-bench-sink");
     let events = Events::open(&folder, EventSettings::default(), &budget);
-    let minimiser = Minimiser::new(events, Default::default(), Arc::default(), Arc::clone(&budget));
+    let sessions = Switch::open(SessionSettings::new(&folder), Default::default(), &budget).unwrap();
+    let minimiser = Minimiser::new(events, sessions, Default::default(), Arc::default(), Arc::clone(&budget));
     let store = Store::start(Folders::below(&folder), Bounds::default(), Instance::draw(), Counters::default(), Arc::default());
     let rotation = Rotation::new(minimiser.clone(), RotationCounts::default(), store.unwrap());
     rotation.take_up(Policy { sending: true, ..Policy::default() }, &Lists { well_known: Some(list), ..Lists::default() });

@@ -91,8 +91,14 @@ impl LastMinute {
         let sending = tokio::spawn(sender.run(end.clone()));
         shutdown.requested().await;
         let deadline = Instant::now() + grace;
+        let rotation = self.rotation.clone();
         if timeout_at(deadline, self.written_and_sent(input_gone)).await.is_err() {
             tracing::warn!("histogram files stay on disk: the time for shutdown is over");
+        }
+        // They had all that time beside it.
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !spawn_blocking(move || rotation.sessions().is_written(left)).await.unwrap_or(false) {
+            tracing::error!("the disk does not take the last session rows in time");
         }
         end.trigger();
         let _ = timeout_at(deadline, sending).await;

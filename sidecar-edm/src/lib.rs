@@ -3,6 +3,7 @@
 //! ```text
 //! resolver --dnstap--> input (a thread for each connection) --frames--> minimiser --well-known--> histogram --minute--> outbox --HTTPS--> Core
 //!                                                                            \--others--> events --JWS over MQTT--> Core
+//!                                                                                        \--where wanted--> sessions: files that stay
 //! ```
 //! One thread for each connection finds the frames where they were read and hands them to a [`minimiser::Sink`], sixteen at a time; from a
 //! frame [`decode`] makes what is counted, [`names::Key`] the name to look up in a [`list`], and what is hit is counted in a [`histogram`].
@@ -10,7 +11,7 @@
 //! what all threads have counted; [`outbox::Store`] takes it and never waits, [`outbox::Sender`] brings it to Core. Names that are on no list
 //! are offered to the [`events`]. What is in force is read by [`reload`] and brought to its places by [`run`].
 //!
-//! [`sessions::Sessions`], which nothing of what runs uses yet, writes whole answers with [`pseudonym`]s of the addresses into files that stay.
+//! [`sessions`] are whole answers with [`pseudonym`]s of the addresses, written only where they are asked for.
 //!
 //! No client address leaves this crate: not in events, logs, metrics or status. [`decode::Address`] and [`names::WireName`] therefore print
 //! nothing of themselves.

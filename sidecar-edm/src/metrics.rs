@@ -15,6 +15,7 @@ use crate::events::Events;
 use crate::input::{Counts, End};
 use crate::minimiser::{FrameCounts, RotationCounts};
 use crate::outbox;
+use crate::sessions;
 
 /// Label of closed connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +41,8 @@ pub struct Metrics {
     pub rotation: RotationCounts,
     /// Of the outbox.
     pub aggregates: outbox::Counters,
+    /// Of the session files.
+    pub sessions: sessions::Counters,
     /// Reads of the configuration folder in which something was refused.
     pub reload_errors: Counter,
     /// What is at this moment.
@@ -55,6 +58,7 @@ impl Metrics {
         self.frames.register(&mut registry);
         self.rotation.register(&mut registry);
         self.aggregates.register(&mut registry);
+        self.sessions.register(&mut registry);
         self.now.register(&mut registry);
         events.register(&mut registry);
         let reload_errors = self.reload_errors.clone();

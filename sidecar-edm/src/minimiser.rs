@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! frames --decode--> client left out? --> name left out? --list--> hit:  counted in a shard      --Rotation--> the outbox
-//!                                                              \-> miss: offered to the events
+//!                                                              \-> miss: offered to the events and the session files
 //! ```
 //! The order is upstream's (`spec/edm.md` 4.1), because it decides which counter a frame adds to. Nobody here waits for disk or network;
 //! connections meet each other in [`slots`] at most, for as long as sixteen answers take to count.
@@ -31,6 +31,7 @@ use crate::histogram::{Minute, Settings};
 use crate::input::lag::Lag;
 use crate::list::{Current, Lists};
 use crate::memory::Budget;
+use crate::sessions::Switch;
 use slots::Slots;
 
 /// What frames are judged by, beside the lists.
@@ -57,6 +58,7 @@ struct Shared {
     slots: Slots,
     budget: Arc<Budget>,
     events: Events,
+    sessions: Switch,
     counts: FrameCounts,
     lag: Arc<Lag>,
 }
@@ -64,9 +66,9 @@ struct Shared {
 impl Minimiser {
     /// Without lists, and not sending.
     #[must_use]
-    pub fn new(events: Events, counts: FrameCounts, lag: Arc<Lag>, budget: Arc<Budget>) -> Self {
+    pub fn new(events: Events, sessions: Switch, counts: FrameCounts, lag: Arc<Lag>, budget: Arc<Budget>) -> Self {
         let (policy, lists) = (ArcSwap::default(), Current::default());
-        Self(Arc::new(Shared { policy, lists, slots: Slots::default(), budget, events, counts, lag }))
+        Self(Arc::new(Shared { policy, lists, slots: Slots::default(), budget, events, sessions, counts, lag }))
     }
 
     /// For one connection.

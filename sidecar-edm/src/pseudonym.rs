@@ -13,4 +13,4 @@ mod key;
 pub use address::{Pseudonym, SentAddress};
 pub use cache::{Cache, Lookups};
 pub use cryptopan::CryptoPan;
-pub use key::{Key, KeyError};
+pub use key::{Key, KeyError, MEMORY};

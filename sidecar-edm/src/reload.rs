@@ -24,6 +24,8 @@ use crate::config::identity::{self, Identity, Link};
 use crate::input::Endpoint;
 use crate::list::Lists;
 use crate::memory::Budget;
+use crate::sessions::Wanted;
+use crate::settings;
 use lists::{Files, ListParts};
 use part::Part;
 pub use watches::Watches;
@@ -47,6 +49,8 @@ pub struct InForce {
     pub identity: Option<Arc<Identity>>,
     /// Why there is none, or why the newest one was refused.
     pub identity_error: Option<String>,
+    /// Session files, and what their pseudonyms are made of; none until a good configuration was read.
+    pub sessions: Option<Wanted>,
 }
 
 impl InForce {
@@ -108,6 +112,7 @@ pub struct Reloader {
     endpoint_error: Option<String>,
     lists: ListParts,
     identity: Part<Identity>,
+    sessions: Option<Wanted>,
 }
 
 impl Reloader {
@@ -124,6 +129,7 @@ impl Reloader {
             endpoint_error: None,
             lists: ListParts::new(budget),
             identity: Part::new("identity"),
+            sessions: None,
         }
     }
 
@@ -183,6 +189,10 @@ impl Reloader {
             }
         }
         self.identity.offer(identity::load(config, moment));
+        // Nobody's secret is read without need.
+        let secret =
+            if settings::writes_sessions(config) { identity::pseudonym_secret(config, moment) } else { Err(String::new()) };
+        self.sessions = Some(settings::sessions(config, secret));
     }
 
     fn warn_without_list(&self) {
@@ -205,6 +215,7 @@ impl Reloader {
             lacks_what_is_left_out: self.lists.lacks_what_is_left_out(),
             identity: self.identity.good().cloned(),
             identity_error: self.identity.error().map(str::to_owned),
+            sessions: self.sessions.clone(),
         }
     }
 }

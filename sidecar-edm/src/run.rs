@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::minimiser::{Minimiser, Rotation};
 use crate::outbox::{SenderState, Store};
 use crate::reload::{self, InForce, Reloader, Watches};
+use crate::sessions::{self, Switch};
 use crate::settings;
 use crate::status::EdmProbe;
 use followers::Followers;
@@ -77,6 +78,7 @@ struct Prepared {
     first: InForce,
     data: PathBuf,
     events: Events,
+    sessions: Switch,
     outbox: Outbox,
     store: Store,
 }
@@ -102,9 +104,10 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
             return Ok(());
         }
     };
-    let Prepared { reloader, first, data, events, outbox, store } = prepared.ok().flatten().ok_or(TaskFailed)?;
+    let Prepared { reloader, first, data, events, sessions, outbox, store } = prepared.ok().flatten().ok_or(TaskFailed)?;
 
-    let minimiser = Minimiser::new(events.clone(), metrics.frames.clone(), Arc::clone(&metrics.input.lag), Arc::clone(&budget));
+    let lag = Arc::clone(&metrics.input.lag);
+    let minimiser = Minimiser::new(events.clone(), sessions, metrics.frames.clone(), lag, Arc::clone(&budget));
     let rotation = Rotation::new(minimiser.clone(), metrics.rotation.clone(), store);
     let limits = settings::limits(first.config.as_deref());
     let (in_force_sender, in_force) = watch::channel(Arc::default());
@@ -186,7 +189,9 @@ fn prepare(mut reloader: Reloader, default_data: &Path, metrics: &Metrics, budge
     let outbox = Outbox::below(&data, settings::bounds(config), metrics.aggregates.clone());
     let store = outbox.store(&data).map_err(|error| tracing::error!(%error, "no thread for the outbox")).ok()?;
     let events = Events::open(&data, config.map(events::Settings::of).unwrap_or_default(), budget);
-    Some(Prepared { reloader, first, data, events, outbox, store })
+    let sessions = Switch::open(sessions::Settings::new(&data), metrics.sessions.clone(), budget);
+    let sessions = sessions.map_err(|error| tracing::error!(%error, "no thread for session files")).ok()?;
+    Some(Prepared { reloader, first, data, events, sessions, outbox, store })
 }
 
 /// No task ends before shutdown unless it panicked.

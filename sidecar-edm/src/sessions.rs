@@ -19,6 +19,7 @@ mod lanes;
 mod message;
 mod row;
 mod schema;
+mod switch;
 mod writer;
 
 use std::fmt;
@@ -29,22 +30,26 @@ use std::thread;
 use std::time::Duration;
 
 pub use counters::{Counters, Reason, ReasonLabels};
-use lanes::Lanes;
+use lanes::{Lanes, Lost};
 pub use message::Kept;
 pub use schema::SCHEMA;
-use writer::Keeper;
+pub use switch::{Source, State, Switch, Wanted};
+use writer::{Keeper, Terms};
 
 use crate::decode::Message;
 use crate::disk::Bound;
 use crate::histogram_file::Interval;
 use crate::names::WireName;
-use crate::pseudonym::Key;
+use crate::pseudonym::{Cache, CryptoPan, Key};
+
+/// Of the thread that writes, beside blocks and pseudonyms: a row group, as it is and compressed, and what of a file may be in the page cache.
+const WRITER: usize = 8 << 20;
 
 /// A response of which a row is made.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionRow<'a> {
     /// What the resolver says of it.
-    pub message: &'a Message<'a>,
+    pub message: Message<'a>,
     /// The name of its first question.
     pub name: WireName<'a>,
 }
@@ -52,11 +57,11 @@ pub struct SessionRow<'a> {
 /// Where files go, and how much of them there may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The folder of the files.
+    /// The folder of the files. It stays the one that was there first.
     pub folder: PathBuf,
     /// All finished files together, and the one that is written. No file takes more than half of the octets.
     pub bound: Bound,
-    /// Octets of the disk that are left to others.
+    /// Octets of the disk that are left to others, from the first.
     pub spare: u64,
     /// What stays in the stored messages of the client.
     pub kept: Kept,
@@ -65,16 +70,27 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What is usual: below EDM's folder, a quarter of a gigabyte, a day, and nothing of the disk's last 64 MiB.
+    /// What is usual: below EDM's folder, half a gigabyte, a day, and nothing of the disk's last 64 MiB.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
         Self {
             folder: data_dir.join("parquet/sessions"),
-            bound: Bound { octets: 256 << 20, files: 10_000, age: Duration::from_secs(24 * 3600) },
+            bound: Bound { octets: 512 << 20, files: 10_000, age: Duration::from_secs(24 * 3600) },
             spare: 64 << 20,
             kept: Kept::default(),
             pseudonyms: 32 * 1024,
         }
+    }
+
+    /// What writing them takes of memory at most.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        lanes::OCTETS + WRITER + Cache::octets(self.pseudonyms)
+    }
+
+    fn terms(&self, key: Option<&Key>) -> Terms {
+        let pseudonyms = key.map(|key| Cache::new(CryptoPan::new(key), self.pseudonyms));
+        Terms { bound: self.bound, kept: self.kept, pseudonyms }
     }
 }
 
@@ -85,45 +101,61 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Starts the thread, which first removes what an earlier run left unfinished or too much of.
+    /// Starts the thread, which first removes what an earlier run left unfinished or too much of. Without a key it does no more than that.
     ///
     /// # Errors
     /// When there can be no thread.
-    pub fn start(settings: Settings, key: &Key, counters: Counters) -> io::Result<Self> {
-        let lanes = Lanes::new();
-        let (work, mut keeper) = (Arc::clone(lanes.work()), Keeper::new(settings, key, counters.clone()));
+    pub fn start(settings: Settings, key: Option<&Key>, counters: Counters) -> io::Result<Self> {
+        let (lanes, terms) = (Lanes::new(), settings.terms(key));
+        let (work, mut keeper) =
+            (Arc::clone(lanes.work()), Keeper::new(settings.folder, settings.spare, terms, counters.clone()));
         thread::Builder::new().name("sessions".to_owned()).spawn(move || {
             // Also when it panics: whoever waits for the end must not wait for ever.
             let _ended = work.ended_when_dropped();
             keeper.begin();
-            work.each(|work| keeper.work(work));
+            work.each(|job| keeper.work(job));
+            keeper.give_up();
         })?;
         Ok(Self { lanes, counters })
     }
 
-    /// Takes a row. Never waits for the disk; what finds no room is dropped and counted.
-    pub fn offer(&self, row: &SessionRow<'_>) {
-        if let Err(reason) = self.lanes.put(row) {
-            self.counters.dropped(reason, 1);
+    /// Takes rows. Never waits for the disk; what finds no room is dropped and counted.
+    pub fn offer<'a>(&self, rows: impl IntoIterator<Item = SessionRow<'a>>) {
+        let Lost { busy, too_large, ended } = self.lanes.put(rows);
+        for (reason, rows) in [(Reason::Busy, busy), (Reason::TooLarge, too_large), (Reason::Ended, ended)] {
+            self.counters.dropped(reason, rows);
         }
     }
 
     /// Ends the file of this interval; an empty one makes none. Never waits for the disk.
     pub fn rotate(&self, interval: Interval) {
-        self.lanes.rotate(interval);
+        self.counters.dropped(Reason::Ended, self.lanes.rotate(interval));
     }
 
-    /// Ends the file of this interval, takes no more rows, and waits so long for all to be written; false if it was not.
+    /// The same; what comes from then on is written as these settings say. Without a key nothing is, and memory goes.
+    pub fn change(&self, interval: Interval, settings: &Settings, key: Option<&Key>) {
+        let lost = self.lanes.change(interval, settings.terms(key), key.is_none());
+        self.counters.dropped(Reason::Ended, lost);
+    }
+
+    /// Ends the file of this interval, and takes no more rows. Never waits for the disk.
+    pub fn close(&self, interval: Interval) {
+        let lost = self.lanes.close() + self.lanes.rotate(interval);
+        self.counters.dropped(Reason::Ended, lost);
+        self.lanes.work().close();
+    }
+
+    /// Waits so long for all to be written after [`Sessions::close`]; false if it was not.
     #[must_use]
-    pub fn finish(&self, interval: Interval, patience: Duration) -> bool {
-        self.lanes.rotate(interval);
-        self.lanes.work().finish(patience)
+    pub fn is_written(&self, patience: Duration) -> bool {
+        self.lanes.work().ended(patience)
     }
 }
 
 impl Drop for Sessions {
-    /// Without [`Sessions::finish`], what belongs to no finished interval is lost.
+    /// Without [`Sessions::close`], what belongs to no finished interval is lost, and counted by the thread.
     fn drop(&mut self) {
+        self.counters.dropped(Reason::Ended, self.lanes.close());
         self.lanes.work().close();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tapir_wire::config::edm::EdmConfig;
+use tapir_wire::config::edm::{EdmConfig, Secret};
 
 use crate::config::endpoint;
 use crate::decode::CountedTypes;
@@ -10,6 +10,7 @@ use crate::histogram::{Settings, Threshold};
 use crate::input::Limits;
 use crate::minimiser::Policy;
 use crate::outbox::Bounds;
+use crate::sessions::{self, Kept, Source, Wanted};
 
 /// Time for frames that were received before shutdown: a part of what there is for everything.
 const INPUT_GRACE: Duration = Duration::from_millis(1500);
@@ -48,8 +49,27 @@ pub fn bounds(config: Option<&EdmConfig>) -> Bounds {
     bounds
 }
 
+/// Session files: a quarter of what all folders may hold together.
+#[must_use]
+pub fn sessions(config: &EdmConfig, secret: Result<Secret, String>) -> Wanted {
+    let mut settings = sessions::Settings::new(&config.data_dir);
+    settings.bound.octets = (u64::from(config.storage_mib) << 20) / 4;
+    settings.kept = Kept { subnets: config.session_keep_ecs, cookies: config.session_keep_cookies };
+    settings.pseudonyms = usize::try_from(config.cryptopan_address_entries).unwrap_or_default();
+    let salt = config.cryptopan_key_salt.clone();
+    Wanted { on: writes_sessions(config), source: secret.map(|secret| Source { secret, salt }), settings }
+}
+
+/// An edge that was switched off writes none either.
+#[must_use]
+pub const fn writes_sessions(config: &EdmConfig) -> bool {
+    !config.disabled && !config.disable_session_files
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn config(more: &str) -> EdmConfig {
@@ -71,6 +91,20 @@ mod tests {
         assert_eq!((1..=14).filter(|number| types.counts(*number)).collect::<Vec<_>>(), [2, 6]);
         assert_eq!((histogram.threshold.clients(), histogram.counts_only), (50, true));
         assert_eq!(policy(Some(&config("counted-types = ['ALL_RESPONSES']"))).types, CountedTypes::ALL_RESPONSES);
+    }
+
+    #[test]
+    fn session_files_are_off_unless_they_are_asked_for() {
+        let said = |more: &str| sessions(&config(&format!("data-dir = '/data'\n{more}")), Err("none".to_owned()));
+        assert!(!said("").on && !said("disabled = true\ndisable-session-files = false").on);
+        let usual = said("disable-session-files = false");
+        let settings = sessions::Settings::new(Path::new("/data"));
+        assert!(usual.on && usual.source == Err("none".to_owned()));
+        assert_eq!(usual.settings, sessions::Settings { pseudonyms: 100_000, ..settings.clone() });
+        let other = said("storage-mib = 64\nsession-keep-ecs = true\ncryptopan-address-entries = 0");
+        let kept = Kept { subnets: true, cookies: false };
+        let bound = crate::disk::Bound { octets: 16 << 20, ..settings.bound };
+        assert_eq!(other.settings, sessions::Settings { bound, kept, pseudonyms: 0, ..settings });
     }
 
     #[test]

@@ -8,7 +8,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tapir_runtime::http::{HttpState, Order, Probe};
 use tapir_runtime::mqtt::ConnectionState;
-use tapir_wire::status::{AggregateStatus, ConfigStatus, CoreStatus, EdmStatus, IdentityStatus, MemoryStatus, SidecarStatus};
+use tapir_wire::status::{
+    AggregateStatus, ConfigStatus, CoreStatus, EdmStatus, IdentityStatus, MemoryStatus, SessionStatus, SidecarStatus,
+};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
@@ -87,7 +89,21 @@ impl EdmProbe {
             ignored_clients: lists.ignored_clients.len() as u64,
             frames_dropped: input.frames_dropped.get(),
             aggregates: self.aggregate_status(),
+            sessions: self.session_status(),
             memory: self.memory_status(in_force),
+        }
+    }
+
+    fn session_status(&self) -> SessionStatus {
+        let (counters, state) = (&self.metrics.sessions, self.rotation.sessions().state());
+        SessionStatus {
+            enabled: state.on,
+            key: state.has_key,
+            error: state.error,
+            rows: counters.rows.get(),
+            rows_dropped: counters.all_dropped(),
+            octets: unsigned(&counters.octets),
+            files_dropped: counters.files_dropped_old.get() + counters.files_dropped_room.get(),
         }
     }
 
@@ -117,6 +133,7 @@ impl EdmProbe {
             sketches: sketches as u64,
             sketches_lost: self.metrics.rotation.sketches_lost.get(),
             seen_names: self.events.held().seen_names,
+            sessions: self.rotation.sessions().state().octets as u64,
         }
     }
 

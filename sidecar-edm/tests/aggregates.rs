@@ -100,6 +100,8 @@ async fn what_was_asked_is_what_arrives() {
     let text = edm.get("/metrics").await;
     assert!(text.lines().any(|line| line == "edm_processed_dnstap_total 44"), "upstream's name");
     edm.status_becomes("/edm/aggregates/sent", 1).await;
+    let sent = edm.files().data().join("parquet/histograms/sent");
+    assert_eq!(std::fs::read_dir(sent).unwrap().count(), 1);
     let status = edm.status().await["edm"].clone();
     assert_eq!(status["aggregates"]["waiting"], 0);
     assert!(status["memory"]["lists"].as_u64().unwrap() > 0 && status["memory"]["rows"] == 0);

@@ -9,18 +9,16 @@ mod dnstap;
 mod minutes;
 #[path = "support/parquet_dump.rs"]
 mod parquet_dump;
+#[path = "support/parquet_programs.rs"]
+mod programs;
 #[path = "support/parquet.rs"]
 mod reader;
 #[path = "support/session_sample.rs"]
 mod sample;
 
-use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
-
 use minutes::Sample;
-use sample::{RECORDED, key, minute, offer, recorded_responses};
+use programs::{SESSIONS, agree, recorded};
+use sample::{RECORDED, finish, key, minute, offer, recorded_responses};
 use tapir_edm::histogram_file::write;
 use tapir_edm::instance::Instance;
 use tapir_edm::sessions::{Counters, Sessions, Settings};
@@ -53,30 +51,6 @@ assert duckdb.execute("SELECT count(*) FROM read_parquet(?)", [recorded]).fetcho
 print("agree")
 "#;
 
-/// Compares the file with the recorded one, in both readers.
-const SESSIONS: &str = r#"
-import sys, duckdb, pyarrow.parquet as pq
-ours, recorded = (pq.ParquetFile(path) for path in sys.argv[1:3])
-for a, b in zip(ours.schema, recorded.schema, strict=True):
-    for member in ("name", "physical_type", "logical_type", "converted_type", "max_definition_level"):
-        assert str(getattr(a, member)) == str(getattr(b, member)), (a, b)
-assert ours.schema_arrow.remove_metadata() == recorded.schema_arrow.remove_metadata()
-assert ours.read().to_pylist() == recorded.read().to_pylist()
-ours, recorded = (duckdb.execute("SELECT * REPLACE (epoch_us(query_time) AS query_time, epoch_us(response_time) AS response_time) FROM read_parquet(?)", [path]).fetchall() for path in sys.argv[1:3])
-assert ours == recorded and len(ours) == 2
-assert duckdb.execute("SELECT count(*) FROM read_parquet(?) WHERE source_port > 60000 AND dest_ipv4 IS NULL", [sys.argv[1]]).fetchone()[0] == 1
-print("agree")
-"#;
-
-/// A Python that has both.
-fn python() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join("python-with-parquet"))
-        .find(|file| file.is_file())
-        .expect("python-with-parquet is not in PATH; run `cargo xtask test --fast`, which brings it along")
-}
-
 #[test]
 fn pyarrow_and_duckdb_agree() {
     const ROWS: usize = 5_000;
@@ -92,18 +66,8 @@ fn pyarrow_and_duckdb_find_in_a_session_file_what_upstreams_has() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { spare: 0, ..Settings::new(folder.path()) };
     let ours = settings.folder.join(RECORDED);
-    let sessions = Sessions::start(settings, &key(), Counters::default()).unwrap();
+    let sessions = Sessions::start(settings, Some(&key()), Counters::default()).unwrap();
     recorded_responses().iter().for_each(|response| offer(&sessions, response));
-    assert!(sessions.finish(minute(0), Duration::from_secs(60)));
+    finish(&sessions, minute(0));
     agree(SESSIONS, &[ours.as_os_str(), recorded(RECORDED).as_ref()]);
-}
-
-fn recorded(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "../tapir-wire/vectors/edm/parquet", name].iter().collect()
-}
-
-fn agree(script: &str, arguments: &[&OsStr]) {
-    let output = Command::new(python()).args(["-c", script]).args(arguments).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.starts_with(b"agree"), "{}", String::from_utf8_lossy(&said));
 }

@@ -2,6 +2,7 @@
 //!
 //! Answers for known clients, with client subnets, cookies and names that carry addresses in every form, go through the real program. Every octet that
 //! comes out is searched for them: what Core gets over HTTPS and MQTT, log, metrics, status, files but those of sessions, and what a crash leaves.
+//! Session files are written beside, and have pseudonyms in the columns of addresses, and names; nothing else.
 //! And each client is tried against each sketch that left: what can be learned so is said, for `docs/privacy.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -15,6 +16,8 @@ mod parquet;
 mod program;
 #[path = "privacy/search.rs"]
 mod search;
+#[path = "privacy/session_files.rs"]
+mod session_files;
 #[path = "privacy/sketch.rs"]
 mod sketch;
 mod support;
@@ -131,6 +134,7 @@ async fn no_octet_that_leaves_says_who_asked() {
         rows.extend(file.rows);
     }
     out.check(&Search::for_all(&clients, SECRET, SALT), 10_000);
+    session_files::have_pseudonyms_alone(&data.join("parquet/sessions"), &clients);
     sketches_tell(&rows, &clients);
 }
 

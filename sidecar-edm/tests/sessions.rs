@@ -18,13 +18,10 @@ use dnstap::{Response, answer, with_options};
 use parquet_dump::{dump, recorded_schema, rows, schema};
 use proptest::prelude::*;
 use reader::{Cell, File};
-use sample::{RECORDED, key, minute, offer, recorded_responses};
+use sample::{RECORDED, finish, key, minute, offer, recorded_responses};
 use serde_json::{Value as Json, json};
 use tapir_edm::decode::{CountedTypes, Room, counted};
-use tapir_edm::histogram_file::Interval;
 use tapir_edm::sessions::{Counters, Kept, Reason, ReasonLabels, SessionRow, Sessions, Settings};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sessions in a folder of their own.
 struct Scene {
@@ -43,7 +40,7 @@ impl Scene {
     }
 
     fn start(&self, settings: Settings) -> Sessions {
-        Sessions::start(settings, &key(), self.counters.clone()).unwrap()
+        Sessions::start(settings, Some(&key()), self.counters.clone()).unwrap()
     }
 
     fn sessions(&self) -> PathBuf {
@@ -68,10 +65,6 @@ fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
-}
-
-fn finish(sessions: &Sessions, interval: Interval) {
-    assert!(sessions.finish(interval, PATIENCE));
 }
 
 #[test]
@@ -106,7 +99,7 @@ fn each_interval_has_its_file_and_an_empty_one_has_none() {
     let name = |number: i64, again| minute(number).session_file_name(again);
     assert_eq!(scene.files(), [name(1, 1), name(1, 0), name(3, 0)]);
     assert_eq!((scene.counters.rows.get(), scene.counters.files.get()), (3, 3));
-    assert_eq!(scene.dropped(Reason::Busy), 1, "one came after the end");
+    assert_eq!(scene.dropped(Reason::Ended), 1, "one came after the end");
 }
 
 #[test]
@@ -217,7 +210,7 @@ fn nothing_of_a_client_is_printed() {
     let response = &recorded_responses()[0];
     let (frame, mut room) = (response.frame(), Room::default());
     let counted = counted(&frame, CountedTypes::default(), &mut room).unwrap();
-    let row = SessionRow { message: &Default::default(), name: counted.question.name };
+    let row = SessionRow { message: Default::default(), name: counted.question.name };
     assert_eq!(format!("{sessions:?}"), "Sessions { .. }");
     let printed = format!("{row:?} {:?}", counted.message.client);
     assert!(!printed.contains("198") && !printed.to_lowercase().contains("example"), "{printed}");

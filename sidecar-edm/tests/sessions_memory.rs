@@ -28,7 +28,7 @@ fn memory_does_not_depend_on_the_rate() {
     let before = peak();
     let key = Key::of_octets([1; 32]);
     let settings = Settings { spare: 0, ..Settings::new(folder.path()) };
-    let sessions = Sessions::start(settings, &key, counters.clone()).unwrap();
+    let sessions = Sessions::start(settings, Some(&key), counters.clone()).unwrap();
     // As fast as they can: most find the thread that writes behind.
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -39,13 +39,14 @@ fn memory_does_not_depend_on_the_rate() {
                     let client = std::net::Ipv4Addr::from(thread * EACH + number);
                     let (frame, mut room) = (Response::to(client.into(), message.clone()).frame(), Room::default());
                     let counted = counted(&frame, CountedTypes::default(), &mut room).unwrap();
-                    sessions.offer(&SessionRow { message: &counted.message, name: counted.question.name });
+                    sessions.offer([SessionRow { message: counted.message, name: counted.question.name }]);
                 }
             });
         }
     });
     let epoch = jiff::Timestamp::UNIX_EPOCH;
-    assert!(sessions.finish(Interval { start: epoch, stop: epoch }, Duration::from_secs(300)));
+    sessions.close(Interval { start: epoch, stop: epoch });
+    assert!(sessions.is_written(Duration::from_secs(300)));
     let grown = peak() - before;
     let lost = counters.rows_dropped.get_or_create(&ReasonLabels { reason: Reason::Busy }).get();
     assert_eq!(counters.rows.get() + lost, u64::from(THREADS * EACH));

@@ -115,9 +115,33 @@ pub struct EdmStatus {
     /// Histograms of well-known domains.
     #[serde(default)]
     pub aggregates: AggregateStatus,
+    /// Files of whole answers, which stay where they are.
+    #[serde(default)]
+    pub sessions: SessionStatus,
     /// What the large parts of memory hold.
     #[serde(default)]
     pub memory: MemoryStatus,
+}
+
+/// Files of whole answers with pseudonyms, which stay where they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionStatus {
+    /// Whether they are wanted.
+    pub enabled: bool,
+    /// Whether there is a key for pseudonyms; without it no row is written.
+    pub key: bool,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Rows in finished files.
+    pub rows: u64,
+    /// Rows that are in none.
+    pub rows_dropped: u64,
+    /// Octets of the files that are there.
+    pub octets: u64,
+    /// Files that had to go: too old, no room.
+    pub files_dropped: u64,
 }
 
 /// Histograms of well-known domains on their way to Core.
@@ -163,6 +187,9 @@ pub struct MemoryStatus {
     pub sketches_lost: u64,
     /// Names remembered as seen (a number).
     pub seen_names: u64,
+    /// Set aside for session files; 0 without them.
+    #[serde(default)]
+    pub sessions: u64,
 }
 
 /// The zone and its sources.

@@ -10,6 +10,7 @@ use tapir_wire::config::edm::{EdmConfig, Form};
 use super::Start;
 use crate::config::{Unread, endpoint, identity, names};
 use crate::list::{Clients, List};
+use crate::settings;
 
 /// A list of clients longer than this is none: a million prefixes.
 const MAX_CLIENTS: u64 = 64 << 20;
@@ -59,6 +60,9 @@ fn wrong(config: &EdmConfig, folder: &Path) -> Vec<String> {
     note(endpoint::endpoint(config, folder).err());
     if !config.disabled {
         note(identity::load(config, folder).err().map(|error| format!("identity: {error}")));
+    }
+    if settings::writes_sessions(config) {
+        note(identity::pseudonym_secret(config, folder).err().map(|error| format!("session files: {error}")));
     }
     let failed = |key: &str, file: &Path, error: &dyn std::fmt::Display| format!("{key} {}: {error}", file.display());
     if let Some(file) = &config.well_known_domains_file {

@@ -38,8 +38,6 @@ pub struct Identity {
     pub events: Option<Link>,
     /// Where aggregates go; none where there shall be none, or Core named no receiver.
     pub aggregates: Option<Link>,
-    /// Secret of the pseudonyms, where there is one.
-    pub cryptopan_key: Option<Secret>,
 }
 
 /// One of Core's services, and as whom it is spoken to.
@@ -110,11 +108,7 @@ fn own(config: &EdmConfig, folder: &Path) -> Result<Identity, String> {
             Some(link(url, Arc::new(tls), material.generation ^ mark))
         }
     };
-    let cryptopan_key = match &config.cryptopan_key {
-        Some(key) => Some(key.clone()),
-        None => present(&folder.join(CRYPTOPAN_KEY)).map_err(|error| format!("{CRYPTOPAN_KEY}: {error}"))?,
-    };
-    Ok(Identity { node: data_key.kid().to_owned(), events, aggregates, cryptopan_key })
+    Ok(Identity { node: data_key.kid().to_owned(), events, aggregates })
 }
 
 fn upstream(config: &EdmConfig, folder: &Path) -> Result<Identity, String> {
@@ -141,7 +135,7 @@ fn upstream(config: &EdmConfig, folder: &Path) -> Result<Identity, String> {
     let events = events.map(|files| files.link(config, folder)).transpose()?;
     let aggregates = aggregates.map(|files| files.link(config, folder)).transpose()?;
     let node = events.as_ref().or(aggregates.as_ref()).map(|link| link.data_key.kid().to_owned()).unwrap_or_default();
-    Ok(Identity { node, events, aggregates, cryptopan_key: config.cryptopan_key.clone() })
+    Ok(Identity { node, events, aggregates })
 }
 
 type Named<'a> = (&'static str, &'a Option<PathBuf>);
@@ -209,13 +203,20 @@ fn mark_of(texts: &[&[u8]]) -> u64 {
     hasher.finish()
 }
 
-/// A text that may be missing or empty.
-fn present(path: &Path) -> io::Result<Option<Secret>> {
-    match read(path, MAX_LENGTH) {
-        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()).map(Secret::new)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+/// Secret of the pseudonyms. It belongs to nobody at Core, so what else is missing of an identity does not matter.
+///
+/// # Errors
+/// When there is none; in words.
+pub fn pseudonym_secret(config: &EdmConfig, folder: &Path) -> Result<Secret, String> {
+    if let Some(key) = &config.cryptopan_key {
+        return Ok(key.clone());
     }
+    let text = read(&folder.join(CRYPTOPAN_KEY), MAX_LENGTH).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => format!("{CRYPTOPAN_KEY} is missing"),
+        _ => format!("{CRYPTOPAN_KEY}: {error}"),
+    })?;
+    let secret = text.trim();
+    if secret.is_empty() { Err(format!("{CRYPTOPAN_KEY} is empty")) } else { Ok(Secret::new(secret.to_owned())) }
 }
 
 /// A text that may be secret.

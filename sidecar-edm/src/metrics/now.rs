@@ -50,7 +50,9 @@ impl Now {
         self.ignored_clients.set(signed(lists.ignored_clients.len() as u64));
         let end = in_force.shown().map_or(0, |link| link.certificate.not_after.as_second());
         self.certificate_end.set(end);
-        for (part, octets) in [("lists", memory.lists), ("rows", memory.rows), ("sketches", memory.sketches)] {
+        for (part, octets) in
+            [("lists", memory.lists), ("rows", memory.rows), ("sketches", memory.sketches), ("sessions", memory.sessions)]
+        {
             self.memory.get_or_create(&PartLabels { part }).set(signed(octets));
         }
         self.memory_bound.set(signed(memory.bound));

@@ -1,6 +1,6 @@
 //! Upstream's names (`spec/edm.md` 12.1), so that dashboards carry over.
 //!
-//! Not here: `edm_cryptopan_lru_*`, since an address is looked up only where a session row needs it, and what Go tells of itself.
+//! `edm_cryptopan_lru_*` tells of addresses in session rows alone, since no other is looked up. Not here: what Go tells of itself.
 
 use std::fmt::Error;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ impl Collector for Names {
             ("ignored_question_name", "dnstap frames left out by a name", of(&[Fate::NameIgnored])),
             ("ignored_dns_parse_error", "dnstap frames without a DNS message that can be read", unparsable),
             ("ignored_empty_question_section", "dnstap frames without a question", of(&[Fate::NoQuestion])),
+            ("cryptopan_lru_hit", "Pseudonyms found in the cache", self.metrics.sessions.cache_hits.get()),
+            ("cryptopan_lru_evicted", "Pseudonyms that lost their place in the cache", self.metrics.sessions.cache_evicted.get()),
             // A name that was read is one.
             ("ignored_invalid_question_name", "dnstap frames with a name that is none", 0),
         ];

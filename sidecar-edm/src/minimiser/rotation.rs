@@ -1,4 +1,4 @@
-//! The end of a minute: what was counted becomes a file of the outbox.
+//! The end of a minute: what was counted becomes a file of the outbox, and session rows a file that stays.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::{Minimiser, Policy};
 use crate::histogram_file::{Interval, until_next_minute};
 use crate::list::Lists;
 use crate::outbox::Store;
+use crate::sessions::Switch;
 
 /// An end of a minute that is farther away is that of a minute to come: the clock was set back.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -114,10 +115,17 @@ impl Rotation {
         self.end(&mut self.lock(), now);
     }
 
-    /// Ends the last interval, and waits so long for all to be written; false if it was not.
+    /// Session files, whose intervals end here too.
+    #[must_use]
+    pub fn sessions(&self) -> &Switch {
+        &self.0.minimiser.0.sessions
+    }
+
+    /// Ends the last interval, and waits so long for what was counted to be written; false if it was not. Session rows are not waited for.
     pub fn finish(&self, now: Timestamp, patience: Duration) -> bool {
         let mut state = self.lock();
         self.end(&mut state, now);
+        self.sessions().close(now);
         let store = state.store.take();
         drop(state);
         store.is_none_or(|store| store.finish(patience))
@@ -126,6 +134,7 @@ impl Rotation {
     fn end(&self, state: &mut State, now: Timestamp) {
         // The clock may have been set back.
         let interval = Interval { start: state.begun.min(now), stop: now };
+        self.sessions().rotate(now);
         let minute = self.0.minimiser.collect();
         (state.begun, state.has_changed) = (now, false);
         let counts = &self.0.counts;

@@ -7,12 +7,13 @@ use super::counts::{Fate, Tally};
 use super::duplicates::Duplicates;
 use super::slots::Place;
 use super::{Policy, Shared};
-use crate::decode::{Address, Dropped, Message, Query, Question, Room, Time};
+use crate::decode::{Address, CountedTypes, Dropped, Message, Query, Question, Room, Time};
 use crate::events::Candidate;
 use crate::histogram::{Answer, Hit};
 use crate::input::sink::{FrameSink, GROUP};
 use crate::list::{ClientVerdict, Entry, List, Lists};
 use crate::names::Key;
+use crate::sessions::SessionRow;
 
 /// How often the age of a frame is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -32,6 +33,7 @@ pub struct Sink {
 /// A response that counts for somebody.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
+    frame: &'a [u8],
     client: Address<'a>,
     question: Question<'a>,
     response_code: u16,
@@ -86,6 +88,10 @@ impl FrameSink for Sink {
                 shared.events.offer(&asked.candidate(lists.well_known.is_some()));
             }
         }
+        if shared.sessions.is_on() {
+            let others = asked.iter().zip(found).filter(|(_, entry)| entry.is_none());
+            shared.sessions.offer(others.filter_map(|(asked, _)| asked.as_ref()?.row(policy.types)));
+        }
         tally.tell(&shared.counts);
         look_at_age(asked, looked, shared);
     }
@@ -123,7 +129,7 @@ fn read<'a>(
     if policy.once && duplicates.is_one(client, message.client_port, id, key.octets(), message.time) {
         return Err(Fate::Duplicate);
     }
-    Ok(Asked { client: message.client, question, response_code, flags, time: message.time, key })
+    Ok(Asked { frame, client: message.client, question, response_code, flags, time: message.time, key })
 }
 
 /// Any question counts here, although only the first one is looked up later.
@@ -157,6 +163,12 @@ impl<'a> Asked<'a> {
         let Question { name, question_type: qtype, class: qclass } = self.question;
         let Self { key, flags, time, .. } = *self;
         Candidate { name, key, qtype, qclass, flags, time, client: self.client.octets(), has_list }
+    }
+
+    /// Read again: to carry all of a message along would cost those as well who write no rows.
+    fn row(&self, types: CountedTypes) -> Option<SessionRow<'a>> {
+        let message = Message::read(self.frame, types).ok()?;
+        Some(SessionRow { message, name: self.question.name })
     }
 }
 

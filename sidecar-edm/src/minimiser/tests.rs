@@ -13,6 +13,7 @@ use crate::input::sink::{FrameSink as _, GROUP};
 use crate::instance::Instance;
 use crate::list::{Clients, List};
 use crate::outbox::{Bounds, Counters, Folders, Store};
+use crate::sessions::Settings as SessionSettings;
 use crate::vectors;
 
 const A: u16 = 1;
@@ -79,7 +80,8 @@ impl Scene {
         let events = Events::open(folder.path(), settings, &budget);
         let store =
             Store::start(Folders::below(folder.path()), Bounds::default(), Instance::draw(), Counters::default(), Arc::default());
-        let minimiser = Minimiser::new(events.clone(), counts.clone(), Arc::default(), budget);
+        let sessions = Switch::open(SessionSettings::new(folder.path()), Default::default(), &budget).unwrap();
+        let minimiser = Minimiser::new(events.clone(), sessions, counts.clone(), Arc::default(), budget);
         let rotation = Rotation::new(minimiser.clone(), RotationCounts::default(), store.unwrap());
         rotation.take_up(sending(), lists);
         Self { folder, minimiser, rotation, counts, events }

@@ -9,10 +9,12 @@ const MOST: usize = 1 << 20;
 /// Odd, and without a pattern (Knuth, volume 3, section 6.4: multiplication by a fraction of the golden ratio).
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
+type Place = (SentAddress, Option<Pseudonym>);
+
 /// A bounded memory of pseudonyms for one thread. Each address has one place, and the last one that came has it. It never grows: somebody who sends from many addresses makes it useless, and no more.
 pub struct Cache {
     pan: CryptoPan,
-    places: Vec<(SentAddress, Option<Pseudonym>)>,
+    places: Vec<Place>,
     lookups: Lookups,
 }
 
@@ -29,8 +31,13 @@ impl Cache {
     /// An empty one for so many addresses, or for the next lower power of two.
     #[must_use]
     pub fn new(pan: CryptoPan, addresses: usize) -> Self {
-        let places = addresses.min(MOST).checked_ilog2().map_or(0, |power| 1 << power);
-        Self { pan, places: vec![(SentAddress::None, None); places], lookups: Lookups::default() }
+        Self { pan, places: vec![(SentAddress::None, None); places(addresses)], lookups: Lookups::default() }
+    }
+
+    /// What one for so many addresses takes of memory.
+    #[must_use]
+    pub fn octets(addresses: usize) -> usize {
+        places(addresses) * size_of::<Place>()
     }
 
     /// The pseudonym; none where there is no address.
@@ -50,6 +57,10 @@ impl Cache {
     pub fn take_lookups(&mut self) -> Lookups {
         std::mem::take(&mut self.lookups)
     }
+}
+
+fn places(addresses: usize) -> usize {
+    addresses.min(MOST).checked_ilog2().map_or(0, |power| 1 << power)
 }
 
 /// Of so many, a power of two; any where there are none. None where there is no address.

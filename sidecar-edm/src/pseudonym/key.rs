@@ -7,6 +7,8 @@ use zeroize::Zeroizing;
 
 pub(super) const OCTETS: usize = 32;
 const MEMORY_KIB: u32 = 64 * 1024;
+/// What deriving a key takes of memory, for a moment.
+pub const MEMORY: usize = MEMORY_KIB as usize * 1024;
 const PASSES: u32 = 1;
 const LANES: u32 = 4;
 

@@ -49,6 +49,9 @@ impl Followers {
             self.aim(None);
             self.rotation.forget();
         }
+        if let Some(wanted) = &read.sessions {
+            self.rotation.sessions().configure(wanted.clone());
+        }
         self.aim(read.aggregates());
         let settings = read.mqtt_settings(&self.instance);
         self.mqtt.send_if_modified(|present| replace(present, settings));

@@ -11,6 +11,8 @@ use crate::pseudonym::SentAddress;
 pub(super) const ROWS: usize = 2048;
 /// What is of no fixed size in them.
 pub(super) const OCTETS: usize = 512 * 1024;
+/// What a block takes of memory.
+pub(super) const MOST: usize = OCTETS + ROWS * size_of::<Fixed>();
 
 /// Rows, copied out of the frames that they came in. Addresses are still those of clients: nothing of it is printed.
 pub(super) struct Block {
@@ -118,7 +120,7 @@ mod tests {
             Message { identity: b"id", response, client_port: Some(9), ..Message::default() }
         }
         let row = |block: &mut Block, name: usize, response: &[u8]| {
-            block.push(&SessionRow { message: &message(response), name: WireName::from_octets(names[name]).unwrap() })
+            block.push(&SessionRow { message: message(response), name: WireName::from_octets(names[name]).unwrap() })
         };
         assert!(row(&mut block, 0, b"") && row(&mut block, 1, &large));
         assert!(!row(&mut block, 0, &large), "too many octets");

@@ -13,7 +13,9 @@ use crate::disk::Dropped;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Reason {
-    /// The thread that writes was behind, or has ended.
+    /// There is no key for pseudonyms.
+    NoKey,
+    /// The thread that writes was behind.
     Busy,
     /// Larger than a file's row may be.
     TooLarge,
@@ -23,6 +25,8 @@ pub enum Reason {
     DiskLow,
     /// The file could not be written.
     WriteFailed,
+    /// The process ended before their file did.
+    Ended,
 }
 
 /// Label of rows that were dropped.
@@ -61,11 +65,22 @@ pub struct Counters {
     pub cache_hits: Counter,
     /// Pseudonyms that lost their place in it.
     pub cache_evicted: Counter,
+    /// Keys that were derived, each with 64 MiB of memory for a moment.
+    pub keys_derived: Counter,
 }
 
 impl Counters {
+    /// Rows that are in no file, whatever the reason.
+    #[must_use]
+    pub fn all_dropped(&self) -> u64 {
+        Reason::iter().map(|reason| self.rows_dropped.get_or_create(&ReasonLabels { reason }).get()).sum()
+    }
+
     /// Rows that are in no file.
     pub fn dropped(&self, reason: Reason, rows: u64) {
+        if rows == 0 {
+            return;
+        }
         self.rows_dropped.get_or_create(&ReasonLabels { reason }).inc_by(rows);
     }
 
@@ -91,6 +106,7 @@ impl Counters {
             octets,
             cache_hits,
             cache_evicted,
+            keys_derived,
         } = self.clone();
         // Present from the start, so that an alert on a rate sees the first one.
         for reason in Reason::iter() {
@@ -110,5 +126,6 @@ impl Counters {
         registry.register("session_files_bytes", "Octets of all session files", octets);
         registry.register("pseudonym_cache_hits", "Pseudonyms found in the cache", cache_hits);
         registry.register("pseudonym_cache_evicted", "Pseudonyms that lost their place in the cache", cache_evicted);
+        registry.register("pseudonym_keys_derived", "Keys for pseudonyms that were derived", keys_derived);
     }
 }

@@ -1,29 +1,40 @@
 //! The thread that writes.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::block::{Block, Stored};
 use super::lanes::Job;
 use super::message::{Kept, without_client};
 use super::schema::SCHEMA;
-use super::{Counters, Reason, Settings, row};
-use crate::disk::{self, Entry, Unfinished};
+use super::{Counters, Reason, row};
+use crate::disk::{self, Bound, Entry, Unfinished};
 use crate::histogram_file::{Interval, created_by, labels};
 use crate::names::Presentation;
 use crate::parquet::{Bounds, WriteError, Writer};
-use crate::pseudonym::{Cache, CryptoPan, Key};
+use crate::pseudonym::Cache;
 
 /// The name of the file that has none yet: when its interval ends is not known.
 const IN_THE_MAKING: &str = "dns_session_block";
 /// Octets of a file that may be in the page cache.
 const UNSETTLED: usize = 4 << 20;
 
+/// What may change while files are written.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) bound: Bound,
+    pub(super) kept: Kept,
+    /// Without them no row is written.
+    pub(super) pseudonyms: Option<Cache>,
+}
+
 /// Brings rows into files.
 pub(super) struct Keeper {
-    settings: Settings,
+    folder: PathBuf,
+    spare: u64,
+    terms: Terms,
     counters: Counters,
-    pseudonyms: Cache,
     file: Option<Open>,
     /// No more rows until the next rotation, and why.
     closed: Option<Reason>,
@@ -54,13 +65,12 @@ struct Settling {
 }
 
 impl Keeper {
-    pub(super) fn new(settings: Settings, key: &Key, counters: Counters) -> Self {
-        let pseudonyms = Cache::new(CryptoPan::new(key), settings.pseudonyms);
-        Self { settings, counters, pseudonyms, file: None, closed: None, finished: Vec::new(), room: Room::default() }
+    pub(super) fn new(folder: PathBuf, spare: u64, terms: Terms, counters: Counters) -> Self {
+        Self { folder, spare, terms, counters, file: None, closed: None, finished: Vec::new(), room: Room::default() }
     }
 
     pub(super) fn begin(&mut self) {
-        match disk::sweep(&self.settings.folder) {
+        match disk::sweep(&self.folder) {
             Ok(0) => {}
             Ok(files) => tracing::info!(files, "unfinished session files removed"),
             Err(error) => tracing::warn!(%error, "unfinished session files cannot be removed"),
@@ -74,7 +84,7 @@ impl Keeper {
         match job {
             Job::Rows(block) => {
                 self.take(&block);
-                let lookups = self.pseudonyms.take_lookups();
+                let lookups = self.terms.pseudonyms.as_mut().map(Cache::take_lookups).unwrap_or_default();
                 self.counters.cache_hits.inc_by(lookups.hits);
                 self.counters.cache_evicted.inc_by(lookups.evicted);
                 Some(block)
@@ -83,11 +93,28 @@ impl Keeper {
                 self.rotate(interval);
                 None
             }
+            Job::Change(interval, terms) => {
+                // A file has pseudonyms of one key.
+                self.rotate(interval);
+                self.terms = *terms;
+                self.keep_within(0);
+                None
+            }
+        }
+    }
+
+    /// Nothing more comes: what is in no finished file is lost.
+    pub(super) fn give_up(&mut self) {
+        if let Some(file) = self.file.take() {
+            self.counters.dropped(Reason::Ended, file.rows);
         }
     }
 
     fn take(&mut self, block: &Block) {
         let rows = block.len() as u64;
+        if self.terms.pseudonyms.is_none() {
+            return self.counters.dropped(Reason::NoKey, rows);
+        }
         if let Some(reason) = self.closed {
             return self.counters.dropped(reason, rows);
         }
@@ -95,11 +122,11 @@ impl Keeper {
         let written = self.file.as_ref().map_or(0, |file| file.writer.written());
         // A row group may be ahead, and a whole block.
         let ahead = (bounds.octets + 2 * super::block::OCTETS) as u64;
-        if written + ahead > self.settings.bound.octets / 2 {
+        if written + ahead > self.terms.bound.octets / 2 {
             return self.close(Reason::FileFull, rows);
         }
         // A disk that does not say is told by writing.
-        if disk::spare(&self.settings.folder).is_ok_and(|spare| spare < self.settings.spare + ahead) {
+        if disk::spare(&self.folder).is_ok_and(|spare| spare < self.spare + ahead) {
             return self.close(Reason::DiskLow, rows);
         }
         self.keep_within(written + ahead);
@@ -111,16 +138,17 @@ impl Keeper {
     }
 
     fn write(&mut self, block: &Block, bounds: Bounds) -> Result<(), WriteError> {
-        let Self { settings, counters, pseudonyms, file, room, .. } = self;
+        let Self { folder, terms, counters, file, room, .. } = self;
+        let Terms { kept, pseudonyms: Some(pseudonyms), .. } = terms else { return Ok(()) };
         let open = match file {
             Some(open) => open,
             None => {
-                let sink = Settling { file: Unfinished::private(&settings.folder, IN_THE_MAKING)?, unsettled: 0 };
+                let sink = Settling { file: Unfinished::private(folder, IN_THE_MAKING)?, unsettled: 0 };
                 file.insert(Open { writer: Writer::new(sink, &SCHEMA, bounds)?, rows: 0 })
             }
         };
         for row in block.rows() {
-            match open.row(&row, settings.kept, counters, pseudonyms, room) {
+            match open.row(&row, *kept, counters, pseudonyms, room) {
                 Ok(()) => open.rows += 1,
                 Err(WriteError::Row | WriteError::RowTooLarge | WriteError::TooManyGroups) => {
                     counters.dropped(Reason::TooLarge, 1)
@@ -173,11 +201,11 @@ impl Keeper {
     fn free_name(&self, interval: Interval) -> String {
         const MOST: u32 = 1000;
         let mut names = (0..MOST).map(|number| interval.session_file_name(number));
-        names.find(|name| !self.settings.folder.join(name).exists()).unwrap_or_else(|| interval.session_file_name(MOST))
+        names.find(|name| !self.folder.join(name).exists()).unwrap_or_else(|| interval.session_file_name(MOST))
     }
 
     fn look(&mut self) {
-        match disk::list(&self.settings.folder, Interval::is_session_file_name) {
+        match disk::list(&self.folder, Interval::is_session_file_name) {
             Ok(finished) => self.finished = finished,
             Err(error) => tracing::warn!(%error, "session files cannot be listed"),
         }
@@ -185,8 +213,7 @@ impl Keeper {
 
     /// Makes room for so many octets.
     fn keep_within(&mut self, octets: u64) {
-        let Settings { folder, bound, .. } = &self.settings;
-        match disk::keep_within(folder, &mut self.finished, bound, SystemTime::now(), octets) {
+        match disk::keep_within(&self.folder, &mut self.finished, &self.terms.bound, SystemTime::now(), octets) {
             Ok(dropped) => self.counters.files_dropped(dropped),
             Err(error) => tracing::warn!(%error, "session files cannot be kept within their bounds"),
         }

@@ -83,10 +83,7 @@ pub(super) fn frames(clients: &[Client]) -> Vec<Vec<u8>> {
         if client.1 < FEW {
             add(b"few.example.net");
         }
-        if client.1 < 5 {
-            add(format!("plain{}.example", client.1).as_bytes());
-        }
-        names_with(client.0).iter().for_each(|name| add(name));
+        names_beside(client).iter().for_each(|name| add(name));
         // What cannot be read makes somebody complain.
         let address = octets(client.0);
         frames.push(address.clone());
@@ -99,6 +96,12 @@ pub(super) fn frames(clients: &[Client]) -> Vec<Vec<u8>> {
         );
     }
     frames
+}
+
+/// What a client asks for that is on no list.
+pub(super) fn names_beside(client: &Client) -> Vec<Vec<u8>> {
+    let plain = (client.1 < 5).then(|| format!("plain{}.example", client.1).into_bytes());
+    plain.into_iter().chain(names_with(client.0)).collect()
 }
 
 /// With the client's subnet, whole and in part, and a cookie.

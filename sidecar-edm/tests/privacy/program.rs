@@ -78,12 +78,13 @@ impl Program {
         Self { folder, http, running: Running(child) }
     }
 
-    /// Connected to Core, and with its list.
+    /// Connected to Core, with its list and the key of pseudonyms.
     pub(super) async fn become_ready(&self) {
         until("connection and list", async || {
             let status: serde_json::Value = serde_json::from_str(&self.get("/status").await).unwrap_or_default();
             assert!(status["config"]["error"].is_null(), "{}", status["config"]["error"]);
-            status["core"]["connected"] == true && status["edm"]["wellKnownDomains"] == LIST.len()
+            let has_key = status["edm"]["sessions"]["key"] == true;
+            status["core"]["connected"] == true && status["edm"]["wellKnownDomains"] == LIST.len() && has_key
         })
         .await;
     }

@@ -20,9 +20,22 @@ pub(super) struct Search {
 }
 
 impl Search {
+    /// Addresses and pseudonyms of them.
     pub(super) fn for_all(clients: &[Client], secret: &str, salt: &str) -> Self {
+        let (mut search, pan) = (Self::for_addresses(clients), CryptoPan::new(&Key::derive(secret, salt).unwrap()));
+        for client in clients {
+            let pseudonym = match pan.of(SentAddress::of(&octets(client.0))).unwrap() {
+                Pseudonym::V4(octets) => IpAddr::from(octets),
+                Pseudonym::V6(octets) => IpAddr::from(octets),
+            };
+            search.add_address(pseudonym, &format!("the client {} as {pseudonym}", client.0));
+        }
+        search
+    }
+
+    /// Addresses alone.
+    pub(super) fn for_addresses(clients: &[Client]) -> Self {
         let mut search = Self { forms: HashMap::new(), by_head: HashMap::new() };
-        let pan = CryptoPan::new(&Key::derive(secret, salt).unwrap());
         for client in clients {
             let who = format!("the client {}", client.0);
             search.add_address(client.0, &who);
@@ -32,11 +45,6 @@ impl Search {
             search.add_octets(&client.hash().to_be_bytes(), &format!("{who}, hashed"));
             search.add_octets(&client.hash().to_le_bytes(), &format!("{who}, hashed"));
             search.add(client.hash().to_string(), &format!("{who}, hashed"));
-            let pseudonym = match pan.of(SentAddress::of(&octets(client.0))).unwrap() {
-                Pseudonym::V4(octets) => IpAddr::from(octets),
-                Pseudonym::V6(octets) => IpAddr::from(octets),
-            };
-            search.add_address(pseudonym, &format!("{who} as {pseudonym}"));
         }
         search.add_octets(&COOKIE, "a cookie");
         search.add_octets(&COOKIE[..8], "half a cookie");

@@ -161,6 +161,10 @@ impl Files {
         Self { folder: folder.to_owned(), http }
     }
 
+    pub fn http(&self) -> u16 {
+        self.http
+    }
+
     pub fn config(&self) -> PathBuf {
         self.folder.join("config")
     }

@@ -1,6 +1,8 @@
 //! The rows of the recorded session file, as frames.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::time::Duration;
+
 use tapir_edm::decode::{CountedTypes, Room, counted};
 use tapir_edm::histogram_file::Interval;
 use tapir_edm::pseudonym::{CryptoPan, Key, Pseudonym, SentAddress};
@@ -23,10 +25,16 @@ pub fn minute(number: i64) -> Interval {
     Interval { start, stop: start + jiff::SignedDuration::from_secs(60) }
 }
 
+/// Ends the last interval.
+pub fn finish(sessions: &Sessions, interval: Interval) {
+    sessions.close(interval);
+    assert!(sessions.is_written(Duration::from_secs(60)));
+}
+
 pub fn offer(sessions: &Sessions, response: &Response) {
     let (frame, mut room) = (response.frame(), Room::default());
     let counted = counted(&frame, CountedTypes::default(), &mut room).unwrap();
-    sessions.offer(&SessionRow { message: &counted.message, name: counted.question.name });
+    sessions.offer([SessionRow { message: counted.message, name: counted.question.name }]);
 }
 
 /// The frames from which upstream's library made the recorded file.

@@ -369,8 +369,9 @@ impl EdmConfig {
         if self.http_url.as_deref().is_some_and(|url| url.starts_with("http://")) && !self.disable_histogram_sender {
             said.push("http-url is not encrypted: aggregates go in the clear, and no certificate is shown".to_owned());
         }
-        if !self.disable_session_files {
-            said.push("disable-session-files is false: this version writes no session files yet".to_owned());
+        // Argon2 asks for so many (RFC 9106 section 3.1).
+        if !self.disable_session_files && self.cryptopan_key_salt.len() < 8 {
+            said.push("cryptopan-key-salt is shorter than 8 octets: no session files are written".to_owned());
         }
         if self.telemetry {
             said.push("telemetry is not served by this version yet".to_owned());

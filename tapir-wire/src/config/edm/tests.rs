@@ -184,7 +184,9 @@ fn upstreams_file_is_told_what_is_different_here() {
     let has = |warnings: &[String], text: &str| warnings.iter().any(|line| line.contains(text));
     assert!(has(&warnings(""), "no session files are written"));
     assert!(!has(&warnings("disable-session-files = false"), "no session files are written"));
-    assert!(has(&warnings("disable-session-files = false\ntelemetry = true"), "writes no session files yet"));
+    let salt = "disable-session-files = false\ncryptopan-key-salt = 'short'";
+    assert!(has(&warnings(salt), "cryptopan-key-salt is shorter than 8 octets"));
+    assert!(!has(&warnings("disable-session-files = false"), "cryptopan-key-salt"));
     assert!(has(&warnings("pebble-sync = true"), "pebble-sync is ignored: names seen are synced once a second"));
     assert!(!has(&warnings("config-file = 'x'"), "config-file"));
     assert!(has(&warnings("mqtt-server = 'tcp://b:1883'"), "mqtt-server is not encrypted"));
