@@ -4,7 +4,11 @@
 
 mod common;
 
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use common::{json, list, string};
+use proptest::prelude::*;
 use tapir_wire::event::{NewQname, topic};
 use tapir_wire::http_signature::{BodyDigest, Signature};
 use tapir_wire::jwk::DataKey;
@@ -110,4 +114,63 @@ fn uploads_are_signed_to_the_octet() {
         assert_eq!(content.sign(&key, created), expected);
     }
     assert_eq!(cases.len(), 3);
+}
+
+/// Judges headers as RFC 9421 section 3.2 has it, knowing nothing of how they were made.
+fn is_verified(headers: &[(&str, &str)], key: &serde_json::Value) -> bool {
+    let header = |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+    let verify = || {
+        let (label, parameters) = header("signature-input")?.split_once('=')?;
+        let (components, rest) = parameters.strip_prefix('(')?.split_once(')')?;
+        assert!(rest.contains(";created=") && rest.contains(";alg=\"ed25519\"") && rest.contains(";keyid=\""), "{rest}");
+        let mut base = String::new();
+        for component in components.split(' ') {
+            base.push_str(&format!("{component}: {}\n", header(component.trim_matches('"'))?));
+        }
+        base.push_str(&format!("\"@signature-params\": {parameters}"));
+        let signature = header("signature")?.strip_prefix(label)?.strip_prefix("=:")?.strip_suffix(':')?;
+        let public = URL_SAFE_NO_PAD.decode(string(key, "x")).ok()?;
+        UnparsedPublicKey::new(&ED25519, public).verify(base.as_bytes(), &STANDARD.decode(signature).ok()?).ok()
+    };
+    verify().is_some()
+}
+
+proptest! {
+    #[test]
+    fn what_was_signed_is_verified_and_nothing_else(
+        pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5),
+        kid in "[a-z][a-z0-9]{0,10}(\\.[a-z][a-z0-9]{0,10}){1,4}",
+        created in 0_i64..4_000_000_000,
+        harm in 0_usize..5,
+    ) {
+        let key = DataKey::generate(&kid.parse().unwrap()).unwrap();
+        let mut digest = BodyDigest::default();
+        pieces.iter().for_each(|piece| digest.update(piece));
+        let content = digest.finish("application/vnd.apache.parquet");
+        let body = pieces.concat();
+        let own = STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &body));
+        prop_assert_eq!(&content.digest, &format!("sha-256=:{own}:"));
+        prop_assert_eq!(content.length, body.len() as u64);
+
+        let Signature { input, signature } = content.sign(&key, jiff::Timestamp::from_second(created).unwrap());
+        let length = content.length.to_string();
+        let mut headers = [
+            ("content-type", content.media_type.as_str()),
+            ("content-length", &length),
+            ("content-digest", &content.digest),
+            ("signature-input", &input),
+            ("signature", &signature),
+        ];
+        let public = key.public_jwk();
+        prop_assert!(is_verified(&headers, &public));
+        prop_assert!(!is_verified(&headers, &DataKey::generate(&kid.parse().unwrap()).unwrap().public_jwk()));
+        // Any of the five that is another one.
+        let harmed = match headers[harm].0 {
+            "signature-input" => input.replace(&format!("created={created}"), &format!("created={}", created + 1)),
+            "signature" => format!("sig1=:{}:", STANDARD.encode([7; 64])),
+            _ => format!("{}0", headers[harm].1),
+        };
+        headers[harm].1 = &harmed;
+        prop_assert!(!is_verified(&headers, &public), "{} {}", headers[harm].0, harmed);
+    }
 }

@@ -121,6 +121,7 @@ pub fn until_next_minute(now: Timestamp) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
@@ -202,6 +203,66 @@ mod tests {
         for case in vectors["vectors"].as_array().unwrap() {
             let left = until_next_minute(timestamp(&case["now"]));
             assert_eq!(left.as_nanos(), u128::from(case["nanoseconds"].as_u64().unwrap()), "{case}");
+        }
+    }
+
+    /// Seconds of a duration of ISO 8601, of any of its units.
+    fn seconds_of(text: &str) -> u64 {
+        let (mut seconds, mut amount) = (0, 0);
+        for character in text.strip_prefix("PT").unwrap().chars() {
+            let unit = match character {
+                'H' => 3600,
+                'M' => 60,
+                'S' => 1,
+                digit => {
+                    amount = amount * 10 + u64::from(digit.to_digit(10).unwrap());
+                    continue;
+                }
+            };
+            seconds += std::mem::take(&mut amount) * unit;
+        }
+        assert_eq!(amount, 0, "{text}");
+        seconds
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_says_what_the_header_says(
+            // From the year 0 to the year 9999, as RFC 3339 has them.
+            start in -62_167_219_200_000_000_i64..253_402_000_000_000_000,
+            length in prop_oneof![0_i64..7_200_000_000, 0_i64..200_000_000_000],
+            number in prop_oneof![Just(0), any::<u32>()],
+        ) {
+            let time = |micros| Timestamp::from_microsecond(micros).unwrap();
+            let interval = Interval { start: time(start), stop: time(start + length) };
+            let whole = |time: Timestamp| Timestamp::from_second(time.as_microsecond().div_euclid(1_000_000)).unwrap();
+            let name = interval.file_name(number);
+            let read = Interval::of_file_name(&name).unwrap();
+            prop_assert_eq!(read, Interval { start: whole(interval.start), stop: whole(interval.stop) }, "{}", name);
+            // Sent from memory or from the disk, the same.
+            let header = interval.header();
+            prop_assert_eq!(&read.header(), &header);
+            let (begin, duration) = header.split_once('/').unwrap();
+            prop_assert_eq!(begin.parse::<Timestamp>().unwrap(), read.start);
+            prop_assert_eq!(i64::try_from(seconds_of(duration)).unwrap(), read.stop.as_second() - read.start.as_second());
+            prop_assert!(!Interval::is_session_file_name(&name));
+            prop_assert!(Interval::is_session_file_name(&interval.session_file_name(number)));
+            // Unfinished, or with a character less, it is none.
+            prop_assert!(Interval::of_file_name(&(name.clone() + ".tmp")).is_err());
+            for at in 0..name.len() {
+                let mut shorter = name.clone();
+                shorter.remove(at);
+                let is_digit_of_number = number > 9 && shorter.starts_with(&name[..name.len() - ".parquet".len() - number.to_string().len()]);
+                prop_assert!(is_digit_of_number || Interval::of_file_name(&shorter).is_err(), "{}", shorter);
+            }
+        }
+
+        #[test]
+        fn the_next_full_minute_is_the_next_one(now in -62_167_219_200_000_000_i64..253_402_000_000_000_000) {
+            let now = Timestamp::from_microsecond(now).unwrap();
+            let left = until_next_minute(now);
+            prop_assert!(!left.is_zero() && left <= Duration::from_secs(60));
+            prop_assert_eq!((now + left).as_microsecond().rem_euclid(60_000_000), 0);
         }
     }
 }

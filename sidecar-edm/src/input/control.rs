@@ -69,6 +69,8 @@ fn number(octets: &[u8]) -> Result<(u32, &[u8]), Refused> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A whole control frame.
@@ -113,5 +115,50 @@ pub(super) mod tests {
         assert_eq!(Control::parse(&[0, 0, 0, 4, 0]), Err(Refused::ControlCut));
         assert_eq!(Control::parse(&[0, 0, 0]), Err(Refused::ControlCut));
         assert_eq!(Control::parse(&[0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 9, b'x']), Err(Refused::ControlCut));
+    }
+
+    /// Any content type: dnstap's, almost dnstap's, others.
+    fn content_type() -> impl Strategy<Value = Vec<u8>> {
+        let almost = (0..DNSTAP.len(), any::<u8>()).prop_map(|(place, octet)| {
+            let mut changed = DNSTAP.to_vec();
+            changed[place] = octet;
+            changed
+        });
+        prop_oneof![Just(DNSTAP.to_vec()), Just(DNSTAP[1..].to_vec()), almost, prop::collection::vec(any::<u8>(), 0..40),]
+    }
+
+    proptest! {
+        #[test]
+        fn any_types_are_read_as_they_were_written(
+            number in any::<u32>(),
+            types in prop::collection::vec(content_type(), 0..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let slices: Vec<&[u8]> = types.iter().map(Vec::as_slice).collect();
+            let whole = frame(number, &slices);
+            let payload = &whole[8..];
+            prop_assert_eq!(u32::from_be_bytes(whole[4..8].try_into().unwrap()) as usize, payload.len());
+            let content_types = match slices.as_slice() {
+                [] => ContentTypes::None,
+                some if some.contains(&DNSTAP) => ContentTypes::Dnstap,
+                _ => ContentTypes::Others,
+            };
+            // As the reference implementation has it, an empty one may not be the last.
+            let empty_last = slices.last().is_some_and(|last| last.is_empty());
+            let expected = if empty_last { Err(Refused::ControlCut) } else { Ok(Control { number, content_types }) };
+            prop_assert_eq!(Control::parse(payload), expected);
+            // Cut anywhere but between two fields it is none.
+            let mut borders = vec![SHORTEST];
+            types.iter().for_each(|each| borders.push(borders[borders.len() - 1] + FIELD_HEADER + each.len()));
+            let cut = cut.index(payload.len());
+            let expected_cut = borders.contains(&cut) && (cut == SHORTEST || !types[borders.iter().position(|border| *border == cut).unwrap() - 1].is_empty());
+            prop_assert_eq!(Control::parse(&payload[..cut]).is_ok(), expected_cut, "{}", cut);
+        }
+
+        #[test]
+        fn any_octets_are_read_or_refused(payload in prop::collection::vec(any::<u8>(), 0..64)) {
+            let read = Control::parse(&payload);
+            prop_assert!(read.is_err() || payload.len() >= SHORTEST);
+        }
     }
 }

@@ -163,6 +163,8 @@ fn decimal(text: &[u8]) -> Option<u32> {
 mod tests {
     use std::net::IpAddr;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::vectors;
 
@@ -241,5 +243,57 @@ mod tests {
         assert_eq!(Clients::parse(&vec![b'#'; MAX_LINE]).unwrap_err().reason, LineError::TooLong);
         assert!(Clients::parse(&vec![b'#'; MAX_LINE - 1]).unwrap().is_empty());
         assert_eq!(Clients::parse(b"\xff/8").unwrap_err().reason, LineError::Address);
+    }
+
+    /// A prefix of either kind as it is written, host bits and all.
+    fn any_prefix() -> impl Strategy<Value = (IpAddr, u32)> {
+        // Few octets, so that prefixes meet.
+        let octet = || prop_oneof![Just(0_u8), Just(1), Just(0x7f), Just(0x80), Just(0xff)];
+        let v4 = (prop::array::uniform4(octet()), 0_u32..=32).prop_map(|(octets, length)| (IpAddr::from(octets), length));
+        let v6 = (prop::array::uniform16(octet()), 0_u32..=128).prop_map(|(octets, length)| (IpAddr::from(octets), length));
+        prop_oneof![v4, v6]
+    }
+
+    /// Bit by bit.
+    fn covers((prefix, length): (IpAddr, u32), address: &[u8]) -> bool {
+        let prefix = octets(prefix);
+        let bit = |octets: &[u8], place: u32| octets[place as usize / 8] >> (7 - place % 8) & 1;
+        prefix.len() == address.len() && (0..length).all(|place| bit(&prefix, place) == bit(address, place))
+    }
+
+    proptest! {
+        #[test]
+        fn judged_as_by_looking_at_every_prefix_bit_by_bit(
+            prefixes in prop::collection::vec(any_prefix(), 1..20),
+            asked in prop::collection::vec(any_prefix(), 0..20),
+            ends in prop::collection::vec("(\n|\r\n|\n\n|\n#[a-z0-9./ ]{0,9}\r\n)", 20),
+        ) {
+            let lines = prefixes.iter().zip(&ends).map(|((address, length), end)| format!("{address}/{length}{end}"));
+            let list = Clients::parse(lines.collect::<String>().as_bytes()).unwrap();
+            prop_assert_eq!(list.len(), prefixes.len());
+            // The first and the last of each prefix, and what lies beside them.
+            let mut addresses: Vec<Vec<u8>> = asked.into_iter().map(|(address, _)| octets(address)).collect();
+            for (address, length) in &prefixes {
+                match address {
+                    IpAddr::V4(address) => {
+                        let host = u32::MAX.checked_shr(*length).unwrap_or(0);
+                        let (first, last) = (u32::from(*address) & !host, u32::from(*address) | host);
+                        let edges = [first, last, first.wrapping_sub(1), last.wrapping_add(1)];
+                        addresses.extend(edges.map(|edge| edge.to_be_bytes().to_vec()));
+                    }
+                    IpAddr::V6(address) => {
+                        let host = u128::MAX.checked_shr(*length).unwrap_or(0);
+                        let (first, last) = (u128::from(*address) & !host, u128::from(*address) | host);
+                        let edges = [first, last, first.wrapping_sub(1), last.wrapping_add(1)];
+                        addresses.extend(edges.map(|edge| edge.to_be_bytes().to_vec()));
+                    }
+                }
+            }
+            for address in addresses {
+                let listed = prefixes.iter().any(|prefix| covers(*prefix, &address));
+                let expected = if listed { ClientVerdict::Ignored } else { ClientVerdict::Counts };
+                prop_assert_eq!(list.judge(Some(&address)), expected, "{:?}", address);
+            }
+        }
     }
 }
