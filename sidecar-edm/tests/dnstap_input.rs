@@ -15,8 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use scene::{ALL, Authority, PATIENCE, Scene, Transport, until};
-use sender::{DNSTAP, READY, START, STOP, Sender, Trust, control, data};
+use scene::{ALL, Authority, Scene, Transport};
+use sender::{DNSTAP, PATIENCE, READY, START, STOP, Sender, Trust, control, data, until};
 use tapir_edm::input::{End, Endpoint, Limits};
 
 #[test]
@@ -390,4 +390,35 @@ fn follows_its_endpoint() {
     scene.seen(b"still here");
     scene.stop();
     connected.closed();
+}
+
+/// A resolver whose machine vanished says nothing any more, and without a limit for silence only the kernel can find out.
+#[test]
+fn the_kernel_asks_a_silent_peer_of_the_network_whether_it_is_still_there() {
+    for transport in [Transport::Tcp, Transport::Tls, Transport::Mutual] {
+        let scene = Scene::start(transport);
+        let _silent = scene.connect(transport);
+        until("one connection", || scene.counts.connections.get() == 1);
+        let mut seen = None;
+        until(&format!("{transport:?}: a timer that will ask within half a minute"), || {
+            seen = timer(scene.address().port());
+            seen.is_some_and(|(kind, ticks)| kind == KEEP_ALIVE && ticks <= 30 * TICKS)
+        });
+        assert!(seen.unwrap().1 > 0);
+    }
+}
+
+/// Kind of a timer of `/proc/net/tcp`, and its ticks a second.
+const KEEP_ALIVE: u64 = 2;
+const TICKS: u64 = 100;
+
+/// Kind of the timer of the connection that was accepted at a port, and the time until it goes off.
+fn timer(port: u16) -> Option<(u64, u64)> {
+    const ESTABLISHED: &str = "01";
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = fields.find(|fields| fields[1].ends_with(&format!(":{port:04X}")) && fields[3] == ESTABLISHED)?;
+    let number = |hex| u64::from_str_radix(hex, 16).unwrap();
+    let (kind, ticks) = ours[5].split_once(':').unwrap();
+    Some((number(kind), number(ticks)))
 }

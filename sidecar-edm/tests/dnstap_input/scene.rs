@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tapir_edm::input::sink::{FrameSink, GROUP};
@@ -16,19 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::sender::{Sender, Trust};
-
-/// Longest wait for anything; only failing tests use it up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits for a condition.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use crate::sender::{PATIENCE, Sender, Trust, until};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {

@@ -1,17 +1,28 @@
 //! The resolver's end of a connection, by hand.
-#![allow(unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::scene::{PATIENCE, until};
+/// Longest wait for anything; only failing tests use it up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for a condition.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
 
 pub const DNSTAP: &[u8] = b"protobuf:dnstap.Dnstap";
 pub const ACCEPT: u32 = 1;
@@ -94,6 +105,16 @@ impl Sender {
         self.write(&control(READY, &[DNSTAP])).unwrap();
         assert_eq!(self.read_control(), control(ACCEPT, &[DNSTAP]));
         self.write(&control(START, &[DNSTAP])).unwrap();
+    }
+
+    /// The same with somebody who may refuse.
+    pub fn try_shake_hands(&mut self) -> bool {
+        let accept = control(ACCEPT, &[DNSTAP]);
+        let mut answer = vec![0; accept.len()];
+        self.write(&control(READY, &[DNSTAP])).is_ok()
+            && self.0.read_exact(&mut answer).is_ok()
+            && answer == accept
+            && self.write(&control(START, &[DNSTAP])).is_ok()
     }
 
     pub fn send(&mut self, payload: &[u8]) {
