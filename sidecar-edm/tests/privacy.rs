@@ -21,7 +21,7 @@ mod session_files;
 #[path = "privacy/sketch.rs"]
 mod sketch;
 mod support;
-#[path = "privacy/tls_receiver.rs"]
+#[path = "support/tls_receiver.rs"]
 mod tls_receiver;
 
 use std::path::Path;
@@ -32,7 +32,7 @@ use program::Program;
 use search::Search;
 use sketch::Registers;
 use support::core::Core;
-use tls_receiver::TlsReceiver;
+use tls_receiver::{TlsReceiver, Upload};
 
 /// The last name of the load.
 const LAST: &str = "the-last-one.example.";
@@ -126,7 +126,7 @@ async fn no_octet_that_leaves_says_who_asked() {
     out.add("log", log);
     out.add_files(&data);
     let mut rows = Vec::new();
-    for (head, body) in requests {
+    for Upload { head, body, .. } in requests {
         let file = File::read(&body);
         out.add_rows("HTTPS body, read", &file);
         out.add("HTTPS head", head);

@@ -23,7 +23,20 @@ pub struct Core {
     pub key: DataKey,
     pub trusted: TrustedKeys,
     pub eye: MqttHandle,
-    _settings: watch::Sender<Option<mqtt::MqttSettings>>,
+    settings: Settings,
+}
+
+/// The eye looks for as long as somebody holds them.
+type Settings = watch::Sender<Option<mqtt::MqttSettings>>;
+
+async fn eye(broker: &Broker, authority: &Authority) -> (MqttHandle, Settings) {
+    let mut settings = settings(&broker.url(), authority, authority, "core");
+    settings.subscriptions = vec![("#".to_owned(), Qos::AtLeastOnce)];
+    let (sender, receiver) = watch::channel(Some(settings));
+    let (_, shutdown) = Shutdown::manual();
+    let mut eye = mqtt::spawn(receiver, shutdown);
+    soon("connection of the eye", eye.state.wait_for(|state| state.connected)).await.unwrap();
+    (eye, sender)
 }
 
 impl Core {
@@ -32,17 +45,19 @@ impl Core {
         let broker = Broker::start(&authority);
         let key = DataKey::generate(&NODE.parse().unwrap()).unwrap();
         let trusted = TrustedKeys::from_value(&json!({ "keys": [key.public_jwk()] })).unwrap();
-        let mut eye_settings = settings(&broker.url(), &authority, &authority, "core");
-        eye_settings.subscriptions = vec![("#".to_owned(), Qos::AtLeastOnce)];
-        let (sender, receiver) = watch::channel(Some(eye_settings));
-        let (_, shutdown) = Shutdown::manual();
-        let mut eye = mqtt::spawn(receiver, shutdown);
-        soon("connection of the eye", eye.state.wait_for(|state| state.connected)).await.unwrap();
-        Self { authority, broker, key, trusted, eye, _settings: sender }
+        let (eye, settings) = eye(&broker, &authority).await;
+        Self { authority, broker, key, trusted, eye, settings }
     }
 
     pub fn identity(&self, files: &Files) {
         files.write_identity(&self.authority, &self.broker.url(), &self.key);
+    }
+
+    /// Moves to another broker; the one before goes on, and is given back.
+    pub async fn move_on(&mut self) -> Broker {
+        let before = std::mem::replace(&mut self.broker, Broker::start(&self.authority));
+        (self.eye, self.settings) = eye(&self.broker, &self.authority).await;
+        before
     }
 
     /// The next message, its signature checked.

@@ -1,4 +1,5 @@
 //! Core's receiver of aggregates, as far as the network goes: TLS with client certificates, and 201 for everything.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::{Arc, Mutex};
 
@@ -13,16 +14,32 @@ use tokio_rustls::TlsAcceptor;
 use super::support::broker::Authority;
 use super::support::until;
 
-/// Heads and bodies.
-type Requests = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+/// What came in one request.
+#[derive(Clone)]
+pub struct Upload {
+    pub head: String,
+    pub body: Vec<u8>,
+    /// The certificate that the sender showed, DER.
+    pub certificate: Vec<u8>,
+}
 
-pub(super) struct TlsReceiver {
+impl Upload {
+    /// Value of a header; empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value).next().unwrap_or_default()
+    }
+}
+
+type Requests = Arc<Mutex<Vec<Upload>>>;
+
+pub struct TlsReceiver {
     port: u16,
     requests: Requests,
 }
 
 impl TlsReceiver {
-    pub(super) async fn start(authority: &Authority) -> Self {
+    pub async fn start(authority: &Authority) -> Self {
         let (certificate, key) = authority.issue("localhost", &["localhost"]);
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
@@ -49,12 +66,12 @@ impl TlsReceiver {
         this
     }
 
-    pub(super) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
     }
 
     /// Waits for so many.
-    pub(super) async fn received(&self, count: usize) -> Vec<(String, Vec<u8>)> {
+    pub async fn received(&self, count: usize) -> Vec<Upload> {
         until("requests", async || self.requests.lock().unwrap().len() >= count).await;
         self.requests.lock().unwrap().clone()
     }
@@ -62,7 +79,9 @@ impl TlsReceiver {
 
 /// Until the other end has enough.
 async fn serve(acceptor: TlsAcceptor, stream: TcpStream, requests: Requests) -> std::io::Result<()> {
-    let mut stream = BufReader::new(acceptor.accept(stream).await?);
+    let stream = acceptor.accept(stream).await?;
+    let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    let mut stream = BufReader::new(stream);
     loop {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -73,7 +92,7 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, requests: Requests) -> 
         let length = head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap();
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await?;
-        requests.lock().unwrap().push((head, body));
+        requests.lock().unwrap().push(Upload { head, body, certificate: certificate.clone() });
         stream.get_mut().write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").await?;
         stream.get_mut().flush().await?;
     }
