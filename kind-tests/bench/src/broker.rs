@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Broker {
     _process: Process,
+    /// Where nodes come with their certificates.
+    pub(crate) mutual: SocketAddr,
     /// Where whoever comes may publish.
     pub(crate) open: SocketAddr,
 }
@@ -56,12 +58,12 @@ pub(crate) fn start(folder: &Path, node: &Path, trusted: &DataKey) -> Result<Bro
 
     let arguments = ["-c".to_owned(), folder.join("mosquitto.conf").display().to_string()];
     let process = Process::start(folder, "mosquitto", &program, &arguments, &[])?;
-    let open = SocketAddr::from(([127, 0, 0, 1], open));
+    let [mutual, open] = [port, open].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     wait::until("mosquitto to listen", PATIENCE, || {
         process.still_runs()?;
         Ok(TcpStream::connect(open).ok())
     })?;
-    Ok(Broker { _process: process, open })
+    Ok(Broker { _process: process, mutual, open })
 }
 
 fn certificate(

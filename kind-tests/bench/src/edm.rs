@@ -3,6 +3,7 @@
 
 mod bare;
 mod events;
+mod faults;
 mod frame;
 mod load;
 mod memory;
@@ -19,6 +20,7 @@ mod traffic;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use faults::Lasting;
 use stage::{Size, Stage};
 
 #[derive(Debug, Args)]
@@ -32,6 +34,8 @@ pub(crate) struct Arguments {
     /// So often each rate is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
+    #[command(flatten)]
+    lasting: Lasting,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,12 +56,35 @@ enum Part {
     /// Memory with a hundred thousand names
     #[value(name = "memory-100k")]
     MemoryOfFew,
+    /// 50 000 random names a second with one honest name in a hundred
+    Flood,
+    /// All that follow; they are left out unless they are asked for
+    Faults,
+    /// The broker is away under load
+    BrokerAway,
+    /// The disk is full
+    DiskFull,
+    /// Core refuses aggregates
+    Refusing,
+    /// Killed again and again
+    Killed,
+    /// Garbage beside an honest resolver
+    Garbage,
+}
+
+impl Part {
+    const FAULTS: [Self; 5] = [Self::BrokerAway, Self::DiskFull, Self::Refusing, Self::Killed, Self::Garbage];
+
+    fn is_wanted(self, only: &[Self]) -> bool {
+        let is_fault = Self::FAULTS.contains(&self);
+        if only.is_empty() { !is_fault } else { only.contains(&self) || is_fault && only.contains(&Self::Faults) }
+    }
 }
 
 type Measure = fn(&mut Stage) -> Result<()>;
 
 /// In an order in which each finds what it needs.
-const PARTS: [(Part, Measure); 7] = [
+const PARTS: [(Part, Measure); 13] = [
     (Part::Start, start::ready),
     (Part::Rates, rates::rates),
     (Part::Recorded, recording::rate),
@@ -65,14 +92,31 @@ const PARTS: [(Part, Measure); 7] = [
     (Part::Sessions, sessions::sessions),
     (Part::MemoryOfMany, memory::of_many),
     (Part::MemoryOfFew, memory::of_few),
+    (Part::Flood, faults::flood),
+    (Part::BrokerAway, faults::broker_away),
+    (Part::DiskFull, faults::disk_full),
+    (Part::Refusing, faults::refusing),
+    (Part::Killed, faults::killed),
+    (Part::Garbage, faults::garbage),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let mut stage = Stage::new(Size(arguments.scale), arguments.rounds)?;
+    let mut stage = Stage::new(Size(arguments.scale), arguments.rounds, arguments.lasting)?;
     for (part, measure) in PARTS {
-        if arguments.only.is_empty() || arguments.only.contains(&part) {
+        if part.is_wanted(&arguments.only) {
             measure(&mut stage)?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_parts_that_are_asked_for() {
+        let wanted = |only: &[Part]| PARTS.iter().filter(|(part, _)| part.is_wanted(only)).count();
+        assert_eq!((wanted(&[]), wanted(&[Part::Faults]), wanted(&[Part::Killed, Part::Start])), (8, 5, 2));
+    }
 }

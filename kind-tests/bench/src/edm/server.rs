@@ -49,7 +49,8 @@ impl Edm {
         self.folder.join("dnstap.sock")
     }
 
-    fn state(&self) -> PathBuf {
+    /// Where it keeps what it keeps.
+    pub(super) fn state(&self) -> PathBuf {
         self.folder.join("state")
     }
 
@@ -71,13 +72,19 @@ impl Edm {
     /// Begins without anything that an earlier one kept, in a container of so many MiB. Gives the time until it was ready with a list of so
     /// many names.
     pub(super) fn start(&mut self, limit: Option<u64>, names: usize) -> Result<Duration> {
+        self.empty_state()?;
+        self.start_again(limit, names)
+    }
+
+    /// Stops it, and forgets what it kept.
+    pub(super) fn empty_state(&mut self) -> Result<PathBuf> {
         self.stop()?;
         let state = self.state();
         if state.exists() {
             fs::remove_dir_all(&state).with_context(|| format!("removing {}", state.display()))?;
         }
         fs::create_dir_all(&state).context("creating the state folder")?;
-        self.start_again(limit, names)
+        Ok(state)
     }
 
     /// The same with what an earlier one kept.
@@ -107,6 +114,17 @@ impl Edm {
             process.exit_code(ENDS_WITHIN)?;
         }
         Ok(())
+    }
+
+    /// At once, as a machine that loses power does.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.process.take().context("tapir-edm was not started")?.kill()
+    }
+
+    /// Ends the minute; the configuration has to allow it.
+    pub(super) fn rotate(&self) -> Result<()> {
+        let answer = self.ask("POST", "/debug/rotate-parquet")?;
+        if answer.starts_with("HTTP/1.1 202") { Ok(()) } else { bail!("ending a minute: {answer}") }
     }
 
     /// Whether it has written session files, finished or not.
@@ -154,11 +172,16 @@ impl Edm {
         serde_json::from_str(body).context("reading the status")
     }
 
-    /// The whole answer.
     fn get(&self, path: &str) -> Result<String> {
+        self.ask("GET", path)
+    }
+
+    /// The whole answer.
+    fn ask(&self, method: &str, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.http).context("connecting to EDM's HTTP")?;
         stream.set_read_timeout(Some(PATIENCE)).context("setting up a connection")?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: edm\r\nConnection: close\r\n\r\n").context("asking")?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: edm\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .context("asking")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).context("reading an answer")?;
         Ok(answer)

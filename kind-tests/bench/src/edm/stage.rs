@@ -9,6 +9,7 @@ use tapir_wire::jwk::{DataKey, TrustedKeys};
 use tapir_wire::node;
 use tapir_wire::node_name::NodeName;
 
+use super::faults::Lasting;
 use super::server::Edm;
 use super::subscriber::Subscriber;
 use super::traffic::{self, Traffic};
@@ -39,8 +40,9 @@ impl Size {
 pub(super) struct Stage {
     pub(super) size: Size,
     pub(super) rounds: u32,
+    pub(super) lasting: Lasting,
     pub(super) edm: Edm,
-    _broker: Broker,
+    pub(super) broker: Broker,
     pub(super) core: Subscriber,
     pub(super) traffic: Traffic,
     /// Names of the list in force.
@@ -51,8 +53,8 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// With the larger list.
-    pub(super) fn new(size: Size, rounds: u32) -> Result<Self> {
+    /// Without a list.
+    pub(super) fn new(size: Size, rounds: u32, lasting: Lasting) -> Result<Self> {
         let programs = std::env::var_os("TAPIR_PROGRAMS").context("TAPIR_PROGRAMS is not set; run `cargo xtask bench edm`")?;
         let programs = Path::new(&programs);
         let folder = programs.parent().unwrap_or(programs).join("bench-edm");
@@ -68,9 +70,7 @@ impl Stage {
         let keys = TrustedKeys::from_value(&json!({"keys": [key.public_jwk()]})).context("a key to check events with")?;
         let core = Subscriber::connect(broker.open, keys)?;
         let (traffic, _) = Traffic::new(1);
-        let mut stage = Self { size, rounds, edm, _broker: broker, core, traffic, listed: 0, has_seen: false, folder };
-        stage.list(MANY)?;
-        Ok(stage)
+        Ok(Self { size, rounds, lasting, edm, broker, core, traffic, listed: 0, has_seen: false, folder })
     }
 
     /// Another list, and names that are asked for in proportion.

@@ -73,9 +73,24 @@ impl Subscriber {
 
     /// Takes out what came; signatures are checked, all of them where they are few.
     pub(super) fn take_out(&self) -> Result<Events> {
+        let (all, last) = self.take()?;
+        let mut names = HashMap::with_capacity(all.len());
+        for name in all {
+            *names.entry(name).or_insert(0) += 1;
+        }
+        Ok(Events { names, last })
+    }
+
+    /// Takes out the names of what came, in the order in which it came.
+    pub(super) fn names(&self) -> Result<Vec<String>> {
+        self.count()?;
+        Ok(self.take()?.0)
+    }
+
+    fn take(&self) -> Result<(Vec<String>, Option<Instant>)> {
         let Came { payloads, last, .. } = std::mem::take(&mut *lock(&self.came));
         let step = if payloads.len() > 10 * CHECKED { CHECKED } else { 1 };
-        let mut names = HashMap::with_capacity(payloads.len());
+        let mut names = Vec::with_capacity(payloads.len());
         for (number, payload) in payloads.iter().enumerate() {
             let event = if number.is_multiple_of(step) {
                 jws::verify(payload, &self.keys).context("checking an event")?
@@ -84,9 +99,9 @@ impl Subscriber {
             };
             let event: Value = serde_json::from_slice(&event).context("reading an event")?;
             let name = event.get("qname").and_then(Value::as_str).context("an event without a name")?;
-            *names.entry(name.to_owned()).or_insert(0) += 1;
+            names.push(name.to_owned());
         }
-        Ok(Events { names, last })
+        Ok((names, last))
     }
 }
 

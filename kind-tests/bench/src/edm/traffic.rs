@@ -54,8 +54,7 @@ impl Traffic {
         }
         list.sort_unstable();
         let clients = (0..CLIENTS).map(client).collect();
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32);
-        (Self { names, fresh, clients, dice: Dice(0x9e37_79b9_7f4a_7c15), writer: Writer::default(), time }, list)
+        (Self { names, fresh, clients, dice: Dice::new(0), writer: Writer::default(), time: now() }, list)
     }
 
     /// So many frames: names by Zipf's law, and one of `new_of` never asked before.
@@ -128,7 +127,12 @@ fn client(number: usize) -> Vec<u8> {
     if number.is_multiple_of(IPV6) { [&[0x20, 1, 0x0d, 0xb8, 0, a, b, c], [0; 8].as_slice()].concat() } else { vec![10, a, b, c] }
 }
 
-fn wire(name: &str) -> Vec<u8> {
+/// Seconds since 1970.
+pub(super) fn now() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32)
+}
+
+pub(super) fn wire(name: &str) -> Vec<u8> {
     let labels = name.trim_end_matches('.').split('.');
     labels.flat_map(|label| std::iter::once(label.len() as u8).chain(label.bytes())).chain([0]).collect()
 }
@@ -151,9 +155,14 @@ pub(super) fn file(list: &[String]) -> Result<Vec<u8>> {
 
 /// A small generator is enough here (xorshift).
 #[derive(Debug)]
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
+    /// Other numbers for each of these.
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(0x9e37_79b9_7f4a_7c15 ^ seed)
+    }
+
     const fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -161,7 +170,7 @@ impl Dice {
         self.0
     }
 
-    const fn below(&mut self, limit: u64) -> u64 {
+    pub(super) const fn below(&mut self, limit: u64) -> u64 {
         (self.next() >> 11) % limit
     }
 
