@@ -5,13 +5,15 @@ mod support;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::broker::port::free_port;
 use support::broker::soon;
-use support::{Resolver, get};
+use support::{Resolver, client_response, dns_message, get, until};
 use tokio::io::AsyncWriteExt as _;
 
 #[test]
@@ -71,6 +73,53 @@ async fn says_no_names_and_no_addresses_and_ends_at_sigterm() {
     for secret in ["secret", "198.51", "198-51", "c633644d"] {
         assert!(!everything.contains(secret), "{secret} in the log:\n{everything}");
     }
+}
+
+/// Does not outlive a test that fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// As a container does that has used up its share of the processor, and a machine whose host has others to serve.
+#[tokio::test]
+async fn what_comes_while_it_stands_still_is_not_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = free_port();
+    let mut running = Running(start(folder.path(), http, "info"));
+    let mut resolver = Resolver::connect(&folder.path().join("run/dnstap.sock")).await;
+    let frame = client_response(&dns_message("www.example."), "198.51.100.77".parse().unwrap());
+    let frames = [u32::try_from(frame.len()).unwrap().to_be_bytes().as_slice(), &frame].concat().repeat(1000);
+    let (goes_on, thousands) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let (writes, told) = (Arc::clone(&goes_on), Arc::clone(&thousands));
+    // So that there is work at any moment.
+    let writing = tokio::spawn(async move {
+        while writes.load(Ordering::Relaxed) {
+            resolver.stream.write_all(&frames).await.unwrap();
+            told.fetch_add(1, Ordering::Relaxed);
+        }
+        resolver.stop().await;
+    });
+    let pid = Pid::from_raw(i32::try_from(running.0.id()).unwrap());
+    for round in 0..15 {
+        let before = thousands.load(Ordering::Relaxed);
+        until("some frames more", async || thousands.load(Ordering::Relaxed) > before + round).await;
+        kill(pid, Signal::SIGSTOP).unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        kill(pid, Signal::SIGCONT).unwrap();
+    }
+    goes_on.store(false, Ordering::Relaxed);
+    soon("the end of the connection", writing).await.unwrap();
+    let metrics = get(http, "/metrics").await;
+    let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).unwrap();
+    assert_eq!(value("tapir_edm_input_frames_total "), 1000 * thousands.load(Ordering::Relaxed));
+    assert_eq!(value("tapir_edm_input_frames_dropped_total "), 0);
+    terminate(&running.0);
+    assert!(soon("end", tokio::task::spawn_blocking(move || running.0.wait().unwrap())).await.unwrap().success());
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ use super::sink::{FrameSink, hand_over};
 const STACK: usize = 1024 * 1024;
 /// How often one looks at a socket whose own thread does not come back.
 const OFTEN: Duration = Duration::from_millis(2);
+/// Until one looks once more at who does not seem to come back.
+const ONCE_MORE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -143,18 +145,27 @@ fn serve(line: &Line, mut sink: impl FrameSink) -> End {
     }
 }
 
+/// Drops what nobody else reads. Where the machine, or the container's share of it, has stood still everybody is late, and this thread may be the
+/// first to go on: so only whoever is stuck at two looks in a row is.
 fn stand_in(connections: &Weak<Connections>, pause: Duration) {
-    let mut is_said = false;
+    let (mut is_said, mut suspects) = (false, Vec::new());
     while let Some(connections) = connections.upgrade() {
-        let stuck: Vec<_> = connections.open().lines.values().filter(|line| line.is_stuck()).cloned().collect();
+        let since = |(number, line): (&u64, &Arc<Line>)| line.stuck_since().map(|since| ((*number, since), Arc::clone(line)));
+        let (seen, lines): (Vec<_>, Vec<_>) = connections.open().lines.iter().filter_map(since).unzip();
         drop(connections);
-        for line in &stuck {
+        let stuck: Vec<_> = seen.iter().zip(lines).filter(|(seen, _)| suspects.contains(*seen)).collect();
+        for (_, line) in &stuck {
             line.drain();
         }
         if !stuck.is_empty() && !is_said {
             tracing::error!(connections = stuck.len(), "work on dnstap frames does not come back: frames are dropped meanwhile");
         }
         is_said = !stuck.is_empty();
-        thread::sleep(if stuck.is_empty() { pause } else { OFTEN });
+        thread::sleep(match (stuck.is_empty(), seen.is_empty()) {
+            (false, _) => OFTEN,
+            (true, false) => pause.min(ONCE_MORE),
+            (true, true) => pause,
+        });
+        suspects = seen;
     }
 }

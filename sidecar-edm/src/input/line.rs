@@ -113,10 +113,11 @@ impl Line {
         self.counts.lag.paused(now, Duration::from_micros(self.elapsed(now).saturating_sub(since)));
     }
 
-    /// Whether the work on frames takes longer than the other end may have to wait.
-    pub(super) fn is_stuck(&self) -> bool {
+    /// Since when there is work on frames that takes longer than the other end may have to wait; none while there is no such work.
+    pub(super) fn stuck_since(&self) -> Option<u64> {
         let since = self.busy_since.load(Ordering::Acquire);
-        since > 0 && self.elapsed(Instant::now()).saturating_sub(since) > micros(self.limits.stuck)
+        let is_stuck = since > 0 && self.elapsed(Instant::now()).saturating_sub(since) > micros(self.limits.stuck);
+        is_stuck.then_some(since)
     }
 
     /// Reads what has come and drops its frames, without waiting for anything.
@@ -127,7 +128,7 @@ impl Line {
             Err(TryLockError::WouldBlock) => return,
         };
         // Its own thread may just have come back; it will read by itself.
-        if inner.end.is_some() || !self.is_stuck() || inner.peer.set_nonblocking(true).is_err() {
+        if inner.end.is_some() || self.stuck_since().is_none() || inner.peer.set_nonblocking(true).is_err() {
             return;
         }
         let mut dropped = Vec::new();
