@@ -141,6 +141,8 @@ async fn told_to_end_within_a_minute_it_writes_both_files_with_that_end() {
     let histograms = std::fs::read_dir(outbox).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let sessions = names(files.path());
     assert!(sessions.iter().all(|name| name.starts_with("dns_session_block-")), "{sessions:?}");
+    let log = std::fs::read_to_string(files.path().join("log")).unwrap();
+    assert!(!log.contains("in time"), "what is written last is waited for no longer than it takes: {log}");
     // A full minute of the clock may lie between.
     for last in [sessions.last().unwrap().clone(), histograms.max().unwrap()] {
         let stop = last.split_once('_').unwrap().1.rsplit_once('_').unwrap().1.strip_suffix("Z.parquet").unwrap().to_owned();

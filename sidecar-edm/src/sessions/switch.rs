@@ -288,8 +288,9 @@ mod tests {
     #[test]
     fn a_key_is_derived_while_files_are_wanted_and_once_for_each_secret() {
         let scene = Scene::new();
-        scene.configure(false, Ok("aabbccddeeffgghh"));
+        scene.configure(false, Ok("of another salt"));
         assert_eq!((scene.switch.state(), scene.budget.used()), (State::default(), 0));
+        assert!(!scene.switch.control().deriving, "nobody wants one");
         scene.configure(true, Ok("aabbccddeeffgghh"));
         assert!(scene.switch.is_on() && scene.budget.used() == scene.switch.state().octets && scene.budget.used() > 8 << 20);
         scene.becomes(|scene| scene.switch.state().has_key);
@@ -300,7 +301,7 @@ mod tests {
         let mut other = settings(scene.folder.path());
         other.kept.cookies = true;
         scene.switch.configure(Wanted { on: true, source, settings: other });
-        assert_eq!((scene.switch.state().has_key, scene.derived()), (true, 1));
+        assert_eq!((scene.switch.state().has_key, scene.switch.control().deriving), (true, false));
         scene.offer(2);
         scene.configure(true, Ok("another salt"));
         assert!(scene.switch.state().has_key, "the one before is used until the new one is there");

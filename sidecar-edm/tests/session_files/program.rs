@@ -55,7 +55,7 @@ impl Program {
             .args(["run", "--config-file"])
             .arg(folder.path().join("config/edm.toml"))
             .envs(environment.iter().copied())
-            .stdout(Stdio::null())
+            .stdout(std::fs::File::create(folder.path().join("log")).unwrap())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
