@@ -114,6 +114,9 @@ fn a_configuration_is_checked_with_what_it_names() {
     let bad = check("format = 2\ndisabled = true\nignored-client-ips-file = 'c'\nignored-question-names-file = 'n.txt'\n", &[]);
     assert!(text(&bad.stderr).starts_with("ignored-client-ips-file c: list of clients, line 1: has no prefix length"), "{bad:?}");
 
+    let keyless = check("format = 2\ndisable-session-files = false\n", &[]);
+    assert!(text(&keyless.stderr).lines().any(|line| line == "session files: cryptopan.key is missing"), "{keyless:?}");
+
     let unknown = check("format = 2\nnewqname-bufer = 1\n", &[]);
     assert!(
         text(&unknown.stderr).ends_with("edm.toml: unknown key newqname-bufer (line 2); check the spelling or remove it\n"),

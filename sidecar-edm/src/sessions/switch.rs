@@ -198,13 +198,13 @@ impl Switch {
             };
             drop(control);
             let key = Key::derive(source.secret.reveal(), &source.salt).map_err(|error| error.to_string());
-            self.0.counters.keys_derived.inc();
             match &key {
                 Ok(_) => tracing::info!("the key of pseudonyms is there: session rows are written"),
                 Err(error) => tracing::error!(error, "no session rows are written"),
             }
             let mut control = self.control();
             control.key = Some((source, key));
+            self.0.counters.keys_derived.inc();
             self.settle(&mut control);
         }
     }
