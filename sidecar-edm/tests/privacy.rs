@@ -10,12 +10,16 @@
 mod dnstap;
 #[path = "privacy/load.rs"]
 mod load;
+#[path = "privacy/panics.rs"]
+mod panics;
 #[path = "support/parquet.rs"]
 mod parquet;
 #[path = "privacy/program.rs"]
 mod program;
 #[path = "privacy/search.rs"]
 mod search;
+#[path = "dnstap_input/sender.rs"]
+mod sender;
 #[path = "privacy/session_files.rs"]
 mod session_files;
 #[path = "privacy/sketch.rs"]
@@ -197,4 +201,13 @@ async fn a_crash_leaves_nothing_of_clients() {
     // Among them a dump of the memory, if there is one.
     out.add_files(folder.path());
     out.check(&Search::for_all(&clients, SECRET, SALT), 1000);
+}
+
+/// A fault of EDM's own, met over the network with what a resolver tells of clients in its hands.
+#[test]
+fn a_panic_says_nothing_of_clients() {
+    let clients = clients();
+    let mut out = Out::default();
+    out.add("output", panics::output_of_the_one_that_panics(&frames(&clients)));
+    out.check(&Search::for_all(&clients, SECRET, SALT), 10_000);
 }

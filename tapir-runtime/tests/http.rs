@@ -50,6 +50,9 @@ impl Probe for Sidecar {
         metrics::render(&registry)
     }
     fn order(&self, path: &str) -> Option<Order> {
+        if path == "/endless" {
+            return Some(Box::pin(std::future::pending()));
+        }
         let orders = Arc::clone(&self.orders);
         (path == "/order").then(|| -> Order {
             Box::pin(async move {
@@ -87,11 +90,15 @@ async fn start(listen: &str) -> Server {
 }
 
 fn begin(address: SocketAddr) -> Server {
+    begin_with(address, limits())
+}
+
+fn begin_with(address: SocketAddr, limits: HttpLimits) -> Server {
     let probe = Arc::new(Sidecar::default());
     let (_, shutdown) = Shutdown::manual();
     let (sender, state) = watch::channel(HttpState::default());
     let (wanted, listen) = watch::channel(address);
-    let task = tokio::spawn(serve_with(listen, probe.clone(), sender, shutdown.clone(), limits()));
+    let task = tokio::spawn(serve_with(listen, probe.clone(), sender, shutdown.clone(), limits));
     Server { address, wanted, state, probe, shutdown, task }
 }
 
@@ -146,6 +153,20 @@ async fn the_four_paths() {
 
 async fn post(address: SocketAddr, path: &str) -> String {
     talk(address, format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").as_bytes()).await
+}
+
+#[tokio::test]
+async fn whoever_asks_for_what_takes_too_long_is_told_so_in_time() {
+    let mut server = begin_with("127.0.0.1:0".parse().unwrap(), HttpLimits::default());
+    server.address = server.bound().await;
+    let begun = std::time::Instant::now();
+    let (late, quick) = tokio::join!(post(server.address, "/endless"), async {
+        let answer = post(server.address, "/order").await;
+        (answer, begun.elapsed())
+    });
+    assert!(late.starts_with("HTTP/1.1 504 ") && late.ends_with("\r\n\r\nit takes too long\n"), "{late}");
+    assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert!(quick.0.starts_with("HTTP/1.1 202 ") && quick.1 < Duration::from_secs(9), "others are served meanwhile: {quick:?}");
 }
 
 #[tokio::test]
