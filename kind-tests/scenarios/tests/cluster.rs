@@ -22,10 +22,14 @@ mod crashes;
 mod disturbances;
 #[path = "cluster/eviction_blocked.rs"]
 mod eviction_blocked;
+#[path = "../../../sidecar-edm/tests/support/histogram.rs"]
+mod histogram;
 #[path = "cluster/loop_closes.rs"]
 mod loop_closes;
 #[path = "cluster/namespace_deletion.rs"]
 mod namespace_deletion;
+#[path = "../../../sidecar-edm/tests/support/parquet.rs"]
+mod parquet;
 #[path = "cluster/privacy.rs"]
 mod privacy;
 #[path = "cluster/prompt.rs"]
