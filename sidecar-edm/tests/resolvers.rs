@@ -31,6 +31,8 @@ const LISTED: [&str; 5] =
 /// Its names are counted together, by an entry of the list with a dot in front.
 const MANY: &str = "many.answers.example.";
 const FRESH: usize = 25;
+/// Asked at a time.
+const PORTION: usize = 50;
 /// A, NS, MX, TXT, AAAA, HTTPS.
 const TYPES: [u16; 6] = [1, 2, 15, 16, 28, 65];
 
@@ -57,13 +59,24 @@ async fn agrees(kind: Kind) {
     let resolver = Resolver::start(kind, program.folder()).await;
     program.becomes("its connection", |status| status["edm"]["connections"] == 1).await;
 
-    let (asked, fresh) = ask(&Asker::new(resolver.port)).await;
+    let fresh: BTreeSet<String> = (0..FRESH).map(|number| format!("fresh-{number}.answers.example.")).collect();
+    // Each question and its answer, or the answer alone.
+    let each = if kind.tells_of_questions() { 2 } else { 1 };
+    let asker = Asker::new(resolver.port);
+    let mut asked: Vec<Asked> = Vec::new();
+    for (name, qtype, class, client, transport) in questions(&fresh) {
+        asked.push(asker.ask(&name, qtype, class, client, transport).await);
+        // A resolver drops what it cannot get rid of in time: Knot Resolver holds 512 frames.
+        if asked.len().is_multiple_of(PORTION) {
+            program.has_read(each * asked.len() as u64).await;
+        }
+    }
     let codes: BTreeSet<usize> = asked.iter().map(Asked::code).collect();
     assert_eq!(codes.len(), 4, "{kind:?} was to answer NOERROR, NXDOMAIN, SERVFAIL and something else, not {codes:?}");
 
-    let questions = if kind.tells_of_questions() { asked.len() as u64 } else { 0 };
-    let frames = questions + asked.len() as u64;
-    program.becomes("every answer", |status| status["edm"]["frames"].as_u64() >= Some(frames)).await;
+    let frames = each * asked.len() as u64;
+    let questions = frames - asked.len() as u64;
+    program.has_read(frames).await;
     for name in &fresh {
         let event = core.event().await;
         let told = event["qname"].as_str().unwrap().to_lowercase();
@@ -88,29 +101,29 @@ async fn agrees(kind: Kind) {
     compare(kind, &asked, &listed, &files);
 }
 
-/// Asks everything; gives what was answered, and the names that no list has.
-async fn ask(asker: &Asker) -> (Vec<Asked>, BTreeSet<String>) {
+/// Name, type, class, client, transport.
+type Question = (String, u16, u16, u8, Transport);
+
+/// For names of the list, and for these.
+fn questions(fresh: &BTreeSet<String>) -> Vec<Question> {
     let mut all = Vec::new();
     for (place, name) in LISTED.iter().enumerate() {
         for (turn, kind) in TYPES.into_iter().enumerate() {
             // Some clients come again, some by TCP; no two entries have the same number of them.
             for client in 1..=(3 + place as u8) {
                 let transport = if (turn + usize::from(client)).is_multiple_of(5) { Transport::Tcp } else { Transport::Udp };
-                all.push(asker.ask(name, kind, 1, client, transport).await);
+                all.push(((*name).to_owned(), kind, 1, client, transport));
             }
         }
     }
-    for client in 1..=60 {
-        all.push(asker.ask(&format!("n{client}.{MANY}"), 1, 1, client, Transport::Udp).await);
-    }
+    all.extend((1..=60).map(|client| (format!("n{client}.{MANY}"), 1, 1, client, Transport::Udp)));
     // CHAOS: counted by class, not by type.
-    all.push(asker.ask("version.bind.", 16, 3, 9, Transport::Udp).await);
-    let fresh: BTreeSet<String> = (0..FRESH).map(|number| format!("fresh-{number}.answers.example.")).collect();
-    for name in &fresh {
-        all.push(asker.ask(name, TYPES[name.len() % TYPES.len()], 1, 7, Transport::Udp).await);
-        all.push(asker.ask(&name.to_uppercase(), 1, 1, 8, Transport::Udp).await);
+    all.push(("version.bind.".to_owned(), 16, 3, 9, Transport::Udp));
+    for name in fresh {
+        all.push((name.clone(), TYPES[name.len() % TYPES.len()], 1, 7, Transport::Udp));
+        all.push((name.to_uppercase(), 1, 1, 8, Transport::Udp));
     }
-    (all, fresh)
+    all
 }
 
 /// The list's entry that a question is counted by.

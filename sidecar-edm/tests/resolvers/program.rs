@@ -48,6 +48,11 @@ impl Program {
         program
     }
 
+    /// Waits until so many frames have come.
+    pub(crate) async fn has_read(&self, frames: u64) {
+        self.becomes(&format!("{frames} frames"), |status| status["edm"]["frames"].as_u64() >= Some(frames)).await;
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
