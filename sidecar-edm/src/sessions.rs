@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use counters::{Counters, Reason, ReasonLabels};
 use lanes::{Lanes, Lost};
-pub use message::Kept;
+pub use message::{Kept, without_client};
 pub use schema::SCHEMA;
 pub use switch::{Source, State, Switch, Wanted};
 use writer::{Keeper, Terms};

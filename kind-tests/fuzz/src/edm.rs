@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tapir_edm::decode::{Counted, CountedTypes, Room, counted};
+use tapir_edm::decode::{Counted, CountedTypes, Query, Room, counted};
 use tapir_edm::domains::{Refused, Source, compile, inspect};
 use tapir_edm::events::queue::Writer;
 use tapir_edm::events::seen::{Kind, Log, Secret, Table};
 use tapir_edm::input::reader::{Next, Reader};
 use tapir_edm::list::{ClientVerdict, Clients, List};
 use tapir_edm::names::{Key, Presentation, WireName};
+use tapir_edm::sessions::{Kept, without_client};
 use tapir_wire::config::ConfigError;
 use tapir_wire::config::edm::{EdmConfig, Form};
 use tapir_wire::dawg::Header;
@@ -55,6 +56,39 @@ pub(crate) fn dnstap(frame: &[u8]) -> String {
         query.response_code > 15,
         query.questions().min(3)
     )
+}
+
+/// As they were recorded, and what stands in the recorded frames; the first octet says what stays of the options.
+pub(crate) fn messages() -> Vec<Vec<u8>> {
+    let recorded = vectors("dns_messages.json");
+    let recorded: Vec<_> = recorded["vectors"].as_array().unwrap().iter().map(|entry| octets(&entry["message_hex"])).collect();
+    let options: &[u8] = b"\x12\x34\x81\x80\0\x01\0\0\0\0\0\x01\x03www\x07example\0\0\x01\0\x01\
+        \0\0\x29\x04\xd0\0\0\0\0\0\x17\0\x08\0\x07\0\x01\x18\0\xc6\x33\x64\0\x0a\0\x08\x01\x02\x03\x04\x05\x06\x07\x08";
+    let all = recorded.iter().map(Vec::as_slice).chain([options]);
+    all.flat_map(|message| [0, 1, 3].map(|kept| [&[kept], message].concat())).collect()
+}
+
+/// A DNS message: what is taken out of it for a file of sessions leaves a message that says the same of its question, and nothing of the client.
+pub(crate) fn dns(input: &[u8]) -> String {
+    let Some((kept, message)) = input.split_first() else { return "nothing".to_owned() };
+    let kept = Kept { subnets: kept & 1 != 0, cookies: kept & 2 != 0 };
+    let (mut room, mut rest, mut again) = (Room::default(), Vec::new(), Room::default());
+    let query = match Query::read(message, &mut room) {
+        Ok(query) => query,
+        Err(reason) => return format!("{reason:?}"),
+    };
+    let said = |query: &Query<'_>| {
+        let question = query.question.as_ref();
+        let question = question.map(|question| (question.name.octets().to_vec(), question.question_type, question.class));
+        (question, query.flags, query.response_code, query.questions())
+    };
+    let Some(stored) = without_client(message, kept, &mut rest) else { return format!("{} left out", query.questions().min(3)) };
+    let stored = stored.to_vec();
+    let second = Query::read(&stored, &mut again).expect("it was a message, and is one");
+    assert_eq!(said(&query), said(&second));
+    let mut none = Vec::new();
+    assert_eq!(without_client(&stored, kept, &mut none), Some(stored.as_slice()), "nothing is left to be taken out");
+    format!("{} {} {:?}", query.questions().min(3), query.response_code > 15, stored.len().cmp(&message.len()))
 }
 
 /// A whole session; the first octet says how it is cut.
@@ -198,7 +232,7 @@ const NOW: u64 = 1_795_219_200;
 fn open_seen(folder: &Path) -> Option<(Log, u64, bool)> {
     // Fingerprints mean something with their secret alone.
     std::fs::write(folder.join("secret"), [7; 16]).unwrap();
-    let (table, secret) = (Table::new(1000), Secret::load(folder).unwrap());
+    let (table, secret) = (Table::new(1000), Secret::load(folder, Secret::draw()).unwrap());
     let (log, opened) = Log::open(folder, &secret, 1000, Duration::from_secs(1 << 30), NOW, &table).ok()?;
     Some((log, table.len(), opened.damaged > 0))
 }
@@ -206,7 +240,7 @@ fn open_seen(folder: &Path) -> Option<(Log, u64, bool)> {
 pub(crate) fn seen_logs() -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let (mut log, ..) = open_seen(folder.path()).unwrap();
-    let secret = Secret::load(folder.path()).unwrap();
+    let secret = Secret::load(folder.path(), Secret::draw()).unwrap();
     for number in 0..6_u8 {
         let print = |number: u8| secret.fingerprint(&[1, number, 0]);
         let marks: Vec<_> = (0..=number).map(|number| (Kind::Mark, print(number))).collect();
@@ -234,7 +268,7 @@ pub(crate) fn waiting_files() -> Vec<Vec<u8>> {
         let mut record = vec![number as u8 + 1; 26];
         record.push(name.len() as u8);
         record.extend_from_slice(name);
-        let (taken, result) = writer.append(&record.repeat(number + 1), NOW, &mut tapir_edm::events::queue::Lost::default());
+        let (taken, result) = writer.append(&record.repeat(number + 1), NOW, &mut |_| {});
         assert!(result.is_ok() && taken > 0);
     }
     vec![std::fs::read(folder.path().join(WAITING)).unwrap(), b"tapirev1".to_vec(), Vec::new()]

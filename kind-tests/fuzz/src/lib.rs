@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "dns_request", seeds: seeds::dns_requests, read: targets::dns_request },
     Target { name: "transfer_in", seeds: seeds::transfers, read: targets::transfer_in },
     Target { name: "jws", seeds: seeds::signed, read: targets::jws },
@@ -44,6 +44,7 @@ pub const TARGETS: [Target; 21] = [
     Target { name: "observation_log", seeds: seeds::observation_logs, read: state::observation_log },
     Target { name: "state_json", seeds: seeds::state_json, read: state::state_json },
     Target { name: "dnstap", seeds: edm::frames, read: edm::dnstap },
+    Target { name: "edm_dns", seeds: edm::messages, read: edm::dns },
     Target { name: "frame_stream", seeds: edm::sessions, read: edm::frame_stream },
     Target { name: "well_known", seeds: seeds::dawgs, read: edm::well_known },
     Target { name: "ignored_clients", seeds: edm::client_lists, read: edm::ignored_clients },

@@ -35,7 +35,8 @@ struct Record {
 
 /// The message without the options that tell of the client. None when they cannot be taken out without changing what else it says: when
 /// something follows the OPT record (a signature, which would not hold any more either), or names before it reach into it.
-pub(super) fn without_client<'a>(message: &'a [u8], kept: Kept, room: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+#[must_use]
+pub fn without_client<'a>(message: &'a [u8], kept: Kept, room: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     if kept.subnets && kept.cookies {
         return Some(message);
     }
