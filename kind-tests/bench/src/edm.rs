@@ -44,6 +44,8 @@ enum Part {
     Start,
     /// Frames a second and what they cost, names that were seen before; a reader that only splits frames beside it
     Rates,
+    /// The same without a broker: histograms alone
+    NoBroker,
     /// What a real unbound says, again and again
     Recorded,
     /// One name of a hundred is new, and its event is delivered
@@ -84,9 +86,10 @@ impl Part {
 type Measure = fn(&mut Stage) -> Result<()>;
 
 /// In an order in which each finds what it needs.
-const PARTS: [(Part, Measure); 13] = [
+const PARTS: [(Part, Measure); 14] = [
     (Part::Start, start::ready),
     (Part::Rates, rates::rates),
+    (Part::NoBroker, rates::without_broker),
     (Part::Recorded, recording::rate),
     (Part::Events, events::rate),
     (Part::Sessions, sessions::sessions),

@@ -68,6 +68,26 @@ pub(super) fn rates(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+/// Histograms alone, as where `disable-mqtt` says so: what the way to the broker costs frames that make no event is the difference.
+pub(super) fn without_broker(stage: &mut Stage) -> Result<()> {
+    begin(stage)?;
+    stage.edm.configure("disable-mqtt = true\n")?;
+    stage.edm.start_again(None, stage.listed)?;
+    let stream = stage.traffic.frames(stage.size.of(FRAMES), None);
+    load::send(&stage.edm, &[&stream])?;
+    let mut rounds = Rounds::default();
+    for _ in 0..stage.rounds {
+        rounds.add(load::send(&stage.edm, &[&stream; TIMES])?);
+    }
+    rounds.tell();
+    stage.size.figure("frames_per_s_no_broker", median(&mut rounds.rates).round(), "frames/s");
+    stage.size.figure("cpu_s_per_million_no_broker", median(&mut rounds.costs), "s");
+    // Whoever comes next wants one.
+    stage.edm.configure(events::UNBOUNDED)?;
+    stage.edm.start_again(None, stage.listed)?;
+    connected(stage)
+}
+
 /// An EDM with the larger list, connected to the broker, that has seen every name beside the list.
 pub(super) fn begin(stage: &mut Stage) -> Result<()> {
     if stage.has_seen {
