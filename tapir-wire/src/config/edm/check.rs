@@ -159,6 +159,11 @@ fn numbers(config: &EdmConfig, found: &mut Found) {
         found.range(rate.is_none_or(|rate| (1..=1_000_000).contains(&rate)), field, "use 1 to 1000000 events a second");
     }
     found.range((64..=1_048_576).contains(&config.storage_mib), "storage-mib", "use 64 to 1048576 MiB");
+    // Up to 15 octets of disk each, in an eighth of it.
+    let most = (u64::from(config.storage_mib) << 20) / 8 / 15;
+    let fits = config.storage_mib < 64 || config.qname_seen_entries as u64 <= most;
+    let remedy = format!("use at most {most} names, or a larger storage-mib: they have an eighth of it");
+    found.check(fits, "qname-seen-entries", "is more than storage-mib has room for", &remedy);
 }
 
 fn addresses(config: &EdmConfig, found: &mut Found) {

@@ -187,10 +187,38 @@ fn upstreams_file_is_told_what_is_different_here() {
     let salt = "disable-session-files = false\ncryptopan-key-salt = 'short'";
     assert!(has(&warnings(salt), "cryptopan-key-salt is shorter than 8 octets"));
     assert!(!has(&warnings("disable-session-files = false"), "cryptopan-key-salt"));
+    // No key stands for another one.
+    for key in TABLE.iter().filter(|key| key.name.starts_with("newqname-") && upstream::departs(key.name)) {
+        let value = if key.kind == Kind::Bool { "true" } else { "7" };
+        let gone = format!("{} is not set: ", key.name);
+        let (before, after) = (warnings(""), warnings(&format!("{} = {value}", key.name)));
+        assert_eq!(before.iter().filter(|line| !after.contains(line)).collect::<Vec<_>>().len(), 1, "{}", key.name);
+        assert!(has(&before, &gone) && !has(&after, &gone), "{}", key.name);
+    }
+    assert!(has(&warnings("newqname-per-second = 7"), "a twentieth of newqname-per-second"));
     assert!(has(&warnings("pebble-sync = true"), "pebble-sync is ignored: names seen are synced once a second"));
     assert!(!has(&warnings("config-file = 'x'"), "config-file"));
     assert!(has(&warnings("mqtt-server = 'tcp://b:1883'"), "mqtt-server is not encrypted"));
     assert_eq!(config(&format!("{UPSTREAM}newqname-buffer = 0")).newqname_buffer, 1);
+}
+
+/// What upstream has no key for is either told, or adds what upstream does not do as long as it is not asked for.
+#[test]
+fn every_key_of_ours_is_told_or_does_nothing_unasked() {
+    const QUIET: [&str; 9] = [
+        "input-idle-seconds",
+        "deduplicate-responses",
+        "histogram-counts-only",
+        "newqname-lower-case",
+        "session-keep-ecs",
+        "session-keep-cookies",
+        "http-listen",
+        "telemetry",
+        "debug-dnstap-real-addresses",
+    ];
+    for key in TABLE.iter().filter(|key| key.origin == Origin::Own) {
+        assert_ne!(upstream::departs(key.name), QUIET.contains(&key.name), "{}", key.name);
+    }
 }
 
 #[test]
@@ -241,6 +269,7 @@ fn values_that_cannot_be() {
         ("http-url = 'http://b'", "is no base URL"),
         ("http-url = 'https://b/?q'", "is no base URL"),
         ("newqname-per-domain = 0", "is out of range"),
+        ("storage-mib = 64\nqname-seen-entries = 559241", "use at most 559240 names, or a larger storage-mib"),
         ("histogram-hll-explicit-threshold = 131073", "must not be greater than 131072"),
         ("input-tcp = 'a:1'\ninput-tls = 'a:2'", "only one dnstap input may be configured"),
     ] {

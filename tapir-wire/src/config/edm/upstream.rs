@@ -22,7 +22,7 @@ pub(super) const DEFAULTS: [(&str, &str); 11] = [
 ];
 
 /// What is different here where upstream's file says nothing, by the key that would say it.
-const DEPARTURES: [(&str, &str); 12] = [
+const DEPARTURES: [(&str, &str); 18] = [
     ("disable-session-files", "no session files are written (upstream writes them): disable-session-files = false writes them"),
     (
         "counted-types",
@@ -34,16 +34,25 @@ const DEPARTURES: [(&str, &str); 12] = [
     ("mqtt-bare-client-id", "the MQTT client id has a suffix of this instance (upstream: none)"),
     ("qname-seen-entries", "fewer names are remembered as seen (upstream: 10000000 in memory, and all on disk)"),
     ("cryptopan-address-entries", "fewer pseudonyms are remembered (upstream: 10000000)"),
-    ("newqname-per-second", "new names are reported at a bounded rate (upstream: any)"),
+    ("newqname-per-second", "1000 new names a second are reported at most (upstream: any number)"),
+    ("newqname-per-domain", "5 new names a second of one registrable domain are reported at most (upstream: any number)"),
+    ("newqname-sent-per-second", "2000 events a second are sent at most (upstream: any number)"),
     ("newqname-reverse-zones", "names in reverse zones make no events (upstream: they do)"),
-    (
-        "newqname-special-use",
-        "names in zones of special use, and names that have the client's address in them, make no events (upstream: they do)",
-    ),
+    ("newqname-home-arpa", "names below home.arpa make no events (upstream: they do)"),
+    ("newqname-localhost", "names below localhost make no events (upstream: they do)"),
+    ("newqname-local", "names below local make no events (upstream: they do)"),
+    ("newqname-special-use", "names in other zones of special use, and of a single label, make no events (upstream: they do)"),
+    ("newqname-client-addresses", "names that have the asking client's address in them make no events (upstream: they do)"),
     (
         "storage-mib",
         "what is kept on disk is bounded to 2048 MiB (upstream: nothing is bounded, and uploaded files are kept for a day)",
     ),
+];
+
+/// What is different here whatever the file says.
+const ALWAYS: [&str; 2] = [
+    "where no names were seen before, a twentieth of newqname-per-second is reported at first, and more and more within an hour (upstream: all)",
+    "a name that nobody asked for in 30 days counts as new again (upstream: never)",
 ];
 
 /// Types of the keys whose thing does not exist here.
@@ -61,7 +70,14 @@ pub(super) struct Replaced {
 
 /// A line for each default that differs from upstream's and is in force.
 pub(super) fn departures(said: &toml::Table) -> Vec<String> {
-    DEPARTURES.iter().filter(|(key, _)| !said.contains_key(*key)).map(|(key, text)| format!("{key} is not set: {text}")).collect()
+    let unsaid = DEPARTURES.iter().filter(|(key, _)| !said.contains_key(*key));
+    unsaid.map(|(key, text)| format!("{key} is not set: {text}")).chain(ALWAYS.map(str::to_owned)).collect()
+}
+
+/// Whether there is a line where the key is not set.
+#[cfg(test)]
+pub(super) fn departs(key: &str) -> bool {
+    DEPARTURES.iter().any(|(departing, _)| *departing == key)
 }
 
 /// A line for each key that does nothing here.
