@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use tapir_wire::config::edm::{Overlay, TABLE};
 
 use crate::config::ConfigFile;
-pub use check::check;
+pub use check::{check, lacking};
 use flags::{Flag, Flags};
 
 /// Names the file where the command line does not.

@@ -24,6 +24,9 @@ pub mod seen;
 mod settings;
 mod writes;
 
+/// Where the newest file of a folder that was damaged is kept, for somebody to look at.
+const BROKEN: &str = "broken";
+
 pub use candidate::{Candidate, Outcome};
 pub use counters::Counters;
 pub use gate::{Events, Held};

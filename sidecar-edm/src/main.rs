@@ -7,9 +7,10 @@ use clap::Parser;
 use tapir_edm::commands::{self, Asked, Start};
 use tapir_edm::domains;
 use tapir_edm::privacy::hide_memory;
-use tapir_edm::run::{Options, run};
+use tapir_edm::run::{Ended, Options, run};
 use tapir_runtime::process;
 use tokio::runtime::Builder;
+use tokio::task::spawn_blocking;
 
 /// Lists of domains: make and inspect their files.
 #[derive(Debug, Parser)]
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn daemon(start: Start) -> ExitCode {
+    process::hold_signals();
     process::tell_allocator(&MEMORY);
     let level = match start.may_begin() {
         Ok(level) => level,
@@ -45,13 +47,22 @@ fn daemon(start: Start) -> ExitCode {
     if let Err(error) = hide_memory() {
         _ = writeln!(io::stderr(), "a crash may leave memory behind: {error}");
     }
-    let options = Options::new(start.file, tapir_runtime::instance::suffix());
-    let warnings = start.warnings;
-    process::run_at(level, "tapir-edm", &mut Builder::new_multi_thread(), |shutdown| {
-        for warning in warnings {
+    process::run_at(level, "tapir-edm", &mut Builder::new_multi_thread(), |shutdown| async move {
+        for warning in &start.warnings {
             tracing::warn!(warning, "command line has something that this version does not know");
         }
-        run(options, shutdown)
+        let Start { file, .. } = start;
+        let options = Options::new(file.clone(), tapir_runtime::instance::suffix());
+        // The disk may hang, and a signal is to end this too.
+        let lacking = tokio::select! {
+            lacking = spawn_blocking(move || commands::lacking(&file)) => lacking.unwrap_or_default(),
+            () = shutdown.requested() => return Ok(()),
+        };
+        if lacking.is_empty() {
+            return run(options, shutdown).await;
+        }
+        _ = writeln!(io::stderr(), "{}", lacking.join("\n"));
+        Err(Ended::Start(lacking.join("; ")))
     })
 }
 

@@ -1,13 +1,13 @@
 //! What the large parts of memory take together, and how much that may be.
 //!
-//! Lists and counters take what they need, always: their size follows from the list. Sketches of clients take what is left below the bound;
+//! Lists, counters and the table of names seen take what they need, always: their size follows from the configuration. Sketches of clients take what is left below the bound;
 //! what finds no room is left out and counted, so that memory ends in a coarser report and never in a killed process.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// For everything that is not accounted here: program, runtime, buffers, queues, names seen, page cache of the files that are written.
+/// For everything that is not accounted here: program, runtime, buffers, queues (events that wait for the disk are bounded by the bound below), page cache of the files that are written.
 const REST: u64 = 32 << 20;
 /// However small the container is: some thousands of rows keep their sketches.
 const LEAST: u64 = 8 << 20;

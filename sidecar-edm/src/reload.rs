@@ -17,9 +17,10 @@ use tapir_runtime::node;
 use tapir_runtime::shutdown::Shutdown;
 use tapir_wire::config::Parsed;
 use tapir_wire::config::edm::EdmConfig;
+use tapir_wire::status::CertificateEnds;
 
 use crate::config::ConfigFile;
-use crate::config::endpoint::endpoint;
+use crate::config::endpoint::{certificate_end, endpoint};
 use crate::config::identity::{self, Identity, Link};
 use crate::input::Endpoint;
 use crate::list::Lists;
@@ -41,6 +42,8 @@ pub struct InForce {
     pub config_error: Option<String>,
     /// Where resolvers connect; none until a good configuration was read.
     pub endpoint: Option<Endpoint>,
+    /// When the certificate ends that resolvers are shown.
+    pub input_certificate_end: Option<Timestamp>,
     /// Lists of names and clients.
     pub lists: Lists,
     /// Clients or names are to be left out, and no good list of them was read yet: nothing is counted or reported until there is one.
@@ -73,6 +76,15 @@ impl InForce {
     pub fn aggregates(&self) -> Option<&Link> {
         let is_off = self.config.as_ref().is_some_and(|config| config.disable_histogram_sender);
         self.identity.as_ref().filter(|_| self.sending() && !is_off)?.aggregates.as_ref()
+    }
+
+    /// When the certificates end that are shown.
+    #[must_use]
+    pub fn certificate_ends(&self) -> CertificateEnds {
+        let (events, aggregates) =
+            self.identity.as_deref().map_or((None, None), |identity| (identity.events.as_ref(), identity.aggregates.as_ref()));
+        let end = |link: Option<&Link>| link.filter(|link| link.is_encrypted()).map(|link| link.certificate.not_after);
+        CertificateEnds { events: end(events), aggregates: end(aggregates), input: self.input_certificate_end }
     }
 
     /// What is shown to Core.
@@ -110,6 +122,7 @@ pub struct Reloader {
     warnings: Vec<String>,
     endpoint: Option<Endpoint>,
     endpoint_error: Option<String>,
+    input_certificate_end: Option<Timestamp>,
     lists: ListParts,
     identity: Part<Identity>,
     sessions: Option<Wanted>,
@@ -127,6 +140,7 @@ impl Reloader {
             warnings: Vec::new(),
             endpoint: None,
             endpoint_error: None,
+            input_certificate_end: None,
             lists: ListParts::new(budget),
             identity: Part::new("identity"),
             sessions: None,
@@ -180,15 +194,19 @@ impl Reloader {
             ignored_clients: config.ignored_client_ips_file.as_ref().map(place),
         });
         match endpoint(config, moment) {
-            Ok(endpoint) => (self.endpoint, self.endpoint_error) = (Some(endpoint), None),
-            Err(error) => {
+            Ok(endpoint) => {
+                (self.endpoint, self.endpoint_error) = (Some(endpoint), None);
+                self.input_certificate_end = certificate_end(config, moment);
+            }
+            Err(faults) => {
+                let error = faults.join("; ");
                 if self.endpoint_error.as_ref() != Some(&error) {
                     tracing::error!(error, "the input that is wanted cannot be had, the one before stays");
                 }
                 self.endpoint_error = Some(error);
             }
         }
-        self.identity.offer(identity::load(config, moment));
+        self.identity.offer(identity::load(config, moment).map_err(|faults| faults.join("; ")));
         // Nobody's secret is read without need.
         let secret =
             if settings::writes_sessions(config) { identity::pseudonym_secret(config, moment) } else { Err(String::new()) };
@@ -211,6 +229,7 @@ impl Reloader {
             config_loaded_at: self.config_loaded_at,
             config_error: (!errors.is_empty()).then(|| errors.join("; ")),
             endpoint: self.endpoint.clone(),
+            input_certificate_end: self.input_certificate_end,
             lists: self.lists.lists(),
             lacks_what_is_left_out: self.lists.lacks_what_is_left_out(),
             identity: self.identity.good().cloned(),

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tapir_runtime::http::{self, HttpState, Probe};
 use tapir_runtime::shutdown::Shutdown;
 use tapir_runtime::{mqtt, panics};
+use tapir_wire::config::edm::Form;
 use tapir_wire::node::paths;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -67,10 +68,16 @@ impl Options {
     }
 }
 
-/// Something ended that never should.
+/// Why it ended without being told to.
 #[derive(Debug, thiserror::Error)]
-#[error("something ended before shutdown that nothing goes on without")]
-pub struct TaskFailed;
+pub enum Ended {
+    /// Something ended that never should.
+    #[error("something ended before shutdown that nothing goes on without")]
+    Task,
+    /// In upstream's form: something that is needed could not be had at the start.
+    #[error("{0}")]
+    Start(String),
+}
 
 /// What was read and opened before the first connection.
 struct Prepared {
@@ -85,11 +92,12 @@ struct Prepared {
 
 /// Runs EDM until shutdown.
 ///
-/// Nothing that is missing or bad in files, network or Core ends it: the socket is served in any case.
+/// Nothing that is missing or bad in files, network or Core ends it: the socket is served in any case. In upstream's form it ends, as upstream, where it
+/// cannot listen or keep anything when it starts: its service manager starts it again, and says so.
 ///
 /// # Errors
 /// When something panicked, or a task ended by itself: half a process is worse than none, and whoever started it starts a whole one.
-pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed> {
+pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
     let (metrics, budget) = (Arc::new(Metrics::default()), Budget::of_this_container());
     let Options { config_file, instance, default_socket, default_http, default_data } = options;
     let reloader = Reloader::new(config_file, Arc::clone(&budget));
@@ -104,17 +112,19 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
             return Ok(());
         }
     };
-    let Prepared { reloader, first, data, events, sessions, outbox, store } = prepared.ok().flatten().ok_or(TaskFailed)?;
+    let Prepared { reloader, first, data, events, sessions, outbox, store } = prepared.map_err(|_| Ended::Task)??;
 
     let lag = Arc::clone(&metrics.input.lag);
     let minimiser = Minimiser::new(events.clone(), sessions, metrics.frames.clone(), lag, Arc::clone(&budget));
     let rotation = Rotation::new(minimiser.clone(), metrics.rotation.clone(), store);
     let limits = settings::limits(first.config.as_deref());
+    let is_daemon = is_daemon(&first);
     let (in_force_sender, in_force) = watch::channel(Arc::default());
     let (mqtt_sender, mqtt_settings) = watch::channel(None);
     let (endpoint_sender, endpoint) = watch::channel(Endpoint::unix(default_socket));
     let (listen_sender, listen) = watch::channel(default_http);
     let (target_sender, target) = watch::channel(None);
+    let kept_below = data.clone();
     let followers = Arc::new(Followers {
         instance,
         data,
@@ -146,12 +156,13 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
         metrics: Arc::clone(&metrics),
         in_force: in_force.clone(),
         core: mqtt.state.clone(),
-        input: input_state,
+        input: input_state.clone(),
         http,
         sending: sending.clone(),
         events: events.clone(),
         minimiser: minimiser.clone(),
         rotation: rotation.clone(),
+        data: kept_below,
         budget,
     });
 
@@ -174,38 +185,66 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskFailed>
     let take_up = move |read| followers.follow(read);
     tasks.spawn(reload::keep_reading(reloader, watches, take_up, metrics.reload_errors.clone(), shutdown.clone()));
     tasks.spawn(http::serve(listen, probe, http_sender, shutdown.clone()));
-    let outcome = until_the_end(tasks, &shutdown).await;
+    let outcome = until_the_end(tasks, cannot_listen(is_daemon, input_state), &shutdown).await;
     finish(&events).await;
     mqtt_shutdown.trigger();
     let _ = timeout_at(Instant::now() + FAREWELL, mqtt.task).await;
     outcome
 }
 
-/// Reads and opens what lies on the disk. None where there are no threads to be had.
-fn prepare(mut reloader: Reloader, default_data: &Path, metrics: &Metrics, budget: &Arc<Budget>) -> Option<Prepared> {
+/// Reads and opens what lies on the disk.
+fn prepare(mut reloader: Reloader, default_data: &Path, metrics: &Metrics, budget: &Arc<Budget>) -> Result<Prepared, Ended> {
     let first = reloader.read();
     let config = first.config.as_deref();
     let data = config.map_or(default_data, |config| &config.data_dir).to_owned();
     let outbox = Outbox::below(&data, settings::bounds(config), metrics.aggregates.clone());
-    let store = outbox.store(&data).map_err(|error| tracing::error!(%error, "no thread for the outbox")).ok()?;
+    let store = outbox.store(&data).map_err(|error| {
+        tracing::error!(%error, "no thread for the outbox");
+        Ended::Task
+    })?;
     let events = Events::open(&data, config.map(events::Settings::of).unwrap_or_default(), budget);
     let sessions = Switch::open(sessions::Settings::new(&data), metrics.sessions.clone(), budget);
-    let sessions = sessions.map_err(|error| tracing::error!(%error, "no thread for session files")).ok()?;
-    Some(Prepared { reloader, first, data, events, sessions, outbox, store })
+    let sessions = sessions.map_err(|error| {
+        tracing::error!(%error, "no thread for session files");
+        Ended::Task
+    })?;
+    match events.unusable().filter(|_| is_daemon(&first)) {
+        Some(reason) => Err(Ended::Start(format!("data-dir {}: {reason}", data.display()))),
+        None => Ok(Prepared { reloader, first, data, events, sessions, outbox, store }),
+    }
+}
+
+/// Upstream's form: no Pod has it.
+fn is_daemon(read: &InForce) -> bool {
+    read.config.as_ref().is_some_and(|config| config.form == Form::Upstream)
+}
+
+/// Why a daemon cannot listen when it starts. What goes wrong later is tried again, as everything in a Pod is.
+async fn cannot_listen(is_daemon: bool, mut input: watch::Receiver<InputState>) -> String {
+    let first = input.wait_for(|state| *state != InputState::default()).await.map(|state| state.clone()).unwrap_or_default();
+    match first {
+        InputState { listening: None, error: Some(error) } if is_daemon => error,
+        _ => std::future::pending().await,
+    }
 }
 
 /// No task ends before shutdown unless it panicked.
-async fn until_the_end(mut tasks: JoinSet<()>, shutdown: &Shutdown) -> Result<(), TaskFailed> {
+async fn until_the_end(
+    mut tasks: JoinSet<()>,
+    cannot_listen: impl Future<Output = String>,
+    shutdown: &Shutdown,
+) -> Result<(), Ended> {
     let outcome = tokio::select! {
         biased;
         () = panics::happened() => {
             tracing::error!("something panicked, stopping the process");
-            Err(TaskFailed)
+            Err(Ended::Task)
         }
         () = shutdown.requested() => Ok(()),
+        error = cannot_listen => Err(Ended::Start(error)),
         ended = tasks.join_next() => {
             tracing::error!(?ended, "a task ended, stopping the process");
-            Err(TaskFailed)
+            Err(Ended::Task)
         }
     };
     shutdown.trigger();
@@ -213,7 +252,7 @@ async fn until_the_end(mut tasks: JoinSet<()>, shutdown: &Shutdown) -> Result<()
     let mut outcome = outcome;
     while let Ok(Some(ended)) = timeout_at(deadline, tasks.join_next()).await {
         if ended.is_err() {
-            outcome = Err(TaskFailed);
+            outcome = Err(Ended::Task);
         }
     }
     if !tasks.is_empty() {

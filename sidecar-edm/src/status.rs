@@ -1,5 +1,6 @@
 //! What EDM tells of itself: `/livez`, `/readyz`, `/status`, `/metrics`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -9,7 +10,8 @@ use prometheus_client::registry::Registry;
 use tapir_runtime::http::{HttpState, Order, Probe};
 use tapir_runtime::mqtt::ConnectionState;
 use tapir_wire::status::{
-    AggregateStatus, ConfigStatus, CoreStatus, EdmStatus, IdentityStatus, MemoryStatus, SessionStatus, SidecarStatus,
+    AggregateStatus, ConfigStatus, CoreStatus, EdmStatus, IdentityStatus, MemoryStatus, NewNameStatus, SessionStatus,
+    SidecarStatus, StorageStatus,
 };
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -50,6 +52,8 @@ pub struct EdmProbe {
     pub minimiser: Minimiser,
     /// Ends a minute, where that is allowed.
     pub rotation: Rotation,
+    /// Where everything is kept.
+    pub data: PathBuf,
     /// What the large parts of memory may hold.
     pub budget: Arc<Budget>,
 }
@@ -91,6 +95,38 @@ impl EdmProbe {
             aggregates: self.aggregate_status(),
             sessions: self.session_status(),
             memory: self.memory_status(in_force),
+            events: self.event_status(),
+            storage: self.storage_status(in_force),
+            certificates: in_force.certificate_ends(),
+        }
+    }
+
+    fn event_status(&self) -> NewNameStatus {
+        let counters = self.events.counters();
+        let last_sent = Some(counters.last_sent.get()).filter(|second| *second > 0);
+        let losses = counters.losses().into_iter().filter(|(_, count)| *count > 0);
+        NewNameStatus {
+            queued_octets: self.events.held().octets,
+            last_sent: last_sent.and_then(|second| Timestamp::from_second(second).ok()),
+            dropped: losses.map(|(why, count)| (why.to_owned(), count)).collect(),
+        }
+    }
+
+    fn storage_status(&self, in_force: &InForce) -> StorageStatus {
+        let (files, events) = (&self.metrics.aggregates, self.events.counters());
+        let folders = [
+            ("outbox", &files.waiting_octets),
+            ("sent", &files.sent_octets),
+            ("refused", &files.refused_octets),
+            ("waiting", &events.waiting_octets),
+            ("seen", &events.seen_octets),
+            ("sessions", &self.metrics.sessions.octets),
+        ];
+        StorageStatus {
+            folder: self.data.display().to_string(),
+            bound: in_force.config.as_ref().map(|config| u64::from(config.storage_mib) << 20),
+            folders: folders.map(|(name, octets)| (name.to_owned(), unsigned(octets))).into(),
+            refused_files: unsigned(&files.refused_files),
         }
     }
 
@@ -134,6 +170,7 @@ impl EdmProbe {
             sketches_lost: self.metrics.rotation.sketches_lost.get(),
             seen_names: self.events.held().seen_names,
             sessions: self.rotation.sessions().state().octets as u64,
+            seen_table: self.events.held().seen_table,
         }
     }
 
@@ -173,7 +210,8 @@ impl Probe for EdmProbe {
 
     fn metrics(&self) -> String {
         let in_force = Arc::clone(&self.in_force.borrow());
-        self.metrics.now.tell(&in_force, &self.memory_status(&in_force));
+        self.metrics.now.tell(&in_force, &self.memory_status(&in_force), &self.storage_status(&in_force));
+        self.metrics.rotation.observe(Timestamp::now());
         let [own, upstream] = &self.registries;
         tapir_runtime::metrics::render_all(&[own, upstream])
     }

@@ -87,6 +87,11 @@ fn a_daemon_with_upstreams_file_ends_where_something_is_missing_at_its_start() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("mqtt-signing-key-file edm-mqtt-signer-key.pem") && said.contains("well-known-domains.dawg"), "{said}");
+    let services = ["mqtt", "http"]
+        .map(|service| ["signing-key", "client-key", "client-cert"].map(|file| format!("{service}-{file}-file ")));
+    for file in services.as_flattened() {
+        assert!(said.contains(file), "{file}: {said}");
+    }
     assert!(!said.contains("hush"), "{said}");
 }
 
@@ -123,5 +128,6 @@ fn a_configuration_is_checked_with_what_it_names() {
         "{unknown:?}"
     );
     let identity = check("format = 2\n", &[]);
-    assert_eq!(text(&identity.stderr), "identity: tls.crt is missing\n");
+    let all = ["tls.crt", "tls.key", "ca.crt", "node.json", "datakey.jwk"].map(|file| format!("identity: {file} is missing\n"));
+    assert_eq!(text(&identity.stderr), all.concat(), "all of it");
 }

@@ -5,6 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::broker::soon;
@@ -53,6 +54,22 @@ async fn a_new_name_is_reported_once_and_exactly() {
     assert_eq!(status["edm"]["frames"], 8);
     assert_eq!(status["edm"]["eventsQueued"], 0);
     assert_eq!(status["edm"]["wellKnownDomains"], 1);
+    let last: Timestamp = status["edm"]["events"]["lastSent"].as_str().unwrap().parse().unwrap();
+    assert!(Timestamp::now().duration_since(last).as_secs() < 300, "{last}");
+    assert_eq!(edm.metric("event_last_sent_seconds").await, Some(u64::try_from(last.as_second()).unwrap()));
+    assert!(status["edm"]["memory"]["seenTable"].as_u64().unwrap() >= 12 * 100_000, "{status}");
+    assert_eq!(status["edm"]["storage"]["bound"], 2048_u64 << 20);
+    // Written within a second; two marks and two of names that are not to be told.
+    until("size of the folders", async || {
+        let storage = edm.status().await["edm"]["storage"].clone();
+        let folder = edm.files().data();
+        let octets = |name: &str| {
+            std::fs::read_dir(folder.join(name)).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>()
+        };
+        storage["folder"] == folder.display().to_string()
+            && ["seen", "waiting"].iter().all(|name| storage["folders"][name] == octets(name))
+    })
+    .await;
     for (outcome, count) in [("queued", 2), ("seen", 2), ("special_use", 1), ("client_address", 1)] {
         edm.metric_becomes(&format!("event_candidates_total{{outcome=\"{outcome}\"}}"), count).await;
     }

@@ -68,7 +68,10 @@ async fn of_aggregates_that_arrive_and_of_the_minute_that_ends_by_itself() {
         assert_eq!(value(&edm, line).await, Some(0.0), "{line}");
     }
     let end = edm.status().await["identity"]["notAfter"].as_str().unwrap().parse::<Timestamp>().unwrap();
-    assert_eq!(value(&edm, "certificate_not_after_timestamp_seconds").await, Some(end.as_second() as f64));
+    for service in ["events", "aggregates"] {
+        let line = format!("certificate_not_after_timestamp_seconds{{service=\"{service}\"}}");
+        assert_eq!(value(&edm, &line).await, Some(end.as_second() as f64), "{service}");
+    }
     assert!(value(&edm, "memory_bytes{part=\"lists\"}").await.unwrap() > 0.0);
     assert_eq!(value(&edm, "memory_bytes{part=\"rows\"}").await, Some(0.0));
 

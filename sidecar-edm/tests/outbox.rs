@@ -403,3 +403,20 @@ fn a_name_is_not_given_twice_wherever_the_first_one_lies() {
         assert_ne!(names(&bench.folders.outbox), [name(0)], "{lies:?}");
     }
 }
+
+#[tokio::test]
+async fn what_an_earlier_run_left_is_counted_although_there_is_nowhere_to_send_it() {
+    let bench = Bench::new(pace(), Bounds::default());
+    bench.fill(0..3);
+    let refused = bench.folders.refused(Refusal::BadRequest);
+    fs::create_dir_all(&refused).unwrap();
+    fs::rename(bench.folders.outbox.join(name(2)), refused.join(name(2))).unwrap();
+    let counters = Counters::default();
+    let store =
+        Store::start(bench.folders.clone(), Bounds::default(), Instance::draw(), counters.clone(), Arc::default()).unwrap();
+    assert!(store.finish(PATIENCE));
+    let octets = |folder: &Path, name: String| fs::metadata(folder.join(name)).unwrap().len() as i64;
+    let waiting: i64 = (0..2).map(|minute| octets(&bench.folders.outbox, name(minute))).sum();
+    assert_eq!((counters.waiting.get(), counters.waiting_octets.get()), (2, waiting));
+    assert_eq!((counters.refused_files.get(), counters.refused_octets.get()), (1, octets(&refused, name(2))));
+}

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use nix::sys::signal::{SigSet, Signal};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::logging::LevelFilter;
@@ -25,6 +26,16 @@ pub fn tell_allocator(settings: &[(&str, &str)]) {
         // Where that cannot be, it costs memory or time and nothing else.
         _ = Command::new(program).args(std::env::args_os().skip(1)).envs(settings.iter().copied()).exec();
     }
+}
+
+/// SIGHUP, SIGTERM and SIGINT wait from now on, over [`tell_allocator`] too, until [`run`] listens to them: whoever asks a program to read its
+/// files again must not end it because it has only just begun.
+pub fn hold_signals() {
+    _ = held().thread_block();
+}
+
+fn held() -> SigSet {
+    [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT].into_iter().collect()
 }
 
 /// Starts logging and cryptography, does `work` until a signal ends it, and says how it ended: 0 at a signal's wish.
@@ -65,6 +76,8 @@ fn run_in<F: Future>(runtime: &mut Builder, work: impl FnOnce(Shutdown) -> F) ->
     let threads = Threads(Some(runtime.enable_all().build()?));
     threads.block_on(async {
         let shutdown = Shutdown::on_signals()?;
+        // This thread alone has to take them; what waited comes now.
+        held().thread_unblock()?;
         Ok(work(shutdown).await)
     })
 }

@@ -1,5 +1,7 @@
 //! `GET /status` of a sidecar: versioned JSON that the operator reads. It never carries names of the DNS or addresses of clients.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +123,59 @@ pub struct EdmStatus {
     /// What the large parts of memory hold.
     #[serde(default)]
     pub memory: MemoryStatus,
+    /// Events on their way to Core.
+    #[serde(default)]
+    pub events: NewNameStatus,
+    /// What the data folder holds.
+    #[serde(default)]
+    pub storage: StorageStatus,
+    /// Ends of the certificates in force.
+    #[serde(default)]
+    pub certificates: CertificateEnds,
+}
+
+/// Events of new names on their way to Core.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewNameStatus {
+    /// Octets on disk of those that wait.
+    pub queued_octets: u64,
+    /// When the broker last acknowledged one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sent: Option<Timestamp>,
+    /// Events that were lost, and names that were held back and may come later, by why. Those that never were are left out.
+    #[serde(default)]
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// What the data folder holds, as of the last look at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageStatus {
+    /// The data folder.
+    pub folder: String,
+    /// What all of it may hold in octets, where that is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<u64>,
+    /// Its folders and their octets.
+    pub folders: BTreeMap<String, u64>,
+    /// Histogram files that Core refused for good and that are kept apart.
+    pub refused_files: u64,
+}
+
+/// Ends of the certificates in force; absent where there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateEnds {
+    /// Shown to the broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Timestamp>,
+    /// Shown to the receiver of aggregates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregates: Option<Timestamp>,
+    /// Shown to resolvers, where the input is TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Timestamp>,
 }
 
 /// Files of whole answers with pseudonyms, which stay where they are.
@@ -190,6 +245,9 @@ pub struct MemoryStatus {
     /// Set aside for session files; 0 without them.
     #[serde(default)]
     pub sessions: u64,
+    /// The table that they are remembered in.
+    #[serde(default)]
+    pub seen_table: u64,
 }
 
 /// The zone and its sources.

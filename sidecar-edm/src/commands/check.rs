@@ -8,7 +8,7 @@ use tapir_wire::config::Parsed;
 use tapir_wire::config::edm::{EdmConfig, Form};
 
 use super::Start;
-use crate::config::{Unread, endpoint, identity, names};
+use crate::config::{ConfigFile, Unread, endpoint, identity, names};
 use crate::list::{Clients, List};
 use crate::settings;
 
@@ -36,31 +36,38 @@ pub fn check(start: &Start, out: &mut impl Write) -> io::Result<Vec<String>> {
 }
 
 impl Start {
-    /// Whether the process is to go on, and if so, how much it logs. In upstream's form it ends like upstream where anything is missing or
-    /// bad when it starts; in the own form it serves the socket and waits for what is good, so that a Pod's resolver never misses its neighbour.
+    /// How much the process logs, if it is to go on. Where its configuration is bad it ends like upstream in upstream's form; in the own form it
+    /// serves the socket and waits for a good one, so that a Pod's resolver never misses its neighbour.
     ///
     /// # Errors
     /// What is wrong, a line each.
     pub fn may_begin(&self) -> Result<LevelFilter, String> {
-        let config = match self.file.read() {
-            Err(error) if self.file.ends_start(&error) => return Err(full_name(&self.file.path, &error)),
-            Err(_) => return Ok(LevelFilter::INFO),
-            Ok(parsed) => parsed.config,
-        };
-        let wrong = if config.form == Form::Upstream { wrong(&config, self.file.folder()) } else { Vec::new() };
-        let level = if config.debug { LevelFilter::DEBUG } else { LevelFilter::INFO };
-        if wrong.is_empty() { Ok(level) } else { Err(wrong.join("\n")) }
+        match self.file.read() {
+            Err(error) if self.file.ends_start(&error) => Err(full_name(&self.file.path, &error)),
+            Ok(Parsed { config, .. }) if config.debug => Ok(LevelFilter::DEBUG),
+            Err(_) | Ok(_) => Ok(LevelFilter::INFO),
+        }
+    }
+}
+
+/// What ends a start in upstream's form: anything that is missing or bad. Reads all that is named.
+#[must_use]
+pub fn lacking(file: &ConfigFile) -> Vec<String> {
+    match file.read() {
+        Ok(Parsed { config, .. }) if config.form == Form::Upstream => wrong(&config, file.folder()),
+        _ => Vec::new(),
     }
 }
 
 /// What is wrong with the files that a configuration names.
 fn wrong(config: &EdmConfig, folder: &Path) -> Vec<String> {
     let mut wrong = Vec::new();
-    let mut note = |problem: Option<String>| wrong.extend(problem);
-    note(endpoint::endpoint(config, folder).err());
+    wrong.extend(endpoint::endpoint(config, folder).err().unwrap_or_default());
     if !config.disabled {
-        note(identity::load(config, folder).err().map(|error| format!("identity: {error}")));
+        let faults = identity::load(config, folder).err().unwrap_or_default();
+        wrong.extend(faults.iter().map(|fault| format!("identity: {fault}")));
     }
+    let mut note = |problem: Option<String>| wrong.extend(problem);
     if settings::writes_sessions(config) {
         note(identity::pseudonym_secret(config, folder).err().map(|error| format!("session files: {error}")));
     }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use tapir_wire::certificate::CertificateInfo;
 use tapir_wire::config::edm::EdmConfig;
 
 use crate::input::tls::server_config;
@@ -14,8 +16,8 @@ const MAX_LENGTH: u64 = 1024 * 1024;
 /// The one input that is configured; files of the configuration lie in `folder`. The TLS files are read anew each time.
 ///
 /// # Errors
-/// When the TLS files are unusable; in words.
-pub fn endpoint(config: &EdmConfig, folder: &Path) -> Result<Endpoint, String> {
+/// What is wrong with the TLS files, all of it.
+pub fn endpoint(config: &EdmConfig, folder: &Path) -> Result<Endpoint, Vec<String>> {
     if !config.input_tcp.is_empty() {
         return Ok(Endpoint::Tcp(config.input_tcp.clone()));
     }
@@ -28,11 +30,23 @@ pub fn endpoint(config: &EdmConfig, folder: &Path) -> Result<Endpoint, String> {
         super::identity::read(&config.path(folder, file), MAX_LENGTH)
             .map_err(|error| format!("{key} {}: {error}", file.display()))
     };
-    let chain = pem("input-tls-cert-file", config.input_tls_cert_file.as_ref())?;
-    let key = pem("input-tls-key-file", config.input_tls_key_file.as_ref())?;
-    let clients = config.input_tls_client_ca_file.as_ref().map(|file| pem("input-tls-client-ca-file", Some(file))).transpose()?;
+    let chain = pem("input-tls-cert-file", config.input_tls_cert_file.as_ref());
+    let key = pem("input-tls-key-file", config.input_tls_key_file.as_ref());
+    let clients = config.input_tls_client_ca_file.as_ref().map(|file| pem("input-tls-client-ca-file", Some(file))).transpose();
+    let (chain, key, clients) = match (chain, key, clients) {
+        (Ok(chain), Ok(key), Ok(clients)) => (chain, key, clients),
+        (chain, key, clients) => return Err([chain.err(), key.err(), clients.err()].into_iter().flatten().collect()),
+    };
     let tls = server_config(chain.as_bytes(), key.as_bytes(), clients.as_ref().map(|pem| pem.as_bytes()));
-    Ok(Endpoint::Tls(config.input_tls.clone(), tls.map_err(|error| error.to_string())?))
+    Ok(Endpoint::Tls(config.input_tls.clone(), tls.map_err(|error| vec![error.to_string()])?))
+}
+
+/// When the certificate ends that resolvers are shown, where there is one that says so.
+#[must_use]
+pub fn certificate_end(config: &EdmConfig, folder: &Path) -> Option<Timestamp> {
+    let file = config.input_tls_cert_file.as_ref().filter(|_| !config.input_tls.is_empty())?;
+    let pem = super::identity::read(&config.path(folder, file), MAX_LENGTH).ok()?;
+    CertificateInfo::from_pem(&pem).ok().map(|certificate| certificate.not_after)
 }
 
 /// What one resolver may take.
@@ -57,13 +71,15 @@ mod tests {
         assert!(matches!(made("input-unix-mode = '0660'").unwrap(), Endpoint::Unix { mode: 0o660, .. }));
         assert_eq!(made("input-tcp = '[::1]:6000'").unwrap().to_string(), "tcp [::1]:6000");
         let tls = "input-tls = '127.0.0.1:6000'\ninput-tls-cert-file = 'a.pem'\ninput-tls-key-file = 'b.pem'\n";
-        assert!(made(tls).unwrap_err().starts_with("input-tls-cert-file a.pem: "));
+        let faults = made(&format!("{tls}input-tls-client-ca-file = 'c.pem'")).unwrap_err();
+        let keys: Vec<&str> = faults.iter().filter_map(|fault| fault.split(' ').next()).collect();
+        assert_eq!(keys, ["input-tls-cert-file", "input-tls-key-file", "input-tls-client-ca-file"], "all of them");
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         std::fs::write(folder.path().join("a.pem"), pair.cert.pem()).unwrap();
         std::fs::write(folder.path().join("b.pem"), pair.signing_key.serialize_pem()).unwrap();
         assert_eq!(made(tls).unwrap().to_string(), "tls 127.0.0.1:6000");
         assert!(made(&format!("{tls}input-tls-client-ca-file = 'a.pem'")).is_ok());
-        assert!(made(&format!("{tls}input-tls-client-ca-file = 'b.pem'")).unwrap_err().contains("client CA"));
+        assert!(made(&format!("{tls}input-tls-client-ca-file = 'b.pem'")).unwrap_err()[0].contains("client CA"));
     }
 
     #[test]

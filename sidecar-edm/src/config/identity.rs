@@ -19,7 +19,7 @@ use tapir_runtime::node::NodeMaterial;
 use tapir_wire::certificate::CertificateInfo;
 use tapir_wire::config::edm::{EdmConfig, Form, Secret, ServerUrl};
 use tapir_wire::jwk::DataKey;
-use tapir_wire::node::{CRYPTOPAN_KEY, DATA_KEY};
+use tapir_wire::node::{CA_CERTIFICATE, CRYPTOPAN_KEY, DATA_KEY, NODE_DOCUMENT, TLS_CERTIFICATE, TLS_KEY};
 use zeroize::Zeroizing;
 
 use crate::outbox::trusting;
@@ -78,17 +78,25 @@ impl Link {
 /// Reads and checks everything that the configuration names, or that lies in its folder.
 ///
 /// # Errors
-/// The first thing that is missing or unusable; in words, never with content.
-pub fn load(config: &EdmConfig, folder: &Path) -> Result<Identity, String> {
+/// What is missing or unusable, all of it that does not follow from something else; in words, never with content.
+pub fn load(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> {
     match config.form {
         Form::Own => own(config, folder),
         Form::Upstream => upstream(config, folder),
     }
 }
 
-fn own(config: &EdmConfig, folder: &Path) -> Result<Identity, String> {
-    let material = NodeMaterial::load(folder).map_err(|error| chain(&error))?;
-    let data_key = material.data_key.clone().ok_or_else(|| format!("{DATA_KEY} is missing"))?;
+fn own(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> {
+    let mut faults = Vec::new();
+    let material =
+        NodeMaterial::load(folder).map_err(|error| faults = missing(folder).unwrap_or_else(|| vec![chain(&error)])).ok();
+    let data_key = material.as_ref().map(|material| material.data_key.clone().ok_or_else(|| format!("{DATA_KEY} is missing")));
+    let data_key = data_key.and_then(|key| kept(key, &mut faults));
+    let told = material.as_ref().and_then(|material| material.document.aggrec_url.as_deref());
+    let receiver = config.http_url.as_deref().or(told).filter(|_| !config.disable_histogram_sender).map(str::to_owned);
+    let trusted = receiver.is_some().then(|| anchors(config, folder, "http-ca-file", config.http_ca_file.as_ref()));
+    let trusted = trusted.and_then(|anchors| kept(anchors, &mut faults));
+    let (Some(material), Some(data_key), true) = (material, data_key, faults.is_empty()) else { return Err(faults) };
     let document = &material.document;
     let link = |url: &str, tls: Arc<ClientConfig>, generation: u64| Link {
         url: url.to_owned(),
@@ -99,19 +107,33 @@ fn own(config: &EdmConfig, folder: &Path) -> Result<Identity, String> {
     };
     let broker = config.mqtt_server.as_deref().unwrap_or(&document.mqtt_broker);
     let events = (!config.disable_mqtt).then(|| link(broker, Arc::clone(&material.tls), material.generation));
-    let receiver = config.http_url.as_deref().or(document.aggrec_url.as_deref()).filter(|_| !config.disable_histogram_sender);
-    let aggregates = match receiver {
+    let aggregates = match receiver.zip(trusted) {
         None => None,
-        Some(url) => {
-            let (anchors, mark) = anchors(config, folder, "http-ca-file", config.http_ca_file.as_ref())?;
-            let tls = trusting(&material.tls, anchors).map_err(|error| format!("http-ca-file: {error}"))?;
-            Some(link(url, Arc::new(tls), material.generation ^ mark))
+        Some((url, (anchors, mark))) => {
+            let tls = trusting(&material.tls, anchors).map_err(|error| vec![format!("http-ca-file: {error}")])?;
+            Some(link(&url, Arc::new(tls), material.generation ^ mark))
         }
     };
     Ok(Identity { node: data_key.kid().to_owned(), events, aggregates })
 }
 
-fn upstream(config: &EdmConfig, folder: &Path) -> Result<Identity, String> {
+/// Files of the own form that are not there, or have nothing in them yet.
+fn missing(folder: &Path) -> Option<Vec<String>> {
+    let files = [TLS_CERTIFICATE, TLS_KEY, CA_CERTIFICATE, NODE_DOCUMENT, DATA_KEY];
+    let missing: Vec<String> = files
+        .iter()
+        .filter(|file| !folder.join(file).metadata().is_ok_and(|file| file.len() > 0))
+        .map(|file| format!("{file} is missing"))
+        .collect();
+    Some(missing).filter(|missing| !missing.is_empty())
+}
+
+/// What is good of it; else it is noted.
+fn kept<T>(read: Result<T, String>, faults: &mut Vec<String>) -> Option<T> {
+    read.map_err(|fault| faults.push(fault)).ok()
+}
+
+fn upstream(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> {
     let events = match &config.mqtt_server {
         Some(url) if !config.disable_mqtt => Some(Files {
             url,
@@ -132,8 +154,14 @@ fn upstream(config: &EdmConfig, folder: &Path) -> Result<Identity, String> {
         }),
         _ => None,
     };
-    let events = events.map(|files| files.link(config, folder)).transpose()?;
-    let aggregates = aggregates.map(|files| files.link(config, folder)).transpose()?;
+    let events = events.map(|files| files.link(config, folder)).transpose();
+    let aggregates = aggregates.map(|files| files.link(config, folder)).transpose();
+    let (events, aggregates) = match (events, aggregates) {
+        (Ok(events), Ok(aggregates)) => (events, aggregates),
+        (events, aggregates) => {
+            return Err([events.err(), aggregates.err()].into_iter().flatten().flatten().collect());
+        }
+    };
     let node = events.as_ref().or(aggregates.as_ref()).map(|link| link.data_key.kid().to_owned()).unwrap_or_default();
     Ok(Identity { node, events, aggregates })
 }
@@ -150,24 +178,39 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn link(&self, config: &EdmConfig, folder: &Path) -> Result<Link, String> {
+    fn link(&self, config: &EdmConfig, folder: &Path) -> Result<Link, Vec<String>> {
+        let mut faults = Vec::new();
         let text = |(key, file): Named<'_>| {
             let file = file.as_ref().ok_or_else(|| format!("{key} is not set"))?;
             read(&config.path(folder, file), MAX_LENGTH).map_err(|error| format!("{key} {}: {error}", file.display()))
         };
-        let data_key = DataKey::from_jwk(&text(self.key)?).map_err(|error| format!("{}: {error}", self.key.0))?;
-        let (chain, key) = (text(self.client_certificate)?, text(self.client_key)?);
         let unusable = |(key, _): Named<'_>, error: &dyn std::fmt::Display| format!("{key} is unusable: {error}");
-        let certificate = CertificateInfo::from_pem(&chain).map_err(|error| unusable(self.client_certificate, &error))?;
-        let certificates = CertificateDer::pem_slice_iter(chain.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| unusable(self.client_certificate, &error))?;
-        let private = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| unusable(self.client_key, &error))?;
-        let (roots, mark) = anchors(config, folder, self.anchors.0, self.anchors.1.as_ref())?;
+        let data_key = text(self.key).and_then(|jwk| DataKey::from_jwk(&jwk).map_err(|error| format!("{}: {error}", self.key.0)));
+        let data_key = kept(data_key, &mut faults);
+        let chain = text(self.client_certificate).and_then(|pem| {
+            let failed = |error: &dyn std::fmt::Display| unusable(self.client_certificate, error);
+            let certificate = CertificateInfo::from_pem(&pem).map_err(|error| failed(&error))?;
+            let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+            Ok((certificate, chain.map_err(|error| failed(&error))?, pem))
+        });
+        let chain = kept(chain, &mut faults);
+        let private = text(self.client_key).and_then(|pem| {
+            let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| unusable(self.client_key, &error))?;
+            Ok((key, pem))
+        });
+        let private = kept(private, &mut faults);
+        let trusted = kept(anchors(config, folder, self.anchors.0, self.anchors.1.as_ref()), &mut faults);
+        let (Some(data_key), Some((certificate, certificates, chain)), Some((private, key)), Some((roots, mark))) =
+            (data_key, chain, private, trusted)
+        else {
+            return Err(faults);
+        };
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(certificates, private))
-            .map_err(|error| format!("{} and {} do not go together: {error}", self.client_certificate.0, self.client_key.0))?;
+            .map_err(|error| {
+                vec![format!("{} and {} do not go together: {error}", self.client_certificate.0, self.client_key.0)]
+            })?;
         Ok(Link {
             url: self.url.to_owned(),
             tls: Arc::new(tls),

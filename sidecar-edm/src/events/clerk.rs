@@ -1,19 +1,21 @@
 //! The thread that writes: events into the queue, then their marks into the log, and once a second both through to the disk.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
+use super::BROKEN;
 use super::counters::Counters;
 use super::handover::{Batch, Handover};
 use super::ledger::{Ledger, now};
 use super::queue::{Lost, Queue, Writer, record};
 use super::seen::Table;
 use super::settings::Settings;
+use crate::disk::{self, Bound};
 use crate::memory::Budget;
 
 /// Between two writes: what comes meanwhile is written together.
@@ -50,6 +52,8 @@ pub(super) struct Start {
     pub(super) queue: Arc<Queue>,
     /// For how long names have been kept; none where there were none.
     pub(super) age: Option<Duration>,
+    /// Why the folder cannot be used, if it cannot.
+    pub(super) unusable: Option<String>,
 }
 
 impl Clerk {
@@ -62,11 +66,18 @@ impl Clerk {
         table: Arc<ArcSwap<Table>>,
         counters: Counters,
     ) -> Start {
-        let lock = lock(folder, LOCK_TRIES)
-            .inspect_err(|error| {
-                tracing::error!(folder = %folder.display(), %error, "the folder of events cannot be used; until it can, what waits and what was seen is in memory alone");
-            })
-            .ok();
+        let lock = lock(folder, LOCK_TRIES).map_err(|error| {
+            tracing::error!(folder = %folder.display(), %error, "the folder of events cannot be used; until it can, what waits and what was seen is in memory alone");
+            match error.kind() {
+                ErrorKind::WouldBlock => "another process uses it".to_owned(),
+                _ => error.to_string(),
+            }
+        });
+        let unusable = lock.as_ref().err().cloned();
+        let lock = lock.ok();
+        if lock.is_some() {
+            drop_broken(folder, settings);
+        }
         let waiting = folder.join("waiting");
         let (writer, queue) = if lock.is_some() { Writer::open(&waiting, settings.waiting_octets) } else { Writer::in_memory() };
         let ledger = Ledger::new(&folder.join("seen"), settings, budget, Arc::clone(&handover), Arc::clone(&table));
@@ -84,13 +95,14 @@ impl Clerk {
             tried: Instant::now(),
         };
         let age = if clerk.lock.is_some() { clerk.open_ledger() } else { None };
-        Start { clerk, queue, age }
+        Start { clerk, queue, age, unusable }
     }
 
     /// Works until no more comes.
     pub(super) fn run(mut self) {
         // Also when this panics: whoever waits for the end must not wait for ever.
         let _end = AtTheEnd(Arc::clone(&self.handover));
+        self.measure();
         let mut synced = Instant::now();
         while let Some(batch) = self.handover.take(synced + SYNC, self.events.is_empty()) {
             self.take(batch);
@@ -209,6 +221,7 @@ impl Clerk {
         // Here as well no mark before its event.
         let synced = self.writer.sync().and_then(|()| self.ledger.sync());
         self.tell(synced.err());
+        self.measure();
     }
 
     /// Once for each time of trouble.
@@ -225,6 +238,16 @@ impl Clerk {
         }
     }
 
+    /// What the folders take, with what is set aside there.
+    fn measure(&self) {
+        let Counters { seen_octets, waiting_octets, .. } = &self.counters;
+        for (folder, octets) in [("seen", seen_octets), ("waiting", waiting_octets)] {
+            if let Ok(files) = disk::list(&self.folder.join(folder), |_| true) {
+                octets.set(i64::try_from(files.iter().map(|file| file.octets).sum::<u64>()).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
     fn observe(&self) {
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let (table, queue) = (self.table.load(), self.writer.queue());
@@ -234,6 +257,18 @@ impl Clerk {
         seen_names.set(gauge(table.len()));
         unreadable.inc_by(queue.unreadable().saturating_sub(unreadable.get()));
         seen_forgotten.inc_by(table.forgotten().saturating_sub(seen_forgotten.get()));
+    }
+}
+
+/// What was set aside because it was damaged is there to be looked at, for a while and within what the folder may hold.
+fn drop_broken(folder: &Path, settings: &Settings) {
+    let bound = Bound { octets: settings.waiting_octets, files: 1, age: settings.forget_after };
+    for part in ["waiting", "seen"].map(|part| folder.join(part)) {
+        let dropped = disk::list(&part, |name| name == BROKEN)
+            .and_then(|mut files| disk::keep_within(&part, &mut files, &bound, SystemTime::now(), 0));
+        if let Err(error) = dropped {
+            tracing::warn!(folder = %part.display(), %error, "what was set aside cannot be removed");
+        }
     }
 }
 

@@ -153,3 +153,20 @@ fn names_of_what_is_forgotten_are_new_after_the_end_however_many() {
     drop(first);
     assert_eq!(open(folder.path(), 400_000).table.load().len(), 0);
 }
+
+#[test]
+fn what_was_set_aside_does_not_stay_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = ["seen", "waiting"].map(|part| folder.path().join(part).join(BROKEN));
+    for file in [&old, &new] {
+        std::fs::create_dir(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "x").unwrap();
+    }
+    let age = open_settings().forget_after + Duration::from_secs(60);
+    File::options().write(true).open(&old).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    drop(open(folder.path(), 1000));
+    assert!(!old.exists() && new.exists());
+    // Nor does it stay beyond what the folder may hold.
+    drop_broken(folder.path(), &Settings { waiting_octets: 0, ..open_settings() });
+    assert!(!new.exists());
+}

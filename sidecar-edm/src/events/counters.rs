@@ -1,5 +1,6 @@
 //! What is counted of events. Never a label that comes from outside.
 
+use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -49,6 +50,12 @@ pub struct Counters {
     pub seen_names: Gauge,
     /// Names forgotten, by age or to make room.
     pub seen_forgotten: Counter,
+    /// When the broker last acknowledged one, in Unix seconds.
+    pub last_sent: Gauge,
+    /// Octets of the folder of names seen, what is set aside there included.
+    pub seen_octets: Gauge,
+    /// Octets of the folder of events that wait, in the same way.
+    pub waiting_octets: Gauge,
 }
 
 impl Default for Counters {
@@ -70,6 +77,9 @@ impl Default for Counters {
             queued_octets: Gauge::default(),
             seen_names: Gauge::default(),
             seen_forgotten: Counter::default(),
+            last_sent: Gauge::default(),
+            seen_octets: Gauge::default(),
+            waiting_octets: Gauge::default(),
         }
     }
 }
@@ -89,6 +99,28 @@ impl Counters {
         self.candidates.get(outcome as usize).map_or(0, Counter::get)
     }
 
+    /// One was acknowledged.
+    pub(super) fn acknowledged(&self) {
+        self.sent.inc();
+        self.last_sent.set(Timestamp::now().as_second());
+    }
+
+    /// What was lost and what was held back, by why.
+    #[must_use]
+    pub fn losses(&self) -> [(&'static str, u64); 8] {
+        let of = |outcome: Outcome| (<&str>::from(outcome), self.counted(outcome));
+        [
+            ("displaced", self.displaced.get()),
+            ("disabled", self.disabled.get()),
+            ("unsendable", self.unsendable.get()),
+            ("unreadable", self.unreadable.get()),
+            of(Outcome::Full),
+            of(Outcome::LimitedRate),
+            of(Outcome::LimitedDomain),
+            of(Outcome::StartUp),
+        ]
+    }
+
     /// Registers everything. The prefix is the registry's.
     pub fn register(&self, registry: &mut Registry) {
         let Self {
@@ -105,9 +137,13 @@ impl Counters {
             queued_octets,
             seen_names,
             seen_forgotten,
+            last_sent,
+            seen_octets: _,
+            waiting_octets: _,
         } = self.clone();
         registry.register("event_candidates", "Responses with names that are not well known, by what became of them", family);
         registry.register("events_sent", "new_qname events acknowledged by the broker", sent);
+        registry.register("event_last_sent_seconds", "When the broker last acknowledged an event, in Unix seconds", last_sent);
         registry.register("events_displaced", "new_qname events lost to a full queue", displaced);
         registry.register("events_disabled", "new_qname events forgotten because sending was switched off", disabled);
         registry.register("events_unsendable", "new_qname events that the broker can never take", unsendable);

@@ -23,6 +23,9 @@ use crate::privacy;
 /// Below this zone every name may make an event, list or no list: it is how operators test the loop through Core.
 const LOOPTEST: [&[u8]; 3] = [b"looptest", b"dnstapir", b"se"];
 
+/// Events that wait for the disk have this part of what the container leaves at most.
+const BUFFERED_SHARE: usize = 16;
+
 /// Where candidates are offered. Cloning shares it; when the last one goes, what is not written yet is written by a thread that ends then.
 #[derive(Clone, Debug)]
 pub struct Events {
@@ -38,6 +41,9 @@ struct Inner {
     queue: Arc<Queue>,
     counters: Counters,
     started: Instant,
+    unusable: Option<String>,
+    /// Octets of events in memory at most, whatever the settings say.
+    most_buffered: usize,
 }
 
 impl Drop for Inner {
@@ -55,6 +61,8 @@ pub struct Held {
     pub octets: u64,
     /// Names remembered as seen.
     pub seen_names: u64,
+    /// Octets of the table that they are remembered in.
+    pub seen_table: u64,
 }
 
 impl Events {
@@ -65,7 +73,7 @@ impl Events {
         let table = Arc::new(ArcSwap::from_pointee(Table::new(0)));
         let counters = Counters::default();
         let (theirs, their_table) = (Arc::clone(&handover), Arc::clone(&table));
-        let Start { clerk, queue, age } = Clerk::open(folder, &settings, budget, theirs, their_table, counters.clone());
+        let Start { clerk, queue, age, unusable } = Clerk::open(folder, &settings, budget, theirs, their_table, counters.clone());
         if let Err(error) = std::thread::Builder::new().name("events".to_owned()).spawn(move || clerk.run()) {
             // Then nothing is taken either.
             tracing::error!(%error, "there can be no thread that writes events: none are made");
@@ -81,10 +89,18 @@ impl Events {
             queue,
             counters,
             started: Instant::now(),
+            unusable,
+            most_buffered: budget.bound() / BUFFERED_SHARE,
         };
         let events = Self { inner: Arc::new(inner) };
         events.configure(settings);
         events
+    }
+
+    /// Why the folder could not be used when it was opened, if it could not; then all is in memory.
+    #[must_use]
+    pub fn unusable(&self) -> Option<&str> {
+        self.inner.unusable.as_deref()
     }
 
     /// Decides, and counts what was decided. Never waits for disk or network. A name that was seen costs one look into memory.
@@ -95,7 +111,9 @@ impl Events {
     }
 
     /// Takes other settings into force. Events of somebody who must not send any more are forgotten.
-    pub fn configure(&self, settings: Settings) {
+    pub fn configure(&self, mut settings: Settings) {
+        // While the disk hangs these are in memory, with as many that it was given before.
+        settings.buffered_octets = settings.buffered_octets.min(self.inner.most_buffered);
         self.inner.settings.store(Arc::new(settings.clone()));
         if settings.forbidden {
             self.inner.queue.close();
@@ -113,7 +131,8 @@ impl Events {
     #[must_use]
     pub fn held(&self) -> Held {
         let Inner { queue, table, .. } = &*self.inner;
-        Held { events: queue.len(), octets: queue.octets(), seen_names: table.load().len() }
+        let table = table.load();
+        Held { events: queue.len(), octets: queue.octets(), seen_names: table.len(), seen_table: table.octets() as u64 }
     }
 
     /// What was counted.

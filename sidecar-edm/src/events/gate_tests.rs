@@ -61,6 +61,21 @@ pub(in crate::events) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What `docs/privacy.md` says remains: told, so that nobody believes more of the search than it does.
+#[test]
+fn what_is_not_recognised_as_an_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = events(folder.path());
+    let somebody_elses = "h-192-0-2-9.example.org";
+    let part = "h-2-9.example.org";
+    let base32 = "yaaaeci.example.org";
+    let number = "customer-4711.isp.example";
+    for name in [somebody_elses, part, base32, number] {
+        assert_eq!(offer_from(&events, name, "192.0.2.8", true), Outcome::Queued, "{name}");
+    }
+    assert_eq!(offer_from(&events, "h-192-0-2-8.example.org", "192.0.2.8", true), Outcome::ClientAddress);
+}
+
 /// The names that wait, in order, as they will be sent.
 fn waiting(events: &Events, count: u64) -> Vec<String> {
     until("they are written", || events.held().events == count);
@@ -158,7 +173,8 @@ fn whoever_must_not_send_forgets() {
     until("it is written", || events.held().events == 1);
     events.configure(Settings { forbidden: true, ..Settings::default() });
     assert_eq!(offer(&events, "www.example.com"), Outcome::NotSending);
-    until("it is forgotten", || events.held() == Held { events: 0, octets: 0, seen_names: 0 });
+    let held = || (events.held().events, events.held().octets, events.held().seen_names);
+    until("it is forgotten", || held() == (0, 0, 0));
     assert_eq!(events.counters().disabled.get(), 1);
     events.configure(open_settings());
     assert_eq!(offer(&events, "www.example.com"), Outcome::Queued);
@@ -179,7 +195,10 @@ fn whoever_must_not_send_forgets_what_was_there_before_the_start() {
     drop(undecided);
     let forbidden = open(Settings { forbidden: true, ..Settings::default() });
     assert!(forbidden.queue().read().is_empty());
-    until("it is forgotten", || forbidden.held() == Held { events: 0, octets: 0, seen_names: 0 });
+    until("it is forgotten", || {
+        let held = forbidden.held();
+        (held.events, held.octets, held.seen_names) == (0, 0, 0)
+    });
     forbidden.configure(open_settings());
     assert_eq!(offer(&forbidden, "www.example.com"), Outcome::Queued);
     assert_eq!(waiting(&forbidden, 1).len(), 1);
@@ -200,6 +219,51 @@ fn names_whose_events_had_to_go_are_new_again() {
     });
     until("its name counts as new", || offer(&events, "n0.example.com") == Outcome::Queued);
     assert_eq!(offer(&events, &format!("n{}.example.com", number - 1)), Outcome::Seen);
+}
+
+#[test]
+fn events_that_wait_for_the_disk_follow_the_containers_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { buffered_octets: 280 << 20, ..open_settings() };
+    let events = Events::open(folder.path(), settings, &Budget::new(16 << 20));
+    assert_eq!(events.settings().buffered_octets, 1 << 20);
+    events.configure(open_settings());
+    assert_eq!(events.settings().buffered_octets, open_settings().buffered_octets.min(1 << 20));
+}
+
+/// Ten new Pods at once, with all of a large site's names new to each: what their common broker gets is a fraction of it from the first second on.
+#[test]
+fn ten_that_start_together_with_empty_stores_do_not_flood() {
+    const PODS: u64 = 10;
+    const OFFERED: u64 = 1500;
+    let folders: Vec<_> = (0..PODS).map(|_| tempfile::tempdir().unwrap()).collect();
+    let settings = Settings { allowed: Allowed::of(None, None), buffered_octets: 64 << 20, ..open_settings() };
+    let pods: Vec<_> =
+        folders.iter().map(|folder| Events::open(folder.path(), settings.clone(), &Budget::new(1 << 30))).collect();
+    let mut all = 0;
+    for second in 0..90 {
+        let mut reported = 0;
+        for number in 0..OFFERED {
+            let now = Duration::from_secs(second)
+                + Duration::from_secs(1) * u32::try_from(number).unwrap() / u32::try_from(OFFERED).unwrap();
+            let (wire, mut key) = (wire(&format!("www.s{}.com", second * OFFERED + number)), Key::default());
+            let name = WireName::from_octets(&wire).unwrap();
+            key.read(name);
+            let candidate =
+                Candidate { name, key: &key, qtype: 1, qclass: 1, flags: 0x8180, time: None, client: &[], has_list: true };
+            for pod in &pods {
+                match pod.decide(&candidate, || u64::try_from(now.as_nanos()).unwrap()) {
+                    Outcome::Queued => reported += 1,
+                    other => assert_eq!(other, Outcome::StartUp),
+                }
+            }
+        }
+        // A twentieth of the rate, for each of them, and the first second's store of as many.
+        assert!((1..=PODS * if second == 0 { 100 } else { 51 }).contains(&reported), "second {second}: {reported}");
+        all += reported;
+    }
+    // Of 15 000 new names a second.
+    assert!((495..=510).contains(&(all / 90)), "{all}");
 }
 
 #[test]

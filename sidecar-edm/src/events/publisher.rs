@@ -257,7 +257,7 @@ impl Tally {
             Ok(()) => {
                 self.taken = true;
                 events.queue().finish(ticket);
-                events.counters().sent.inc();
+                events.counters().acknowledged();
                 Ok(())
             }
             Err(PublishError::Invalid(_)) => {

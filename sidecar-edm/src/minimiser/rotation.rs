@@ -1,5 +1,6 @@
 //! The end of a minute: what was counted becomes a file of the outbox, and session rows a file that stays.
 
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,14 +31,25 @@ pub struct RotationCounts {
     pub answers: Counter,
     /// Sketches given up for want of room in memory.
     pub sketches_lost: Counter,
-    /// How late the last full minute was handed over, in seconds.
-    pub lag: Gauge<f64, std::sync::atomic::AtomicU64>,
+    /// How late the last full minute was handed over, in seconds, or by how much the present one is overdue.
+    pub lag: Gauge<f64, AtomicU64>,
+    /// How late the last one was.
+    last_lag: Gauge<f64, AtomicU64>,
+    /// When the end of the present one is due, in milliseconds since 1970; zero where nobody waits for it.
+    due: Arc<AtomicI64>,
 }
 
 impl RotationCounts {
+    /// The lag at this moment: a rotation that hangs hands nothing over, and must not look like the last one that did not.
+    pub fn observe(&self, now: Timestamp) {
+        let due = self.due.load(Ordering::Relaxed);
+        let overdue = if due == 0 { 0 } else { now.as_millisecond().saturating_sub(due).max(0) };
+        self.lag.set(self.last_lag.get().max(overdue as f64 / 1000.0));
+    }
+
     /// Registers everything. The prefix is the registry's.
     pub fn register(&self, registry: &mut Registry) {
-        let Self { rotations, answers, sketches_lost, lag } = self.clone();
+        let Self { rotations, answers, sketches_lost, lag, .. } = self.clone();
         registry.register("rotations", "Intervals of histograms that ended", rotations);
         registry.register("histogram_answers", "Answers counted in intervals that ended", answers);
         registry.register(
@@ -45,7 +57,11 @@ impl RotationCounts {
             "Sketches of clients given up because memory was full; their counts are exact",
             sketches_lost,
         );
-        registry.register("rotation_lag_seconds", "How late after its end the last minute was handed over to be written", lag);
+        registry.register(
+            "rotation_lag_seconds",
+            "How late after its end the last minute was handed over to be written, or by how much the present one is overdue",
+            lag,
+        );
     }
 }
 
@@ -156,6 +172,7 @@ impl Rotation {
         loop {
             let now = Timestamp::now();
             let end = now + until_next_minute(now);
+            self.0.counts.due.store(end.as_millisecond(), Ordering::Relaxed);
             let reached = tokio::select! {
                 reached = until(end) => reached,
                 () = shutdown.requested() => return,
@@ -169,7 +186,7 @@ impl Rotation {
                 rotation.rotate(now);
                 // A clock that was set back tells nothing of how late it is.
                 let lag = Timestamp::now().duration_since(end).max(SignedDuration::ZERO);
-                rotation.0.counts.lag.set(lag.as_secs_f64());
+                rotation.0.counts.last_lag.set(lag.as_secs_f64());
             });
             if rotated.await.is_err() {
                 return;
@@ -186,5 +203,25 @@ async fn until(end: Timestamp) -> bool {
             return left.is_zero();
         }
         sleep(left).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_that_hangs_is_seen_to() {
+        let counts = RotationCounts::default();
+        let lag = |second: i64| {
+            counts.observe(Timestamp::from_second(second).unwrap());
+            counts.lag.get()
+        };
+        assert_eq!(lag(1_000), 0.0, "nobody waits yet");
+        counts.due.store(1_060_000, Ordering::Relaxed);
+        counts.last_lag.set(0.5);
+        assert_eq!([lag(1_000), lag(1_060), lag(1_075)], [0.5, 0.5, 15.0]);
+        counts.due.store(1_120_000, Ordering::Relaxed);
+        assert_eq!(lag(1_076), 0.5, "it came through");
     }
 }

@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use strum::IntoEnumIterator as _;
 
 use super::Refusal;
-use crate::disk::Dropped;
+use crate::disk::{Dropped, Entry};
 
 /// Label of refusals.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,6 +52,12 @@ pub struct Counters {
     pub waiting_octets: Gauge,
     /// When Core last took one, in Unix seconds.
     pub last_sent: Gauge,
+    /// Octets of what Core has and is still kept.
+    pub sent_octets: Gauge,
+    /// Files that Core refused and that are kept apart.
+    pub refused_files: Gauge,
+    /// Their octets.
+    pub refused_octets: Gauge,
 }
 
 impl Counters {
@@ -62,6 +68,11 @@ impl Counters {
             let Dropped { old, room } = dropped;
             tracing::warn!(old, room, "unsent histogram files dropped");
         }
+    }
+
+    pub(super) fn waits(&self, waiting: &[Entry]) {
+        self.waiting.set(signed(waiting.len() as u64));
+        self.waiting_octets.set(signed(octets(waiting)));
     }
 
     /// Registers everything. The prefix is the registry's.
@@ -80,6 +91,9 @@ impl Counters {
             waiting,
             waiting_octets,
             last_sent,
+            sent_octets: _,
+            refused_files,
+            refused_octets: _,
         } = self.clone();
         // Present from the start, so that an alert on a rate sees the first one.
         for status in Refusal::iter() {
@@ -99,8 +113,17 @@ impl Counters {
         registry.register("aggregates_dropped_old", "Unsent histogram files dropped because they were too old", dropped_old);
         registry.register("aggregates_dropped_room", "Unsent histogram files dropped for want of room", dropped_room);
         registry.register("aggregates_disabled", "Unsent histogram files removed because sending was switched off", forgotten);
+        registry.register("aggregates_set_aside", "Histogram files that Core refused and that are kept apart", refused_files);
         registry.register("aggregates_waiting", "Histogram files that wait to be sent", waiting);
         registry.register("aggregates_waiting_bytes", "Octets of histogram files that wait to be sent", waiting_octets);
         registry.register("aggregate_last_sent_seconds", "When Core last took a histogram file, in Unix seconds", last_sent);
     }
+}
+
+pub(super) fn octets(files: &[Entry]) -> u64 {
+    files.iter().map(|file| file.octets).sum()
+}
+
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

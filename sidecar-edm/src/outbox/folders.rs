@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use strum::IntoEnumIterator as _;
 
+use super::counters::{octets, signed};
 use super::{Counters, Refusal};
 use crate::disk::{self, Bound, Entry};
 use crate::histogram_file::Interval;
@@ -58,13 +59,18 @@ impl Folders {
         let now = SystemTime::now();
         let mut waiting = self.waiting()?;
         counters.dropped(disk::keep_within(&self.outbox, &mut waiting, &bounds.outbox, now, 0)?);
-        counters.waiting.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
-        let octets: u64 = waiting.iter().map(|entry| entry.octets).sum();
-        counters.waiting_octets.set(i64::try_from(octets).unwrap_or(i64::MAX));
-        for refused in self.all_refused() {
-            counters.dropped(disk::keep_within(&refused, &mut histograms(&refused)?, &bounds.refused, now, 0)?);
+        counters.waits(&waiting);
+        let mut refused = Vec::new();
+        for folder in self.all_refused() {
+            let mut files = histograms(&folder)?;
+            counters.dropped(disk::keep_within(&folder, &mut files, &bounds.refused, now, 0)?);
+            refused.append(&mut files);
         }
-        disk::keep_within(&self.sent, &mut histograms(&self.sent)?, &bounds.sent, now, 0)?;
+        counters.refused_files.set(signed(refused.len() as u64));
+        counters.refused_octets.set(signed(octets(&refused)));
+        let mut sent = histograms(&self.sent)?;
+        disk::keep_within(&self.sent, &mut sent, &bounds.sent, now, 0)?;
+        counters.sent_octets.set(signed(octets(&sent)));
         Ok(())
     }
 

@@ -172,7 +172,7 @@ impl Sender {
         });
         match looked.await {
             Ok(files) => {
-                self.counters.waiting.set(i64::try_from(files.len()).unwrap_or(i64::MAX));
+                self.counters.waits(&files);
                 after(files, turn.failed.as_deref())
             }
             Err(error) => {

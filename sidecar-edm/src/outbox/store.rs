@@ -104,6 +104,14 @@ impl Keeper {
             Ok(files) => tracing::info!(files, "unfinished histogram files removed"),
             Err(error) => tracing::warn!(%error, "unfinished histogram files cannot be removed"),
         }
+        // What an earlier run left waits from now on, whether there is anywhere to send it or not.
+        self.tidy();
+    }
+
+    fn tidy(&self) {
+        if let Err(error) = self.folders.tidy(&self.bounds.get(), &self.counters) {
+            tracing::warn!(%error, "the outbox cannot be kept within its bounds");
+        }
     }
 
     fn forget(&self, pressure: &Pressure<'_, Job>) {
@@ -111,6 +119,7 @@ impl Keeper {
             match self.folders.forget() {
                 Ok(files) => {
                     self.counters.forgotten.inc_by(files as u64);
+                    self.tidy();
                     if files > 0 {
                         tracing::info!(files, "unsent histogram files removed, as sending is forbidden");
                     }
@@ -135,9 +144,7 @@ impl Keeper {
                     self.counters.written.inc();
                     self.counters.rows_skipped.inc_by(skipped);
                     tracing::debug!(file = name, rows, skipped, "histogram written");
-                    if let Err(error) = self.folders.tidy(&self.bounds.get(), &self.counters) {
-                        tracing::warn!(%error, "the outbox cannot be kept within its bounds");
-                    }
+                    self.tidy();
                     return self.news.notify_one();
                 }
                 Err(error) => {

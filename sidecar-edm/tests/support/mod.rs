@@ -60,7 +60,7 @@ pub struct Edm {
     http: u16,
     shutdown: Shutdown,
     reloads: tokio::sync::watch::Sender<u64>,
-    task: tokio::task::JoinHandle<Result<(), tapir_edm::run::TaskFailed>>,
+    task: tokio::task::JoinHandle<Result<(), tapir_edm::run::Ended>>,
 }
 
 impl Edm {

@@ -29,7 +29,7 @@ fn scene() -> (tempfile::TempDir, EdmConfig) {
 }
 
 fn load_there(config: &EdmConfig) -> Result<Identity, String> {
-    load(config, Path::new("/nonexistent"))
+    load(config, Path::new("/nonexistent")).map_err(|faults| faults.join("; "))
 }
 
 #[test]
@@ -77,6 +77,20 @@ fn what_is_wrong_is_said_by_key_and_file() {
     assert!(no_ca.starts_with("http-ca-file ") && no_ca.ends_with("no certificate in it"), "{no_ca}");
 }
 
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let (folder, mut config) = scene();
+    config.http_ca_file = Some("/missing".into());
+    config.mqtt_client_cert_file = Some(folder.path().join("d.jwk"));
+    fs::write(folder.path().join("k.pem"), "no key").unwrap();
+    config.http_signing_key_file = None;
+    let faults = load(&config, Path::new("/nonexistent")).unwrap_err();
+    let keys: Vec<&str> = faults.iter().filter_map(|fault| fault.split(' ').next()).collect();
+    let expected =
+        ["mqtt-client-cert-file", "mqtt-client-key-file", "http-signing-key-file", "http-client-key-file", "http-ca-file"];
+    assert_eq!(keys, expected, "{faults:?}");
+}
+
 /// `jwk_loading.json`: what upstream's HTTP sender takes is taken, and nothing else, for either service.
 #[test]
 fn recorded_keys() {
@@ -99,7 +113,8 @@ fn recorded_keys() {
 fn own_form_reads_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = EdmConfig::parse("format = 1").unwrap().config;
-    assert_eq!(load(&config, folder.path()).unwrap_err(), "tls.crt is missing");
+    let all = ["tls.crt", "tls.key", "ca.crt", "node.json", "datakey.jwk"].map(|file| format!("{file} is missing"));
+    assert_eq!(load(&config, folder.path()).unwrap_err(), all);
     let pair = rcgen::generate_simple_self_signed(["node-a.test".to_owned()]).unwrap();
     let key = DataKey::generate(&NodeName::parse("node-a.test").unwrap()).unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
@@ -110,7 +125,7 @@ fn own_form_reads_the_folder() {
         "node.json",
         r#"{"format":1,"name":"node-a.test","mqttBroker":"mqtts://core.example","aggrecUrl":"https://core.example/"}"#,
     );
-    assert_eq!(load(&config, folder.path()).unwrap_err(), "datakey.jwk is missing");
+    assert_eq!(load(&config, folder.path()).unwrap_err(), ["datakey.jwk is missing"]);
     write("datakey.jwk", &key.to_jwk());
     let identity = load(&config, folder.path()).unwrap();
     let url = |link: &Option<Link>| link.as_ref().unwrap().url.clone();

@@ -8,11 +8,9 @@ use super::cursor::{Cursor, Place};
 use super::record;
 use super::segment::{self, Segment};
 use crate::disk;
+use crate::events::BROKEN;
 use crate::events::blocks::{self, End, Extent, HEADER};
 use crate::events::writes;
-
-/// Where the newest segment that was damaged is kept, for somebody to look at.
-const BROKEN: &str = "broken";
 
 /// What was found.
 #[derive(Debug, Default)]

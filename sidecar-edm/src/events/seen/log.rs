@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::fingerprint::OCTETS;
 use super::{Fingerprint, GENERATIONS, Secret, Table};
 use crate::disk;
+use crate::events::BROKEN;
 use crate::events::blocks::{self, End, Extent, HEADER, Header};
 use crate::events::writes;
 
@@ -17,8 +18,6 @@ const PREFIX: &str = "seen-";
 const SUFFIX: &str = ".log";
 /// Beyond every number that can be reached by counting.
 const LAST: u64 = u64::MAX / 2;
-/// Where the newest file that was damaged is kept, for somebody to look at.
-const BROKEN: &str = "broken";
 /// Octets of a record: what it says, and of whom.
 const RECORD: usize = 1 + OCTETS;
 /// Records of a block.
