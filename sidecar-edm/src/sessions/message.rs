@@ -34,7 +34,7 @@ struct Record {
 }
 
 /// The message without the options that tell of the client. None when they cannot be taken out without changing what else it says: when
-/// something follows the OPT record (a signature, which would not hold any more either), or names before it reach into it.
+/// something follows the OPT record (a signature, which would not hold any more either), or names reach into it, or behind the last record.
 #[must_use]
 pub fn without_client<'a>(message: &'a [u8], kept: Kept, room: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     if kept.subnets && kept.cookies {
@@ -49,7 +49,7 @@ pub fn without_client<'a>(message: &'a [u8], kept: Kept, room: &'a mut Vec<u8>) 
         }
         Some(())
     })?;
-    let Some(opt) = found else { return message.get(..end) };
+    let Some(opt) = found else { return whole(message.get(..end)?, message.len()) };
     let before = message.get(..opt.start)?;
     if followed || records(before, |_| Some(()))? != opt.start {
         return None;
@@ -65,7 +65,12 @@ pub fn without_client<'a>(message: &'a [u8], kept: Kept, room: &'a mut Vec<u8>) 
     })?;
     let length = u16::try_from(room.len() - head.len() - 2).ok()?;
     room.get_mut(head.len()..head.len() + 2)?.copy_from_slice(&length.to_be_bytes());
-    Some(room.as_slice())
+    whole(room.as_slice(), message.len())
+}
+
+/// What is left of a message of that length, unless a name of it reached into what was cut.
+fn whole(left: &[u8], before: usize) -> Option<&[u8]> {
+    (left.len() == before || records(left, |_| Some(()))? == left.len()).then_some(left)
 }
 
 /// Whether one of the options has to go.
