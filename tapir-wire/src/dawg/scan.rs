@@ -16,6 +16,8 @@ use super::{DawgError, WalkError};
 const LONGEST: usize = 1024;
 /// A file of fewer octets is checked before its words are handed out: that takes less than a thread. So is one where no thread is to be had.
 const SMALL: usize = 64 << 10;
+/// A file of more octets is gone through twice: what remembers places of it is as large as the file.
+const LARGE: usize = 16 << 20;
 /// Edges of a node at most whose ends are asked for together.
 const TOUCHED: u64 = 16;
 
@@ -27,10 +29,11 @@ pub fn scan<E: From<WalkError>>(file: &[u8], limit: u64, mut each: impl FnMut(&s
     }
     let graph = Graph { file, header };
     thread::scope(|scope| {
-        let beside =
-            || if file.len() < SMALL { None } else { thread::Builder::new().spawn_scoped(scope, || graph.check_layout()).ok() };
+        let beside = || {
+            if file.len() < SMALL { None } else { thread::Builder::new().spawn_scoped(scope, || graph.check_layout(LARGE)).ok() }
+        };
         let Some(layout) = beside() else {
-            graph.check_layout().map_err(WalkError::from)?;
+            graph.check_layout(LARGE).map_err(WalkError::from)?;
             return graph.words(&mut each);
         };
         let words = graph.words(&mut each);
@@ -124,13 +127,43 @@ impl Graph<'_> {
         Ok(Edge { character, skip, target, end: at + u64::from(address_bits) })
     }
 
-    /// Goes from node to node as they stand in the file.
-    fn check_layout(&self) -> Result<(), DawgError> {
+    /// Files of so many octets are gone through once.
+    fn check_layout(&self, at_once: usize) -> Result<(), DawgError> {
+        let mut starts = Places::within(self.file);
+        let (end, all_lead_to_nodes) = if self.file.len() <= at_once {
+            let mut targets = Places::within(self.file);
+            let end = self.each_edge(|start| starts.add(start), |target| targets.add(target))?;
+            (end, targets.are_among(&starts))
+        } else {
+            let end = self.each_edge(|start| starts.add(start), |_| Ok(()))?;
+            let mut all = true;
+            self.each_edge(
+                |_| Ok(()),
+                |target| {
+                    all &= starts.has(target);
+                    Ok(())
+                },
+            )?;
+            (end, all)
+        };
         let size = self.file.len() as u64 * 8;
-        let (mut starts, mut targets) = (Places::within(self.file), Places::within(self.file));
+        if end > size {
+            return Err(DawgError::Truncated);
+        }
+        let padding = size - end;
+        let is_padded = padding < 8 && Top(self.peek(end)).take(padding as u32) == 0;
+        if is_padded && all_lead_to_nodes { Ok(()) } else { Err(DawgError::BadLayout) }
+    }
+
+    /// Goes from node to node as they stand in the file; tells where the last one ends.
+    fn each_edge(
+        &self,
+        mut start: impl FnMut(u64) -> Result<(), DawgError>,
+        mut target: impl FnMut(u64) -> Result<(), DawgError>,
+    ) -> Result<u64, DawgError> {
         let mut at = self.header.root;
         for _ in 0..self.header.nodes {
-            starts.add(at)?;
+            start(at)?;
             let node = self.node(at)?;
             at = node.at;
             let mut before = None;
@@ -142,17 +175,12 @@ impl Graph<'_> {
                 }
                 // A node that falls through leads to the next one, and there must be one.
                 if !node.falls_through {
-                    targets.add(edge.target)?;
+                    target(edge.target)?;
                 }
                 (before, at) = (Some(edge.character), edge.end);
             }
         }
-        if at > size {
-            return Err(DawgError::Truncated);
-        }
-        let padding = size - at;
-        let is_padded = padding < 8 && Top(self.peek(at)).take(padding as u32) == 0;
-        if is_padded && targets.are_among(&starts) { Ok(()) } else { Err(DawgError::BadLayout) }
+        Ok(at)
     }
 
     /// Asks the memory for where edges lead to before the first of them is gone: they are far apart.
@@ -248,6 +276,11 @@ impl Places {
         Ok(())
     }
 
+    fn has(&self, place: u64) -> bool {
+        let word = usize::try_from(place / 64).ok().and_then(|word| self.0.get(word));
+        word.is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+
     fn are_among(&self, others: &Self) -> bool {
         self.0.iter().zip(&others.0).all(|(these, others)| these & !others == 0)
     }
@@ -275,5 +308,30 @@ impl Top {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compile;
+    use super::*;
+
+    #[test]
+    fn large_files_are_checked_as_small_ones_are() {
+        let good = compile([".se.", "a.example.", "b.example.", "b.example.net.", "www.example.", "x.se."]).unwrap();
+        let judged = |file: &[u8]| {
+            let graph = Graph { file, header: Header::read(file).ok()? };
+            Some([0, usize::MAX].map(|at_once| graph.check_layout(at_once).is_ok()))
+        };
+        assert_eq!(judged(&good), Some([true; 2]));
+        let mut refused = 0;
+        for bit in 0..good.len() * 8 {
+            let mut damaged = good.clone();
+            damaged[bit / 8] ^= 0x80 >> (bit % 8);
+            let Some([twice, once]) = judged(&damaged) else { continue };
+            assert_eq!(twice, once, "bit {bit}");
+            refused += u32::from(!once);
+        }
+        assert!(refused > 50, "{refused}");
     }
 }
