@@ -199,7 +199,8 @@ impl EdmSpec {
         self.enabled && self.sessions.enabled
     }
 
-    /// Compute resources in force. Session files and the key of their pseudonyms need memory of their own; a limit that somebody chose stays.
+    /// Compute resources in force. Session files and the key of their pseudonyms need memory of their own; a limit that somebody chose stays,
+    /// unless it is the usual one: the API server writes that into every resource, so nobody can tell who did.
     #[must_use]
     pub fn resources(&self) -> Resources {
         let mut resources = self.resources.clone();

@@ -3,6 +3,7 @@
 mod controller;
 mod core_link;
 mod dereference;
+mod edm_config;
 mod enrolled;
 mod error;
 mod in_force;

@@ -8,6 +8,7 @@ use kube::api::Api;
 use kube::{Client, ResourceExt as _};
 
 use super::dereference::{Dereferenced, PolicyFound, Referent};
+use super::edm_config;
 use super::error::{EdgeError, Said};
 use super::keys;
 use super::sources::Lack;
@@ -63,7 +64,7 @@ pub(super) async fn render(
     let input = build::Edge { namespace, name: &name, spec: &edge.spec };
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
 
-    let (lack, edm) = edm_config(&maps, &input, found).await;
+    let (lack, edm) = edm_config::build(&maps, &input, found).await;
     let edm = put(applier, &maps, "EDM's ConfigMap", edm, &build::edm_config_name(&name)).await;
     let (policy, pop, keys) = {
         let (policy, files) = policy(edge, found, &input);
@@ -138,64 +139,6 @@ impl Rendered {
         match build::injection(&input, images) {
             Ok(injection) => self.injection = Some(injection),
             Err(error) => self.trouble = Some(("InjectionInvalid", chain(&error))),
-        }
-    }
-}
-
-/// EDM's configuration. What it points at and is missing stays as EDM has it, and is said; everything else of the specification counts.
-async fn edm_config(
-    maps: &Api<ConfigMap>,
-    edge: &build::Edge<'_>,
-    found: &Dereferenced,
-) -> (Option<Said>, Option<Result<ConfigMap, ConfigBuildError>>) {
-    // Switched off it needs nothing that may be missing, and nothing that is missing may keep it from being switched off.
-    let is_on = edge.spec.edm.enabled;
-    let list = Wanted::of(found.well_known_domains.as_ref(), is_on, "WellKnownDomainsMissing", "spec.edm.wellKnownDomains");
-    let anchors = Wanted::of(found.core_ca.as_ref(), is_on, "CaBundleInvalid", "spec.core.caBundle");
-    let lack = list.lack().or_else(|| anchors.lack());
-    let present = match &lack {
-        Some(_) => maps.get_opt(&build::edm_config_name(edge.name)).await.ok().flatten(),
-        None => None,
-    };
-    if lack.is_some() && present.is_none() {
-        return (lack, None);
-    }
-    let present = present.as_ref().map(build::edm_inputs).unwrap_or_default();
-    let inputs = build::EdmInputs {
-        well_known_domains: list.or(present.well_known_domains, |list| list.0.as_slice()),
-        core_ca: anchors.or(present.core_ca, String::as_str),
-    };
-    (lack, Some(build::edm_config(edge, inputs)))
-}
-
-/// Something that EDM is to have besides its specification.
-enum Wanted<'a, T> {
-    Nothing,
-    Is(&'a T),
-    Lacks(Said),
-}
-
-impl<'a, T> Wanted<'a, T> {
-    fn of(found: Option<&'a Referent<T>>, is_on: bool, reason: &'static str, field: &str) -> Self {
-        match found {
-            Some(Referent::Found(it)) => Self::Is(it),
-            Some(Referent::Missing(what)) if is_on => {
-                Self::Lacks((reason, format!("{what}: EDM goes on with what it has; create it or correct {field}")))
-            }
-            Some(Referent::Missing(_)) | None => Self::Nothing,
-        }
-    }
-
-    fn lack(&self) -> Option<Said> {
-        if let Self::Lacks(said) = self { Some(said.clone()) } else { None }
-    }
-
-    /// What EDM has now, where it lacks the newest.
-    fn or<P: ?Sized>(&self, present: Option<&'a P>, part: impl FnOnce(&'a T) -> &'a P) -> Option<&'a P> {
-        match self {
-            Self::Nothing => None,
-            Self::Is(it) => Some(part(it)),
-            Self::Lacks(_) => present,
         }
     }
 }

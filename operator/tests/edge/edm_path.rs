@@ -81,6 +81,14 @@ async fn lists_and_anchors_are_copied_and_a_change_of_them_reaches_running_pods(
     );
     assert_eq!(file(&scene, "core-ca.crt"), format!("{anchors}\n"), "EDM goes on with what it has");
     assert!(file(&scene, "edm.toml").contains("http-ca-file"));
+    say(
+        &scene,
+        &json!({"ignoredClients": ["192.0.2.0/25"], "wellKnownDomains": {"configMapRef": {"name": "lists", "key": "all.dawg"}}}),
+    );
+    scene.settle(EDGE).await;
+    let told = scene.server.get(EDGE).unwrap()["status"]["conditions"].to_string();
+    assert!(told.contains("spec.core.caBundle") && told.contains("spec.edm.wellKnownDomains"), "{told}");
+    say(&scene, &json!({"ignoredClients": ["192.0.2.0/25"]}));
     scene.server.destroy(MAP);
     scene.settle(EDGE).await;
     assert!(scene.server.get(MAP).is_none(), "without anchors there is nothing to begin with");
