@@ -7,7 +7,7 @@ use std::time::Duration;
 use tapir_runtime::http::Probe;
 use tapir_runtime::shutdown::Shutdown;
 use tapir_runtime::watch::DirectoryWatch;
-use tapir_runtime::{http, instance, mqtt, panics};
+use tapir_runtime::{http, instance, mqtt, panics, telemetry as reports};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
@@ -18,7 +18,7 @@ use crate::reload::{InForce, Loader};
 use crate::sources::fetch;
 use crate::status::Telemetry;
 use crate::threads::Threads;
-use crate::{admin, dns, feeds, global_config, notify, telemetry};
+use crate::{admin, dns, feeds, global_config, notify};
 
 /// For DISCONNECT and the last writes.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -139,7 +139,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), TaskEnded> 
     tasks.spawn(writing(NOTHING, async move { _ = mqtt.task.await }));
     tasks.spawn_on(writing(NOTHING, admin::legacy::server::serve(answers.clone(), shutdown.clone())), &aside);
     tasks.spawn_on(writing(NOTHING, admin::server::serve(answers, shutdown.clone())), &aside);
-    let sent = telemetry::run(Arc::clone(&telemetry), sending, mqtt.publisher, shutdown.clone());
+    let sent = reports::run(Arc::clone(&telemetry), sending, mqtt.publisher, shutdown.clone());
     tasks.spawn_on(writing(NOTHING, sent), &aside);
     tasks.spawn_on(writing(CONFIGURATION, loader.run(directory, telemetry, shutdown.clone())), &aside);
 

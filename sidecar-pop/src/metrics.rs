@@ -24,7 +24,7 @@ use tapir_wire::observation::{ObservationError, RejectReason};
 use crate::intake::Reject;
 use crate::knowledge::observations::Refusal;
 use crate::names::UnfitName;
-use crate::telemetry::{COMPONENTS, State};
+use crate::telemetry::COMPONENTS;
 use crate::zone::tally::Tally;
 use crate::zone::{Serial, Size};
 pub(crate) use decisions::{Deciding, Decisions, Occasion, Pass};
@@ -238,7 +238,7 @@ impl Metrics {
         self.events.add([component], 1);
     }
 
-    pub(crate) fn component(&self, component: &'static str, state: State) {
+    pub(crate) fn component(&self, component: &'static str, state: tapir_runtime::telemetry::State) {
         self.component_state.set([component], state as u64);
     }
 

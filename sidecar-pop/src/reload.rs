@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tapir_runtime::mqtt::MqttSettings;
 use tapir_runtime::node::NodeMaterial;
 use tapir_runtime::shutdown::Shutdown;
+use tapir_runtime::telemetry::Sending;
 use tapir_runtime::watch::DirectoryWatch;
 use tapir_wire::jwk::TrustedKeys;
 use tapir_wire::node::paths;
@@ -33,7 +34,6 @@ use crate::notify::Targets;
 use crate::setup::Setup;
 use crate::state::blocking;
 use crate::status::Telemetry;
-use crate::telemetry::Sending;
 use crate::upstream;
 
 /// Where the last good `pop.yaml` is kept, for a restart while the mounted one is broken.

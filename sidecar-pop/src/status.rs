@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use prometheus_client::registry::Registry;
 use tapir_runtime::http::{HttpState, Probe};
 use tapir_runtime::mqtt::{ConnectionState, MqttMetrics};
+use tapir_runtime::telemetry::{History, Parts};
 use tapir_wire::name::Name;
 use tapir_wire::node::Renewal;
 use tapir_wire::status::{ConfigStatus, CoreStatus, EventStatus, IdentityStatus, PopStatus, SidecarStatus, SourceState};
@@ -21,15 +22,13 @@ use crate::feeds::Failures;
 use crate::global_config::FromCore;
 use crate::metrics::Metrics;
 use crate::setup::Setup;
-use crate::telemetry::{COMPONENTS, Parts, Seen, parts};
+use crate::telemetry::{COMPONENTS, Seen, parts};
 use crate::zone::{Serial, Size};
 use rows::{CoreRow, Row};
 use scrape::Scrape;
 
 /// A resolver that acknowledged nothing is well again when none was given up for so long.
 const NOTIFY_MEMORY: SignedDuration = SignedDuration::from_hours(1);
-/// Events that are remembered.
-const MOST_EVENTS: usize = 16;
 /// The engine looks at the clock twice a second; after this it hangs.
 const HUNG: Duration = Duration::from_secs(30);
 
@@ -86,6 +85,7 @@ struct Facts {
     given_up: (u64, Option<Timestamp>),
     core_sources: Arc<[String]>,
     troubles: BTreeMap<Trouble, String>,
+    events: History,
     published: bool,
     beat: Instant,
 }
@@ -116,6 +116,7 @@ impl Telemetry {
             given_up: (0, None),
             core_sources: Arc::default(),
             troubles: BTreeMap::new(),
+            events: History::default(),
             published: false,
             beat: Instant::now(),
         };
@@ -211,16 +212,12 @@ impl Telemetry {
         if let Some(component) = COMPONENTS.iter().find(|component| **component == event.component) {
             self.metrics.event(component);
         }
-        let events = &mut self.facts().pop.events;
-        if events.len() >= MOST_EVENTS {
-            events.remove(0);
-        }
-        events.push(event);
+        self.facts().events.push(event);
     }
 
     /// What happened, the newest last.
     pub(crate) fn events(&self) -> Vec<EventStatus> {
-        self.facts().pop.events.clone()
+        self.facts().events.all()
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -317,6 +314,7 @@ impl Telemetry {
         let state = facts.core.as_ref().map(|core| core.borrow().clone()).unwrap_or_default();
         let core = CoreStatus::from(&state);
         let mut pop = facts.pop.clone();
+        pop.events = facts.events.all();
         if let Some(settings) = &mut pop.core_settings
             && !state.refused.is_empty()
         {

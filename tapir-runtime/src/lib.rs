@@ -7,6 +7,7 @@
 pub mod back_off;
 pub mod crypto;
 pub mod http;
+pub mod https;
 pub mod instance;
 pub mod logging;
 pub mod metrics;
@@ -15,4 +16,5 @@ pub mod node;
 pub mod panics;
 pub mod process;
 pub mod shutdown;
+pub mod telemetry;
 pub mod watch;

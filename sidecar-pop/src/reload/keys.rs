@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tapir_runtime::node::{NodeMaterial, current};
+use tapir_runtime::telemetry::Sending;
 use tapir_wire::config::pop::Telemetry as Reports;
 use tapir_wire::jwk::TrustedKeys;
 use tapir_wire::node::TRUSTED_KEYS;
@@ -10,7 +11,6 @@ use tapir_wire::status::SourceState;
 
 use super::{Loader, read};
 use crate::status::{Telemetry, Trouble};
-use crate::telemetry::Sending;
 
 impl Loader {
     pub(super) fn load_keys(&self, telemetry: &Telemetry) {

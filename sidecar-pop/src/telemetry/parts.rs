@@ -3,41 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use tapir_runtime::telemetry::{BROKER, CERTIFICATE, Part, Parts, START, State, certificate, connection};
 use tapir_wire::node::Renewal;
 use tapir_wire::status::{SidecarStatus, SourceState};
 
 use crate::feeds::Failed;
 use crate::status::Trouble;
 
-/// Where nobody says when a certificate is to be renewed: so long before its end it is late.
-const LATE: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// A connection that is gone for so long is worth an event; shorter breaks are everyday.
-const GONE: SignedDuration = SignedDuration::from_secs(60);
-
 /// All parts that there may be.
 pub(crate) const COMPONENTS: [&str; 8] =
-    ["main-boot", CERTIFICATE, "mqtt-event", "mqtt-config", "rpz", "downstream-notify", "tapir-observation", "rpz-inbound"];
-
-/// The certificate of the node.
-pub(crate) const CERTIFICATE: &str = "cert-status";
-
-/// How a part is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum State {
-    /// As it should be.
-    #[default]
-    Ok,
-    /// Somebody should know.
-    Warn,
-    /// It does not do what it is there for.
-    Fail,
-}
-
-/// State, and what there is to say about it: no addresses, no names that were asked for.
-pub(crate) type Part = (State, String);
-/// All of them.
-pub(crate) type Parts = BTreeMap<&'static str, Part>;
+    [START, CERTIFICATE, BROKER, "mqtt-config", "rpz", "downstream-notify", "tapir-observation", "rpz-inbound"];
 
 /// What is looked at.
 #[derive(Debug)]
@@ -56,9 +32,9 @@ pub(crate) struct Seen<'a> {
 /// How each part is.
 pub(crate) fn parts(seen: &Seen<'_>) -> Parts {
     let mut parts = Parts::from([
-        ("main-boot", (State::Ok, format!("version {}", seen.document.version))),
-        (CERTIFICATE, certificate(seen)),
-        ("mqtt-event", connection(seen)),
+        (START, (State::Ok, format!("version {}", seen.document.version))),
+        (CERTIFICATE, certificate(seen.document, seen.renewal, seen.now)),
+        (BROKER, connection(seen.document, seen.now)),
         ("rpz", zone(seen)),
         ("downstream-notify", notifies(seen)),
     ]);
@@ -88,29 +64,6 @@ pub(crate) fn parts(seen: &Seen<'_>) -> Parts {
         parts.insert("mqtt-config", said);
     }
     parts
-}
-
-/// The renewal that did not happen is the one thing that ends an edge in silence.
-fn certificate(seen: &Seen<'_>) -> Part {
-    let Some(identity) = &seen.document.identity else { return (State::Ok, "no certificate yet".to_owned()) };
-    let (serial, end) = (&identity.certificate_serial, identity.not_after);
-    if seen.now >= end {
-        return (State::Fail, format!("certificate {serial} ended at {end}"));
-    }
-    let late = seen.renewal.map_or_else(|| end.checked_sub(LATE).unwrap_or(end), |renewal| renewal.overdue);
-    if seen.now >= late {
-        return (State::Warn, format!("certificate {serial} should have been renewed by {late} and ends at {end}"));
-    }
-    (State::Ok, format!("certificate {serial} until {end}"))
-}
-
-fn connection(seen: &Seen<'_>) -> Part {
-    let core = &seen.document.core;
-    let gone = || seen.now.duration_since(core.since.unwrap_or(seen.document.started_at)) >= GONE;
-    if !core.connected && !seen.document.config.disabled && core.error.is_some() && gone() {
-        return (State::Fail, "no connection to the broker".to_owned());
-    }
-    (State::Ok, String::new())
 }
 
 fn zone(seen: &Seen<'_>) -> Part {

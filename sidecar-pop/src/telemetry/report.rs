@@ -1,146 +1,61 @@
-//! What Core is told: upstream's members, and beside them the events and the counters.
+//! In which form Core is told.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
-use tapir_runtime::http::Probe as _;
+use serde_json::{Value, json};
+use tapir_runtime::telemetry::{Parts, State, Teller as _, Watch, counters, report};
 
-use super::events::{Row, Watch};
-use super::parts::State;
+use super::{SHOWN, Seen, parts};
 use crate::status::Telemetry;
 
 /// What upstream writes for never.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-pub(super) fn report(telemetry: &Telemetry, watched: &Watch, function_id: &str) -> Value {
-    let components: Map<_, _> = watched.rows.iter().map(|(name, row)| ((*name).to_owned(), component(name, row))).collect();
-    let events: Vec<_> = telemetry
-        .events()
-        .into_iter()
-        .map(|event| json!({"Id": event.id, "Time": event.time, "Component": event.component, "Msg": event.message}))
-        .collect();
-    json!({
-        "Function": "tapir-pop",
-        "FunctionID": function_id,
-        "ComponentStatus": components,
-        "NumFailures": watched.failures,
-        "LastFailure": time(watched.last_failure),
-        "Events": events,
-        "Counters": counters(&telemetry.metrics()),
-    })
+fn kind(value: &Value) -> std::mem::Discriminant<Value> {
+    std::mem::discriminant(value)
 }
 
-fn component(name: &str, row: &Row) -> Value {
-    let said = |state: State| if row.state == state { row.message.as_str() } else { "" };
-    json!({
-        "Component": name,
-        "Status": match row.state { State::Fail => 0, State::Warn => 1, State::Ok => 2 },
-        "ErrorMsg": said(State::Fail),
-        "WarningMsg": said(State::Warn),
-        "Msg": said(State::Ok),
-        "NumFails": row.failures,
-        "NumWarnings": row.warnings,
-        "LastFail": time(row.last_failure),
-        "LastWarn": time(row.last_warning),
-        "LastSuccess": time(row.last_success),
-    })
-}
-
-fn time(time: Option<Timestamp>) -> String {
-    time.map_or_else(|| NEVER.to_owned(), |time| time.to_string())
-}
-
-/// Labels with values that the configuration made up: what they tell apart is told as one.
-const OWN_LABELS: [&str; 3] = ["target", "rule", "source"];
-
-/// The metrics: what is there to be scraped may be told, and nothing else, and of that neither a name nor an address. What there is of each
-/// source is said by its state.
-fn counters(exposition: &str) -> Map<String, Value> {
-    let left_out = |line: &&str| ["#", "tapir_pop_build_info", "tapir_pop_source_"].iter().any(|start| line.starts_with(start));
-    let mut figures = BTreeMap::<String, i64>::new();
-    for line in exposition.lines().filter(|line| !left_out(line) && !line.contains("_bucket{")) {
-        let Some((name, figure)) = line.strip_prefix("tapir_pop_").and_then(|line| line.rsplit_once(' ')) else { continue };
-        let Ok(figure) = figure.parse::<i64>() else { continue };
-        let sum = figures.entry(shared(name)).or_default();
-        *sum = sum.saturating_add(figure);
-    }
-    figures.into_iter().map(|(name, figure)| (name, figure.into())).collect()
-}
-
-/// A figure's name with the labels that all POPs have.
-fn shared(name: &str) -> String {
-    let Some((name, labels)) = name.strip_suffix('}').and_then(|name| name.split_once('{')) else { return name.to_owned() };
-    let kept: Vec<_> =
-        pairs(labels).filter(|(key, _)| !OWN_LABELS.contains(key)).map(|(key, value)| format!("{key}={value}")).collect();
-    if kept.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", kept.join(",")) }
-}
-
-/// Labels and values; a quotation mark within a value has a backslash before it.
-fn pairs(mut labels: &str) -> impl Iterator<Item = (&str, &str)> {
-    std::iter::from_fn(move || {
-        let (key, rest) = labels.split_once("=\"")?;
-        let mut escaped = false;
-        let end = rest.find(|character| {
-            let ends = character == '"' && !escaped;
-            escaped = character == '\\' && !escaped;
-            ends
-        })?;
-        let (value, rest) = rest.split_at_checked(end)?;
-        labels = rest.strip_prefix('"').map_or("", |rest| rest.trim_start_matches(','));
-        Some((key, value))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::parts::{Parts, Seen, parts};
-    use super::*;
-
-    fn kind(value: &Value) -> std::mem::Discriminant<Value> {
-        std::mem::discriminant(value)
-    }
-
-    /// Whoever reads what upstream tells reads this too.
-    #[test]
-    fn what_upstream_tells_is_told_in_the_same_form() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tapir-wire/vectors/pop/mqtt/status-update.json");
-        let vector: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        let telemetry = Telemetry::new(None, None);
-        let known = vector["known_components"].as_array().unwrap();
-        let states = [("fail", State::Fail), ("warn", State::Warn), ("ok", State::Ok)];
-        for (name, state) in states {
-            let mut watched = Watch::default();
-            let document = telemetry.document();
-            let (now, troubles) = (Timestamp::UNIX_EPOCH, BTreeMap::new());
-            let seen = Seen {
-                document: &document,
-                core_sources: &[],
-                at_fault: &BTreeMap::new(),
-                troubles: &troubles,
-                renewal: None,
-                gave_up: false,
-                now,
-            };
-            let mut seen = parts(&seen);
-            assert!(seen.keys().all(|name| known.iter().any(|known| known == name)), "{seen:?}");
-            seen.insert("main-boot", (state, String::new()));
-            watched.look(&seen, "edge.example", now);
-            let told = report(&telemetry, &watched, "random-popper");
-            let (theirs, part) = (&vector["payload"], "/ComponentStatus/main-boot");
-            assert_eq!(told.pointer(part).unwrap()["Status"], vector["status_values"][name], "{name}");
-            for (theirs, ours) in [(theirs, &told), (theirs.pointer(part).unwrap(), told.pointer(part).unwrap())] {
-                for (member, value) in theirs.as_object().unwrap() {
-                    assert_eq!(ours.get(member).map(kind), Some(kind(value)), "{member}");
-                }
+/// Whoever reads what upstream tells reads this too.
+#[test]
+fn what_upstream_tells_is_told_in_the_same_form() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tapir-wire/vectors/pop/mqtt/status-update.json");
+    let vector: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let telemetry = Telemetry::new(None, None);
+    let known = vector["known_components"].as_array().unwrap();
+    let states = [("fail", State::Fail), ("warn", State::Warn), ("ok", State::Ok)];
+    for (name, state) in states {
+        let mut watched = Watch::default();
+        let document = telemetry.document();
+        let (now, troubles) = (Timestamp::UNIX_EPOCH, BTreeMap::new());
+        let seen = Seen {
+            document: &document,
+            core_sources: &[],
+            at_fault: &BTreeMap::new(),
+            troubles: &troubles,
+            renewal: None,
+            gave_up: false,
+            now,
+        };
+        let mut seen = parts(&seen);
+        assert!(seen.keys().all(|name| known.iter().any(|known| known == name)), "{seen:?}");
+        seen.insert("main-boot", (state, String::new()));
+        watched.look(&seen, "edge.example", now);
+        let told = report(&*telemetry, &watched, "random-popper");
+        let (theirs, part) = (&vector["payload"], "/ComponentStatus/main-boot");
+        assert_eq!(told.pointer(part).unwrap()["Status"], vector["status_values"][name], "{name}");
+        for (theirs, ours) in [(theirs, &told), (theirs.pointer(part).unwrap(), told.pointer(part).unwrap())] {
+            for (member, value) in theirs.as_object().unwrap() {
+                assert_eq!(ours.get(member).map(kind), Some(kind(value)), "{member}");
             }
-            assert_eq!(told["LastFailure"] == vector["payload"]["LastFailure"], state != State::Fail, "the zero of its language");
         }
+        assert_eq!(told["LastFailure"] == vector["payload"]["LastFailure"], state != State::Fail, "the zero of its language");
     }
+}
 
-    #[test]
-    fn names_and_addresses_of_the_configuration_are_not_told() {
-        let exposition = r#"# TYPE tapir_pop_notifies counter
+#[test]
+fn names_and_addresses_of_the_configuration_are_not_told() {
+    let exposition = r#"# TYPE tapir_pop_notifies counter
 tapir_pop_notifies_total{target="192.0.2.1:53",outcome="sent"} 2
 tapir_pop_notifies_total{target="192.0.2.2:53",outcome="sent"} 3
 tapir_pop_notifies_total{target="192.0.2.2:53",outcome="given_up"} 1
@@ -154,52 +69,51 @@ tapir_pop_lag_bucket{le="1.0"} 1
 tapir_pop_lag_sum 0.5
 tapir_pop_zone_serial 9
 # EOF"#;
-        let expected = json!({
-            "notifies_total{outcome=sent}": 5,
-            "notifies_total{outcome=given_up}": 1,
-            "policy_decisions_total{list=Doubt,occasion=all}": 11,
-            "unplaced_names": 2,
-            "zone_serial": 9,
-        });
-        assert_eq!(Value::Object(counters(exposition)), expected);
-    }
+    let expected = json!({
+        "notifies_total{outcome=sent}": 5,
+        "notifies_total{outcome=given_up}": 1,
+        "policy_decisions_total{list=Doubt,occasion=all}": 11,
+        "unplaced_names": 2,
+        "zone_serial": 9,
+    });
+    assert_eq!(Value::Object(counters(exposition, &SHOWN)), expected);
+}
 
-    #[test]
-    fn members_are_upstreams() {
-        let telemetry = Telemetry::new(None, None);
-        telemetry.metrics.query("udp");
-        let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
-        let mut watched = Watch::default();
-        let seen = Parts::from([("rpz", (State::Fail, "broken".to_owned())), ("main-boot", (State::Ok, "up".to_owned()))]);
-        for event in watched.look(&seen, "edge.example", now) {
-            telemetry.event(event);
-        }
-        let told = report(&telemetry, &watched, "edge.example-abc");
-        let members: Vec<_> = told.as_object().unwrap().keys().collect();
-        assert_eq!(members, ["Function", "FunctionID", "ComponentStatus", "NumFailures", "LastFailure", "Events", "Counters"]);
-        let rpz = told["ComponentStatus"]["rpz"].as_object().unwrap();
-        assert_eq!(
-            rpz.keys().collect::<Vec<_>>(),
-            [
-                "Component",
-                "Status",
-                "ErrorMsg",
-                "WarningMsg",
-                "Msg",
-                "NumFails",
-                "NumWarnings",
-                "LastFail",
-                "LastWarn",
-                "LastSuccess"
-            ]
-        );
-        assert_eq!(
-            (rpz["Status"].as_i64(), rpz["ErrorMsg"].as_str(), rpz["LastSuccess"].as_str()),
-            (Some(0), Some("broken"), Some(NEVER))
-        );
-        assert_eq!(told["ComponentStatus"]["main-boot"]["Status"], 2);
-        assert_eq!(told["Events"].as_array().unwrap().len(), 1);
-        assert_eq!(told["Counters"]["dns_queries_total{transport=udp}"], 1);
-        assert!(told["Counters"].as_object().unwrap().keys().all(|name| !name.contains("commit")));
+#[test]
+fn members_are_upstreams() {
+    let telemetry = Telemetry::new(None, None);
+    telemetry.metrics.query("udp");
+    let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
+    let mut watched = Watch::default();
+    let seen = Parts::from([("rpz", (State::Fail, "broken".to_owned())), ("main-boot", (State::Ok, "up".to_owned()))]);
+    for event in watched.look(&seen, "edge.example", now) {
+        telemetry.happened(event);
     }
+    let told = report(&*telemetry, &watched, "edge.example-abc");
+    let members: Vec<_> = told.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["Function", "FunctionID", "ComponentStatus", "NumFailures", "LastFailure", "Events", "Counters"]);
+    let rpz = told["ComponentStatus"]["rpz"].as_object().unwrap();
+    assert_eq!(
+        rpz.keys().collect::<Vec<_>>(),
+        [
+            "Component",
+            "Status",
+            "ErrorMsg",
+            "WarningMsg",
+            "Msg",
+            "NumFails",
+            "NumWarnings",
+            "LastFail",
+            "LastWarn",
+            "LastSuccess"
+        ]
+    );
+    assert_eq!(
+        (rpz["Status"].as_i64(), rpz["ErrorMsg"].as_str(), rpz["LastSuccess"].as_str()),
+        (Some(0), Some("broken"), Some(NEVER))
+    );
+    assert_eq!(told["ComponentStatus"]["main-boot"]["Status"], 2);
+    assert_eq!(told["Events"].as_array().unwrap().len(), 1);
+    assert_eq!(told["Counters"]["dns_queries_total{transport=udp}"], 1);
+    assert!(told["Counters"].as_object().unwrap().keys().all(|name| !name.contains("commit")));
 }

@@ -1,25 +1,17 @@
 //! One look at a web server.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
-use std::time::Duration;
+use std::io::{Read as _, Seek as _};
 
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Response, StatusCode, Url};
-use sha2::{Digest as _, Sha256};
+use reqwest::{Client, StatusCode, Url};
+use tapir_runtime::https;
 use tapir_runtime::panics::Panicked;
 
 use super::check::Proof;
 use crate::feeds::aside::aside;
 use crate::feeds::store::Marks;
 
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long the server may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
-/// How long it may take in all.
-const WHOLE: Duration = Duration::from_secs(15 * 60);
-const REDIRECTIONS: usize = 5;
 /// Octets of a signature at most: base64 with line ends, or a comment of who writes one.
 const SIGNATURE: u64 = 4096;
 /// Largest list with a signature, which is checked over the whole of it.
@@ -30,12 +22,8 @@ const MARK: usize = 1024;
 /// Why nothing was fetched. The texts do not hold the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    #[error("the server was not reached: {0}")]
-    Unreachable(String),
-    #[error("the server answers {0}")]
-    Status(StatusCode),
-    #[error("the list is larger than {0} octets")]
-    TooLarge(u64),
+    #[error(transparent)]
+    Fetch(https::FetchError),
     #[error("the list is not the one whose SHA-256 is given; it has {0}")]
     Hash(String),
     #[error("the signature is not one of this list by the key that is given")]
@@ -46,16 +34,18 @@ pub(super) enum FetchError {
     Panicked(#[from] Panicked),
 }
 
+impl From<https::FetchError> for FetchError {
+    fn from(error: https::FetchError) -> Self {
+        match error {
+            https::FetchError::Io(error) => Self::Io(error),
+            other => Self::Fetch(other),
+        }
+    }
+}
+
 impl From<reqwest::Error> for FetchError {
     fn from(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(inner) = source {
-            text = format!("{text}: {inner}");
-            source = inner.source();
-        }
-        Self::Unreachable(text)
+        Self::Fetch(error.into())
     }
 }
 
@@ -76,26 +66,7 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(anchors: Option<&str>) -> Result<Self, String> {
-        tapir_runtime::crypto::install();
-        let builder = Client::builder()
-            .user_agent(concat!("tapir-pop/", env!("CARGO_PKG_VERSION")))
-            .https_only(true)
-            .redirect(Policy::limited(REDIRECTIONS))
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .timeout(WHOLE)
-            .pool_max_idle_per_host(0);
-        let builder = match anchors {
-            None => builder,
-            Some(pem) => {
-                let found = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| error.to_string())?;
-                if found.is_empty() {
-                    return Err("the file with certificates has none".to_owned());
-                }
-                builder.tls_certs_only(found)
-            }
-        };
-        builder.build().map(|client| Self { client }).map_err(|error| error.to_string())
+        https::client(concat!("tapir-pop/", env!("CARGO_PKG_VERSION")), anchors).map(|client| Self { client })
     }
 
     /// Asks for the list unless it is what is held, into `scratch`.
@@ -118,10 +89,12 @@ impl Fetcher {
         match response.status() {
             StatusCode::NOT_MODIFIED if held.sha256.is_some() => return Ok(Fetched::Same),
             StatusCode::OK => {}
-            status => return Err(FetchError::Status(status)),
+            status => return Err(https::FetchError::Status(status).into()),
         }
         let (etag, last_modified) = (mark(response.headers(), &ETAG), mark(response.headers(), &LAST_MODIFIED));
-        let (mut list, sha256) = save(response, most, scratch).await?;
+        let mut list = scratch;
+        let sha256 = https::save(response, most, &mut list).await?;
+        list.rewind()?;
         match proof {
             Proof::None => {}
             Proof::Sha256(wanted) if wanted.eq_ignore_ascii_case(&sha256) => {}
@@ -150,36 +123,17 @@ impl Fetcher {
     async fn signature(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
         let mut response = self.client.get(url.clone()).send().await?;
         if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
+            return Err(https::FetchError::Status(response.status()).into());
         }
         let mut signature = Vec::new();
         while let Some(part) = response.chunk().await? {
             signature.extend_from_slice(&part);
             if signature.len() as u64 > SIGNATURE {
-                return Err(FetchError::TooLarge(SIGNATURE));
+                return Err(https::FetchError::TooLarge(SIGNATURE).into());
             }
         }
         Ok(signature)
     }
-}
-
-async fn save(mut response: Response, most: u64, mut to: File) -> Result<(File, String), FetchError> {
-    if response.content_length().is_some_and(|length| length > most) {
-        return Err(FetchError::TooLarge(most));
-    }
-    let (mut hash, mut octets) = (Sha256::new(), 0_u64);
-    while let Some(part) = response.chunk().await? {
-        octets += part.len() as u64;
-        if octets > most {
-            return Err(FetchError::TooLarge(most));
-        }
-        hash.update(&part);
-        // Into the page cache: as short as an await would be.
-        to.write_all(&part)?;
-    }
-    to.rewind()?;
-    let sha256 = hash.finalize().iter().map(|octet| format!("{octet:02x}")).collect();
-    Ok((to, sha256))
 }
 
 fn mark(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
