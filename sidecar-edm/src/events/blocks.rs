@@ -4,7 +4,9 @@
 //! magic[8] number:u64 created:u64 check:u64 crc:u32   then   length:u32 crc:u32 payload[length] ...   (all big-endian)
 //! ```
 //! A file is read up to its first block that is not whole. Whether that is the torn end which a crash leaves, or damage, is told apart by what
-//! follows: behind a torn end there is nothing, or zeros (a file that was made longer and whose content did not reach the disk).
+//! follows: behind a torn end there is nothing, or zeros (a file that was made longer and whose content did not reach the disk). A length that
+//! was damaged so that it points behind the end is told by what stands there: the payload is whole, and shorter than the length says. The last
+//! payload with damage in it looks like one that was torn, and is taken for that.
 
 use std::io::{self, Read};
 
@@ -125,7 +127,7 @@ pub(super) fn next(reader: &mut impl Read, left: u64, payload: &mut Vec<u8>) -> 
     }
     let end = size(length) as u64;
     if end > left {
-        return Ok(Next::End(End::Torn));
+        return Ok(Next::End(if begins_with(reader, checksum)? { End::Corrupt } else { End::Torn }));
     }
     payload.resize(length, 0);
     if !filled(reader, payload)? {
@@ -136,6 +138,16 @@ pub(super) fn next(reader: &mut impl Read, left: u64, payload: &mut Vec<u8>) -> 
     }
     let torn = end == left || only_zeros(reader)?;
     Ok(Next::End(if torn { End::Torn } else { End::Corrupt }))
+}
+
+/// Whether some of the first octets have this checksum.
+fn begins_with(reader: &mut impl Read, checksum: [u8; 4]) -> io::Result<bool> {
+    let (mut octets, mut hasher) = (Vec::new(), crc32fast::Hasher::new());
+    reader.take(LONGEST as u64).read_to_end(&mut octets)?;
+    Ok(octets.iter().any(|octet| {
+        hasher.update(std::slice::from_ref(octet));
+        hasher.clone().finalize().to_be_bytes() == checksum
+    }))
 }
 
 fn filled(reader: &mut impl Read, place: &mut [u8]) -> io::Result<bool> {
@@ -203,6 +215,11 @@ mod tests {
         let mut damaged = whole.clone();
         damaged[30] ^= 1;
         assert_eq!(read_all(&damaged), (payloads[..1].to_vec(), Extent { good: 18, end: End::Corrupt }));
+        for (place, good) in [(0, 0), (18, 18), (36, 36)] {
+            let mut longer = whole.clone();
+            longer[place + 2] ^= 1;
+            assert_eq!(read_all(&longer).1, Extent { good, end: End::Corrupt }, "the length of the block at {place}");
+        }
         let mut torn = whole.clone();
         torn[53] ^= 1;
         assert_eq!(read_all(&torn).1, Extent { good: 36, end: End::Torn });
