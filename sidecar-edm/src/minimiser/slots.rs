@@ -2,7 +2,7 @@
 //!
 //! A lock that nobody else holds costs some twelve nanoseconds for up to sixteen answers. It lets the rotation reach what idle connections have
 //! counted, and it lets connections share where they are many: a shard of a large list takes four octets for each of its entries, so there
-//! are no more of them than threads that can count at one time, twice over.
+//! are no more of them than threads that can count at one time, twice over, and all of them together take a part of the memory that there is.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,10 @@ use crate::memory::Budget;
 
 /// Slots at most, whatever the machine.
 const MOST: usize = 32;
+/// The part of the memory that the indices of one list may take.
+const PART: usize = 4;
+/// Octets of an index for each entry.
+const OF_EACH: usize = 4;
 
 /// What counters take in memory, in octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub struct Held {
 
 /// All of them.
 #[derive(Debug)]
-pub(super) struct Slots(Box<[Arc<Slot>]>);
+pub(super) struct Slots(Arc<[Arc<Slot>]>);
 
 /// One, for a connection or some.
 #[derive(Debug, Default)]
@@ -38,7 +42,10 @@ pub(super) struct Slot {
 
 /// A connection's place in a slot.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Slot>);
+pub(super) struct Place {
+    slots: Arc<[Arc<Slot>]>,
+    index: usize,
+}
 
 impl Default for Slots {
     fn default() -> Self {
@@ -53,10 +60,13 @@ impl Slots {
 
     /// Where the fewest others are.
     pub(super) fn enter(&self) -> Place {
-        // There is always one.
-        let slot = self.0.iter().min_by_key(|slot| slot.users.load(Ordering::Relaxed)).cloned().unwrap_or_default();
-        slot.users.fetch_add(1, Ordering::Relaxed);
-        Place(slot)
+        let users = |slot: &Arc<Slot>| slot.users.load(Ordering::Relaxed);
+        let least = self.0.iter().enumerate().min_by_key(|(_, slot)| users(slot));
+        let place = Place { slots: Arc::clone(&self.0), index: least.map_or(0, |(index, _)| index) };
+        if let Some(slot) = place.slots.get(place.index) {
+            slot.users.fetch_add(1, Ordering::Relaxed);
+        }
+        place
     }
 
     /// Takes out what was counted.
@@ -66,7 +76,7 @@ impl Slots {
 
     pub(super) fn held(&self) -> Held {
         let mut held = Held::default();
-        for slot in &self.0 {
+        for slot in self.0.iter() {
             for shard in slot.lock().iter() {
                 held.rows += shard.octets_of_rows();
                 held.sketches += shard.octets_of_sketches();
@@ -79,7 +89,9 @@ impl Slots {
 impl Place {
     /// Counts these answers, which are hits of this list.
     pub(super) fn count(&self, list: &Arc<List>, settings: Settings, budget: &Arc<Budget>, hits: &[Hit<'_>]) {
-        let mut shards = self.0.lock();
+        // There is always one.
+        let Some(slot) = self.slots.get(self.index % usable(self.slots.len(), list, budget)) else { return };
+        let mut shards = slot.lock();
         let place = shards.iter().position(|shard| Arc::ptr_eq(shard.list(), list) && shard.settings() == settings);
         let place = place.unwrap_or_else(|| {
             shards.push(Shard::new(Arc::clone(list), settings, budget));
@@ -93,8 +105,16 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.users.fetch_sub(1, Ordering::Relaxed);
+        if let Some(slot) = self.slots.get(self.index) {
+            slot.users.fetch_sub(1, Ordering::Relaxed);
+        }
     }
+}
+
+/// How many of the slots may have an index of this list: one at least.
+fn usable(slots: usize, list: &List, budget: &Budget) -> usize {
+    let index = (list.len() as usize).saturating_mul(OF_EACH).max(1);
+    (budget.bound() / PART / index).clamp(1, slots.max(1))
 }
 
 impl Slot {
@@ -143,6 +163,21 @@ mod tests {
         assert_eq!((slots.held(), budget.used()), (Held::default(), 0));
         count(&idle, &list, &budget);
         assert_eq!(Minute::of(slots.take()).answers(), 1, "and none of them twice");
+    }
+
+    #[test]
+    fn a_large_list_has_few_indices_however_many_processors_there_are() {
+        let words: Vec<String> = (0..1000).map(|number| format!("a{number:03}.")).collect();
+        let words: Vec<&str> = std::iter::once("a.").chain(words.iter().map(String::as_str)).collect();
+        let (slots, list) = (Slots::new(MOST), list(&words));
+        let places: Vec<_> = (0..MOST).map(|_| slots.enter()).collect();
+        let used = || slots.0.iter().filter(|slot| !slot.lock().is_empty()).count();
+        for (bound, most) in [(1 << 20, MOST), (3 * 1001 * OF_EACH * PART, 3), (1, 1)] {
+            let budget = Budget::new(bound);
+            places.iter().for_each(|place| count(place, &list, &budget));
+            assert_eq!(used(), most);
+            assert_eq!(Minute::of(slots.take()).answers(), MOST as u64);
+        }
     }
 
     /// Two connections share a slot while the list changes under one of them: each answer is counted in the list that it hit.
