@@ -1,7 +1,8 @@
 //! What the large parts of memory take together, and how much that may be.
 //!
-//! Lists, counters and the table of names seen take what they need, always: their size follows from the configuration. Sketches of clients take what is left below the bound;
-//! what finds no room is left out and counted, so that memory ends in a coarser report and never in a killed process.
+//! Lists, counters and the table of names seen take what they need, always: their size follows from the configuration. Sketches of clients take
+//! what is left below the bound; what finds no room is left out and counted, so that memory ends in a coarser report and never in a killed
+//! process. Only a list that the container has no room for is refused before it is built: while it is, the one before is there as well.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +23,11 @@ const NO_LIMIT: u64 = 1 << 50;
 #[derive(Debug)]
 pub struct Budget {
     bound: usize,
+    /// What must be there may not be more: beyond it the container ends.
+    ceiling: usize,
     used: AtomicUsize,
+    /// Of what is used, what must be there.
+    fixed: AtomicUsize,
     refused: AtomicU64,
 }
 
@@ -30,13 +35,24 @@ impl Budget {
     /// With a bound in octets.
     #[must_use]
     pub fn new(bound: usize) -> Arc<Self> {
-        Arc::new(Self { bound, used: AtomicUsize::new(0), refused: AtomicU64::new(0) })
+        Self::with_ceiling(bound, usize::MAX)
+    }
+
+    fn with_ceiling(bound: usize, ceiling: usize) -> Arc<Self> {
+        let (used, fixed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { bound, ceiling, used, fixed, refused: AtomicU64::new(0) })
+    }
+
+    /// With the bounds that fit a container of this limit.
+    #[must_use]
+    pub fn of_limit(limit: Option<u64>) -> Arc<Self> {
+        Self::with_ceiling(bound(limit), ceiling(limit))
     }
 
     /// With the bound that fits this container.
     #[must_use]
     pub fn of_this_container() -> Arc<Self> {
-        Self::new(bound(container_limit(Path::new("/"))))
+        Self::of_limit(container_limit(Path::new("/")))
     }
 
     /// The bound.
@@ -49,6 +65,12 @@ impl Budget {
     #[must_use]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// How much more may come that must be there. What may be left out makes room for it.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.ceiling.saturating_sub(self.fixed.load(Ordering::Relaxed))
     }
 
     /// How often something found no room.
@@ -72,13 +94,14 @@ impl Budget {
 pub struct Charge {
     budget: Arc<Budget>,
     octets: usize,
+    fixed: usize,
 }
 
 impl Charge {
     /// Nothing yet.
     #[must_use]
     pub fn new(budget: &Arc<Budget>) -> Self {
-        Self { budget: Arc::clone(budget), octets: 0 }
+        Self { budget: Arc::clone(budget), octets: 0, fixed: 0 }
     }
 
     /// The budget.
@@ -96,7 +119,9 @@ impl Charge {
     /// Takes more, whatever the bound says.
     pub fn add(&mut self, octets: usize) {
         self.budget.used.fetch_add(octets, Ordering::Relaxed);
+        self.budget.fixed.fetch_add(octets, Ordering::Relaxed);
         self.octets += octets;
+        self.fixed += octets;
     }
 
     /// Takes more if there is room.
@@ -113,6 +138,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.octets, Ordering::Relaxed);
+        self.budget.fixed.fetch_sub(self.fixed, Ordering::Relaxed);
     }
 }
 
@@ -120,6 +146,12 @@ impl Drop for Charge {
 #[must_use]
 pub fn bound(limit: Option<u64>) -> usize {
     let octets = limit.map_or(USUAL, |limit| (limit / 4 * 3).saturating_sub(REST).max(LEAST));
+    usize::try_from(octets).unwrap_or(usize::MAX)
+}
+
+/// What must be there may come close to the limit for a moment, beside the rest.
+fn ceiling(limit: Option<u64>) -> usize {
+    let octets = limit.map_or(u64::MAX, |limit| (limit - limit / 16).saturating_sub(REST).max(LEAST));
     usize::try_from(octets).unwrap_or(usize::MAX)
 }
 
@@ -147,6 +179,21 @@ mod tests {
         assert!(sketches.try_add(40) && !sketches.try_add(1));
         drop(sketches);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_may_be_left_out_takes_no_room_of_what_must_be_there() {
+        let budget = Budget::of_limit(Some(192 << 20));
+        assert_eq!(budget.room(), 148 << 20);
+        let (mut rows, mut sketches) = (Charge::new(&budget), Charge::new(&budget));
+        rows.add(100 << 20);
+        assert!(sketches.try_add(12 << 20));
+        assert_eq!(budget.room(), 48 << 20);
+        rows.add(100 << 20);
+        assert_eq!(budget.room(), 0);
+        drop(rows);
+        assert_eq!((budget.room(), budget.used()), (148 << 20, 12 << 20));
+        assert_eq!(Budget::of_limit(None).room(), usize::MAX);
     }
 
     #[test]

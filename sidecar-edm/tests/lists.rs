@@ -87,17 +87,17 @@ fn a_file_of_ignored_names_may_be_empty_and_a_list_of_well_known_ones_may_not() 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("list.dawg");
     std::fs::write(&file, b"").unwrap();
-    assert!(List::read_ignored(&file).unwrap().is_none());
+    assert!(List::read_ignored(&file, usize::MAX).unwrap().is_none());
     assert!(List::read(&file).is_err());
     std::fs::write(&file, bytes("edm/dawg/generated-empty.dawg")).unwrap();
-    assert!(List::read_ignored(&file).unwrap().is_none());
+    assert!(List::read_ignored(&file, usize::MAX).unwrap().is_none());
     assert!(List::read(&file).unwrap().is_empty());
     std::fs::write(&file, bytes("edm/dawg/generated-one.dawg")).unwrap();
-    assert_eq!(List::read_ignored(&file).unwrap().unwrap(), List::read(&file).unwrap());
+    assert_eq!(List::read_ignored(&file, usize::MAX).unwrap().unwrap(), List::read(&file).unwrap());
     std::fs::write(&file, b"damaged").unwrap();
-    assert!(matches!(List::read_ignored(&file), Err(ListError::File(_))));
+    assert!(matches!(List::read_ignored(&file, usize::MAX), Err(ListError::File(_))));
     std::fs::remove_file(&file).unwrap();
-    assert!(matches!(List::read_ignored(&file), Err(ListError::File(_))));
+    assert!(matches!(List::read_ignored(&file, usize::MAX), Err(ListError::File(_))));
 }
 
 #[test]

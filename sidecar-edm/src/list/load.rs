@@ -18,6 +18,9 @@ pub const MAX_NAMES: u64 = 4_000_000;
 /// Octets of all words at most: few octets of a file can say very many.
 pub(crate) const MAX_TEXT: u64 = 256 << 20;
 
+/// Octets that a name takes beside its own: its slots, and what stands in front of it.
+const OF_EACH: u64 = 20;
+
 /// A list of names.
 pub struct List {
     table: Table,
@@ -38,6 +41,9 @@ pub enum ListError {
     /// Its words are longer than what is taken.
     #[error("word list has more than {} MiB of words", MAX_TEXT >> 20)]
     TooMuchText,
+    /// While it is read, or afterwards, it would take more memory than there is.
+    #[error("word list takes more than the {} MiB of memory that are left for it: the container's limit is too low", .0 >> 20)]
+    NoRoom(usize),
 }
 
 impl From<io::Error> for ListError {
@@ -49,38 +55,46 @@ impl From<io::Error> for ListError {
 impl List {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> Result<Self, ListError> {
-        Self::from_dawg(&octets(path)?)
+        Self::from_dawg(&octets(path, usize::MAX)?)
     }
 
     /// The list of a file; the known one where it was made of the same octets.
     pub fn read_again(path: &Path, known: Option<&Arc<Self>>, budget: &Arc<Budget>) -> Result<Arc<Self>, ListError> {
-        let file = octets(path)?;
+        let room = budget.room();
+        let file = octets(path, room)?;
         match known.filter(|known| known.mark == mark(&file)) {
             Some(known) => Ok(Arc::clone(known)),
-            None => Ok(Arc::new(Self::from_dawg(&file)?.charged(budget))),
+            None => Ok(Arc::new(Self::within(&file, room)?.charged(budget))),
         }
     }
 
     /// Reads and checks the file of names that are left out: one without an octet, or without a word, leaves out none.
-    pub fn read_ignored(path: &Path) -> Result<Option<Self>, ListError> {
-        let octets = octets(path)?;
+    pub fn read_ignored(path: &Path, room: usize) -> Result<Option<Self>, ListError> {
+        let octets = octets(path, room)?;
         if octets.is_empty() {
             return Ok(None);
         }
-        Self::from_dawg(&octets).map(|list| Some(list).filter(|list| !list.is_empty()))
+        Self::within(&octets, room).map(|list| Some(list).filter(|list| !list.is_empty()))
     }
 
     /// Checks a file and takes its words over.
     pub fn from_dawg(file: &[u8]) -> Result<Self, ListError> {
+        Self::within(file, usize::MAX)
+    }
+
+    /// The same with so many octets of memory at most, the file's own included. Nothing that is larger is taken first.
+    pub fn within(file: &[u8], room: usize) -> Result<Self, ListError> {
         if file.len() as u64 > MAX_FILE {
             return Err(ListError::TooLong);
         }
-        let words = tapir_wire::dawg::Header::read(file).map_err(WalkError::from)?.words;
-        let (mut words, mut text) = (Words::new(words.min(MAX_NAMES)), 0);
+        let words = tapir_wire::dawg::Header::read(file).map_err(WalkError::from)?.words.min(MAX_NAMES);
+        let fixed = file.len() as u64 + words * OF_EACH;
+        let Some(most) = (room as u64).checked_sub(fixed) else { return Err(ListError::NoRoom(room)) };
+        let (mut words, mut text) = (Words::new(words), 0);
         scan(file, MAX_NAMES, |word| {
             text += word.len() as u64;
-            if text > MAX_TEXT {
-                return Err(ListError::TooMuchText);
+            if text > MAX_TEXT.min(most) {
+                return Err(if text > MAX_TEXT { ListError::TooMuchText } else { ListError::NoRoom(room) });
             }
             words.add(word);
             Ok(())
@@ -191,9 +205,12 @@ fn mark(file: &[u8]) -> u64 {
 }
 
 /// Never more than one octet beyond the longest: the length that a file tells may change.
-fn octets(path: &Path) -> Result<Vec<u8>, ListError> {
+fn octets(path: &Path, room: usize) -> Result<Vec<u8>, ListError> {
     let file = std::fs::File::open(path)?;
     let expected = usize::try_from(file.metadata()?.len().min(MAX_FILE)).unwrap_or_default();
+    if expected > room {
+        return Err(ListError::NoRoom(room));
+    }
     let mut octets = Vec::with_capacity(expected + 1);
     file.take(MAX_FILE + 1).read_to_end(&mut octets)?;
     if octets.len() as u64 > MAX_FILE { Err(ListError::TooLong) } else { Ok(octets) }

@@ -11,6 +11,9 @@ use crate::{bounded, config};
 /// Octets of a list of clients at most: more than a million prefixes.
 const MAX_CLIENTS: u64 = 64 << 20;
 
+/// A list of clients takes so many octets of memory at most for each of its file, while it is read.
+const OF_EACH_OCTET: u64 = 5;
+
 /// Where the lists are; none where no list is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Files {
@@ -51,7 +54,7 @@ impl ListParts {
         follow(ignored_names, files.ignored_names.as_deref(), |path, known| {
             read_names(path, known.and_then(Option::as_ref), budget)
         });
-        follow(ignored_clients, files.ignored_clients.as_deref(), |path, _| read_clients(path));
+        follow(ignored_clients, files.ignored_clients.as_deref(), |path, _| read_clients(path, budget.room()));
         *lacks = (files.ignored_names.is_some() && ignored_names.good().is_none())
             || (files.ignored_clients.is_some() && ignored_clients.good().is_none());
     }
@@ -84,14 +87,58 @@ fn follow<T: PartialEq>(part: &mut Part<T>, path: Option<&Path>, read: impl FnOn
 }
 
 fn read_names(path: &Path, known: Option<&Arc<List>>, budget: &Arc<Budget>) -> Result<Option<Arc<List>>, String> {
-    let names = config::names::ignored(path).map_err(|error| error.to_string())?;
+    let names = config::names::ignored(path, budget.room()).map_err(|error| error.to_string())?;
     Ok(names.map(|names| match known {
         Some(known) if **known == names => Arc::clone(known),
         _ => Arc::new(names.charged(budget)),
     }))
 }
 
-fn read_clients(path: &Path) -> Result<Clients, String> {
+fn read_clients(path: &Path, room: usize) -> Result<Clients, String> {
+    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if length.min(MAX_CLIENTS).saturating_mul(OF_EACH_OCTET) > room as u64 {
+        return Err(format!(
+            "takes more than the {} MiB of memory that are left for it: the container's limit is too low",
+            room >> 20
+        ));
+    }
     let text = bounded::read(path, MAX_CLIENTS).map_err(|error| error.to_string())?;
     Clients::parse(&text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Charge;
+
+    #[test]
+    fn a_list_that_the_container_has_no_room_for_is_refused_and_the_last_good_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        let write = |count: usize| {
+            let words: Vec<String> = (0..count).map(|number| format!("name-{number:06}.example.")).collect();
+            std::fs::write(place("a.dawg"), tapir_wire::dawg::compile(words.iter().map(String::as_str)).unwrap()).unwrap();
+            std::fs::write(place("clients"), "2001:db8::/64\n".repeat(count)).unwrap();
+        };
+        let (well_known, ignored_clients) = (Some(place("a.dawg")), Some(place("clients")));
+        let files = Files { well_known, ignored_names: Some(place("a.dawg")), ignored_clients };
+        let budget = Budget::of_limit(Some(64 << 20));
+        let mut rest = Charge::new(&budget);
+        rest.add(budget.room() - (2 << 20));
+        let mut parts = ListParts::new(Arc::clone(&budget));
+        write(1000);
+        parts.read(&files);
+        assert_eq!(parts.errors().next(), None);
+        write(60_000);
+        parts.read(&files);
+        let errors: Vec<&str> = parts.errors().collect();
+        assert_eq!(errors.len(), 3);
+        assert!(errors.iter().all(|error| error.contains("MiB of memory that are left for it")), "{errors:?}");
+        let lists = parts.lists();
+        assert_eq!(lists.well_known.map(|list| list.len()), Some(1000));
+        assert_eq!((lists.ignored_names.map(|list| list.len()), lists.ignored_clients.len()), (Some(1000), 1000));
+        drop(rest);
+        parts.read(&files);
+        assert_eq!((parts.errors().next(), parts.lists().well_known.map(|list| list.len())), (None, Some(60_000)));
+    }
 }
