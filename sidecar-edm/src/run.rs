@@ -117,7 +117,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
     let lag = Arc::clone(&metrics.input.lag);
     let minimiser = Minimiser::new(events.clone(), sessions, metrics.frames.clone(), lag, Arc::clone(&budget));
     let rotation = Rotation::new(minimiser.clone(), metrics.rotation.clone(), store);
-    let limits = settings::limits(first.config.as_deref());
+    let (limits_sender, limits) = watch::channel(settings::limits(first.config.as_deref()));
     let is_daemon = is_daemon(&first);
     let (in_force_sender, in_force) = watch::channel(Arc::default());
     let (mqtt_sender, mqtt_settings) = watch::channel(None);
@@ -134,6 +134,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
         in_force: in_force_sender,
         mqtt: mqtt_sender,
         endpoint: endpoint_sender,
+        limits: limits_sender,
         listen: listen_sender,
         target: target_sender,
         aimed_at: Mutex::default(),

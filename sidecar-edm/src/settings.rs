@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tapir_runtime::logging::LevelFilter;
 use tapir_wire::config::edm::{EdmConfig, Secret};
 
 use crate::config::endpoint;
@@ -28,6 +29,12 @@ pub fn policy(config: Option<&EdmConfig>) -> Policy {
         once: config.deduplicate_responses,
         histogram: Settings { threshold, counts_only: config.histogram_counts_only },
     }
+}
+
+/// How much is logged where the environment does not say it.
+#[must_use]
+pub const fn log_level(config: &EdmConfig) -> LevelFilter {
+    if config.debug { LevelFilter::DEBUG } else { LevelFilter::INFO }
 }
 
 /// What one resolver may take.

@@ -24,23 +24,35 @@ fn tells_version_and_commit() {
 
 /// The socket is `run/dnstap.sock` in `folder`.
 fn start(folder: &Path, http: u16, level: &str) -> Child {
-    let file = folder.join("edm.toml");
+    configure(folder, http, "");
+    program(folder).env("TAPIR_LOG", level).spawn().unwrap()
+}
+
+fn configure(folder: &Path, http: u16, more: &str) {
     let socket = folder.join("run/dnstap.sock");
     let text = format!(
-        "format = 1\ninput-unix = \"{}\"\nhttp-listen = \"127.0.0.1:{http}\"\ndata-dir = \"{}\"\n",
+        "format = 1\ninput-unix = \"{}\"\nhttp-listen = \"127.0.0.1:{http}\"\ndata-dir = \"{}\"\n{more}",
         socket.display(),
         folder.join("data").display()
     );
-    std::fs::write(&file, text).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_tapir-edm"))
+    std::fs::write(folder.join("aside"), text).unwrap();
+    std::fs::rename(folder.join("aside"), folder.join("edm.toml")).unwrap();
+}
+
+fn program(folder: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tapir-edm"));
+    program
         .args(["run", "--config-file"])
-        .arg(&file)
+        .arg(folder.join("edm.toml"))
         .env_remove("RUST_LOG")
-        .env("TAPIR_LOG", level)
+        .env_remove("TAPIR_LOG")
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::piped());
+    program
+}
+
+async fn status(http: u16) -> serde_json::Value {
+    serde_json::from_str(&get(http, "/status").await).unwrap_or_default()
 }
 
 fn terminate(child: &Child) {
@@ -151,4 +163,54 @@ async fn works_and_ends_while_nobody_reads_its_log() {
     terminate(&child);
     let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
     assert!(tokio::time::timeout(Duration::from_secs(60), ended).await.expect("ends without a reader").unwrap().success());
+}
+
+/// A file that never lets itself be read, as on a disk that hangs.
+#[tokio::test]
+async fn ends_in_time_although_the_disk_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = free_port();
+    configure(folder.path(), http, "");
+    let mut child = program(folder.path()).spawn().unwrap();
+    until("the start", async || status(http).await["config"]["revision"] == "").await;
+    nix::unistd::mkfifo(&folder.path().join("list.dawg"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    configure(folder.path(), http, "well-known-domains-file = \"list.dawg\"\n");
+    let tasks = format!("/proc/{}/task", child.id());
+    let waits = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.unwrap().path().join("wchan")).is_ok_and(|place| place.contains("wait_for_partner"))
+    };
+    let hangs = async || std::fs::read_dir(&tasks).unwrap().any(waits);
+    until("a thread that hangs", hangs).await;
+    let asked = std::time::Instant::now();
+    terminate(&child);
+    let ended = soon("end", tokio::task::spawn_blocking(move || child.wait().unwrap())).await.unwrap();
+    assert!(ended.success() && asked.elapsed() < Duration::from_millis(5500), "{ended}, {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn how_much_is_logged_and_who_may_connect_changes_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("run/dnstap.sock");
+    let http = free_port();
+    configure(folder.path(), http, "");
+    let child = program(folder.path()).spawn().unwrap();
+    let becomes = async |revision: &str| {
+        until("the configuration", async || status(http).await["config"]["revision"] == revision).await;
+    };
+    becomes("").await;
+    let first = Resolver::connect(&socket).await;
+    configure(folder.path(), http, "revision = \"one\"\ninput-max-connections = 1\ndebug = true\n");
+    becomes("one").await;
+    let ended = async || {
+        let metrics = get(http, "/metrics").await;
+        metrics.lines().any(|line| line.starts_with("tapir_edm_") && line.contains("limit") && line.ends_with(" 1"))
+    };
+    let mut second = Resolver::connect_only(&socket).await;
+    second.closed().await;
+    until("the refusal", ended).await;
+    drop(first);
+    terminate(&child);
+    let output = soon("end", tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())).await.unwrap();
+    let log = String::from_utf8(output.stdout).unwrap();
+    assert!(log.contains("dnstap connection refused"), "told at the level DEBUG:\n{log}");
 }

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::panic::{Location, PanicHookInfo};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -31,6 +31,9 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 static LINES: LazyLock<Lines> = LazyLock::new(Lines::default);
 /// Whether there is a thread that writes them.
 static STARTED: LazyLock<bool> = LazyLock::new(|| start().is_ok());
+
+/// Puts another filter in place of the one that is in force.
+static CHANGE: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
 /// Writes out what waits when it is dropped, if somebody reads. To be held until the end of `main`.
 #[derive(Debug)]
@@ -57,14 +60,32 @@ pub fn init_at(component: &str, level: LevelFilter) -> LastLines {
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_env_filter(filter(std::env::var("TAPIR_LOG").or_else(|_| std::env::var("RUST_LOG")).ok().as_deref(), level))
         .with_writer(writer())
-        .finish();
-    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        .with_env_filter(filter(said().as_deref(), level))
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    if tracing::subscriber::set_global_default(subscriber.finish()).is_ok() {
+        let change = move |filter| {
+            // It fails only where there is no log any more.
+            let _ = handle.reload(filter);
+        };
+        let _ = CHANGE.set(Box::new(change));
         std::panic::set_hook(Box::new(tell));
         tracing::info!(component, version = tapir_version::VERSION, commit = tapir_version::COMMIT, "starting");
     }
     LastLines(())
+}
+
+/// Another level from now on. Where the environment says one, that stays.
+pub fn set_level(level: LevelFilter) {
+    if let Some(change) = CHANGE.get().filter(|_| said().is_none()) {
+        change(filter(None, level));
+    }
+}
+
+/// What the environment says.
+fn said() -> Option<String> {
+    std::env::var("TAPIR_LOG").or_else(|_| std::env::var("RUST_LOG")).ok()
 }
 
 /// Lines that were dropped because nobody read them.

@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use tokio::runtime::{Builder, Runtime};
@@ -13,8 +14,10 @@ use crate::logging::LevelFilter;
 use crate::shutdown::Shutdown;
 use crate::{crypto, logging};
 
-/// What is still at it on threads of its own when the work has ended has this long: a disk that hangs would never let it end.
+/// What is still at it on threads of its own when the work has ended has this long at most: a disk that hangs would never let it end.
 const LAST_WORK: Duration = Duration::from_secs(2);
+/// And no longer than until so long after the signal: five seconds are what there is for everything.
+const LATEST: Duration = Duration::from_millis(4600);
 
 /// Begins this program once more, as the same process, with what glibc is to know of memory in its environment: it reads that when a program
 /// begins (mallopt(3), "Memory Allocation Tunables" in its manual). Whoever has said one of these things stays with what was said.
@@ -73,28 +76,55 @@ pub fn run_at<E: Display, F: Future<Output = Result<(), E>>>(
 }
 
 fn run_in<F: Future>(runtime: &mut Builder, work: impl FnOnce(Shutdown) -> F) -> io::Result<F::Output> {
-    let threads = Threads(Some(runtime.enable_all().build()?));
+    let threads = Threads { runtime: Some(runtime.enable_all().build()?), asked: Arc::default() };
+    let asked = Arc::clone(&threads.asked);
     threads.block_on(async {
         let shutdown = Shutdown::on_signals()?;
         // This thread alone has to take them; what waited comes now.
         held().thread_unblock()?;
+        let signal = shutdown.clone();
+        tokio::spawn(async move {
+            signal.requested().await;
+            let _ = asked.set(Instant::now());
+        });
         Ok(work(shutdown).await)
     })
 }
 
 /// Not waited for any longer than that when it is dropped, also when the work panics.
-struct Threads(Option<Runtime>);
+struct Threads {
+    runtime: Option<Runtime>,
+    /// When the end began.
+    asked: Arc<OnceLock<Instant>>,
+}
 
 impl Threads {
     fn block_on<T>(&self, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-        self.0.as_ref().ok_or(io::ErrorKind::NotFound)?.block_on(work)
+        self.runtime.as_ref().ok_or(io::ErrorKind::NotFound)?.block_on(work)
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_timeout(LAST_WORK);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(last_work(self.asked.get().map(Instant::elapsed)));
         }
+    }
+}
+
+/// What is left so long after the signal; none where something else was the end.
+fn last_work(asked: Option<Duration>) -> Duration {
+    asked.map_or(LAST_WORK, |asked| LATEST.saturating_sub(asked).min(LAST_WORK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_waited_for_beyond_the_end() {
+        let after = |milliseconds| last_work(Some(Duration::from_millis(milliseconds)));
+        assert_eq!([last_work(None), after(0), after(2600)], [LAST_WORK; 3]);
+        assert_eq!((after(4500), after(4600), after(9000)), (Duration::from_millis(100), Duration::ZERO, Duration::ZERO));
     }
 }

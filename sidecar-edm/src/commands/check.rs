@@ -44,8 +44,8 @@ impl Start {
     pub fn may_begin(&self) -> Result<LevelFilter, String> {
         match self.file.read() {
             Err(error) if self.file.ends_start(&error) => Err(full_name(&self.file.path, &error)),
-            Ok(Parsed { config, .. }) if config.debug => Ok(LevelFilter::DEBUG),
-            Err(_) | Ok(_) => Ok(LevelFilter::INFO),
+            Ok(Parsed { config, .. }) => Ok(settings::log_level(&config)),
+            Err(_) => Ok(LevelFilter::INFO),
         }
     }
 }
@@ -77,7 +77,7 @@ fn wrong(config: &EdmConfig, folder: &Path) -> Vec<String> {
         note(read.err().map(|error| failed("well-known-domains-file", file, &error)));
     }
     if let Some(file) = &config.ignored_question_names_file {
-        let read = names::ignored(&config.path(folder, file));
+        let read = names::ignored(&config.path(folder, file), usize::MAX);
         note(read.err().map(|error| failed("ignored-question-names-file", file, &error)));
     }
     if let Some(file) = &config.ignored_client_ips_file {

@@ -64,8 +64,8 @@ pub struct Input<F> {
     pub counts: Counts,
     /// Where it stands.
     pub state: watch::Sender<InputState>,
-    /// What one resolver may take.
-    pub limits: Limits,
+    /// What one resolver may take. Other limits hold for those who connect from then on.
+    pub limits: watch::Receiver<Limits>,
 }
 
 impl<S, F> Input<F>
@@ -76,7 +76,8 @@ where
     /// Listens at the endpoint, and at the next one when it changes. Trouble with it is retried for ever, and the one before it stays in
     /// service meanwhile. Returns when all that was received before shutdown has been handed over, or the time for that is over.
     pub async fn run(self, mut endpoint: watch::Receiver<Endpoint>, shutdown: Shutdown) {
-        let connections = Connections::new(self.limits, self.counts.clone());
+        let mut limits = self.limits.clone();
+        let connections = Connections::new(*limits.borrow_and_update(), self.counts.clone());
         let mut pauses = BackOff::LOCAL.start();
         let mut serving = None;
         while !shutdown.is_triggered() {
@@ -87,6 +88,7 @@ where
                 () = self.accept(serving.as_ref(), &connections) => {}
                 () = again => {}
                 Ok(()) = endpoint.changed() => pauses.reset(),
+                Ok(()) = limits.changed() => connections.set_limits(*limits.borrow_and_update()),
                 () = shutdown.requested() => {}
             }
         }

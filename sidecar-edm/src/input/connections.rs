@@ -29,7 +29,7 @@ const ONCE_MORE: Duration = Duration::from_millis(50);
 pub(super) struct Connections {
     open: Mutex<Open>,
     gone: Condvar,
-    limits: Limits,
+    limits: Mutex<Limits>,
     counts: Counts,
 }
 
@@ -42,7 +42,7 @@ struct Open {
 
 impl Connections {
     pub(super) fn new(limits: Limits, counts: Counts) -> Arc<Self> {
-        let connections = Arc::new(Self { open: Mutex::default(), gone: Condvar::new(), limits, counts });
+        let connections = Arc::new(Self { open: Mutex::default(), gone: Condvar::new(), limits: Mutex::new(limits), counts });
         let weak = Arc::downgrade(&connections);
         let pause = (limits.stuck / 2).max(OFTEN);
         let started = thread::Builder::new().name("dnstap-stand-in".to_owned()).spawn(move || stand_in(&weak, pause));
@@ -50,6 +50,15 @@ impl Connections {
             tracing::error!(error = %error, "no thread that stands in: a fault of ours can make the resolver wait");
         }
         connections
+    }
+
+    /// Others from now on, for those who come from now on.
+    pub(super) fn set_limits(&self, limits: Limits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    fn limits(&self) -> Limits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Serves this one, if there is room; what is refused is counted.
@@ -71,12 +80,13 @@ impl Connections {
         tls: Option<Arc<ServerConfig>>,
         sink: impl FnOnce() -> S + Send + 'static,
     ) -> Result<(), End> {
+        let limits = self.limits();
         let place = {
             let mut open = self.open();
-            if open.is_closed || open.lines.len() >= self.limits.connections {
+            if open.is_closed || open.lines.len() >= limits.connections {
                 return Err(if open.is_closed { End::Shutdown } else { End::Limit });
             }
-            let line = Arc::new(Line::new(socket, tls, self.limits, &self.counts)?);
+            let line = Arc::new(Line::new(socket, tls, limits, &self.counts)?);
             let number = open.next;
             open.next += 1;
             open.lines.insert(number, Arc::clone(&line));
@@ -98,12 +108,13 @@ impl Connections {
 
     /// Lets nobody in any more, reads what has been received, and waits for all to end, for so long.
     pub(super) fn stop(&self) {
+        let grace = self.limits().grace;
         let mut open = self.open();
         open.is_closed = true;
         for line in open.lines.values() {
-            line.stop(self.limits.grace);
+            line.stop(grace);
         }
-        let waited = self.gone.wait_timeout_while(open, self.limits.grace, |open| !open.lines.is_empty());
+        let waited = self.gone.wait_timeout_while(open, grace, |open| !open.lines.is_empty());
         let left = waited.unwrap_or_else(PoisonError::into_inner).0.lines.len();
         if left > 0 {
             tracing::error!(connections = left, "dnstap frames that were read are given up: the time for shutdown is over");

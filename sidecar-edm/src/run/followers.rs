@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tapir_runtime::logging;
 use tapir_runtime::mqtt::MqttSettings;
 use tokio::sync::watch;
 
 use crate::aggregates::Outbox;
 use crate::config::identity::Link;
 use crate::events::{self, Events};
-use crate::input::Endpoint;
+use crate::input::{Endpoint, Limits};
 use crate::minimiser::Rotation;
 use crate::outbox::Target;
 use crate::reload::InForce;
@@ -28,6 +29,7 @@ pub(super) struct Followers {
     pub(super) in_force: watch::Sender<Arc<InForce>>,
     pub(super) mqtt: watch::Sender<Option<MqttSettings>>,
     pub(super) endpoint: watch::Sender<Endpoint>,
+    pub(super) limits: watch::Sender<Limits>,
     pub(super) listen: watch::Sender<SocketAddr>,
     pub(super) target: watch::Sender<Option<Arc<Target>>>,
     /// What the target was made of.
@@ -64,6 +66,8 @@ impl Followers {
             });
         }
         if let Some(config) = config {
+            self.limits.send_if_modified(|present| replace(present, settings::limits(Some(config))));
+            logging::set_level(settings::log_level(config));
             self.listen.send_if_modified(|present| replace(present, config.http_listen));
             if config.data_dir != self.data {
                 tracing::warn!(in_use = %self.data.display(), "data-dir is another one: it is used from the next start on");

@@ -130,7 +130,12 @@ impl Scene {
         let (state_sender, state) = watch::channel(InputState::default());
         let (counts, seen) = (Counts::default(), Arc::new(Seen::default()));
         let shared = Arc::clone(&seen);
-        let input = Input { sinks: move || Obedient(Arc::clone(&shared)), counts: counts.clone(), state: state_sender, limits };
+        let input = Input {
+            sinks: move || Obedient(Arc::clone(&shared)),
+            counts: counts.clone(),
+            state: state_sender,
+            limits: watch::channel(limits).1,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (_, shutdown) = Shutdown::manual();
         let task = runtime.spawn(input.run(wanted, shutdown.clone()));

@@ -41,7 +41,7 @@ fn the_one_that_panics() {
     let senders = endpoints.map(|endpoint| {
         let (sender, wanted) = watch::channel(endpoint);
         let (state, _) = watch::channel(InputState::default());
-        let input = Input { sinks: || Panicking, counts: counts.clone(), state, limits: Limits::default() };
+        let input = Input { sinks: || Panicking, counts: counts.clone(), state, limits: watch::channel(Limits::default()).1 };
         runtime.spawn(input.run(wanted, shutdown.clone()));
         sender
     });
