@@ -141,8 +141,8 @@ pub struct PopSpec {
 /// What Core is told of a sidecar.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct TelemetrySpec {
-    /// Whether Core is told states, counters and exceptional events, never names or addresses. The node's data key signs them, so
-    /// the sidecar gets a copy of it.
+    /// Whether Core is told states, counters and exceptional events, never names or addresses. The node's data key signs them: POP,
+    /// which needs none otherwise, gets a copy of it.
     #[serde(default)]
     pub enabled: bool,
 }

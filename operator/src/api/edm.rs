@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::edge::TelemetrySpec;
 use super::references::ConfigMapKey;
 use super::resources::{Limits, Resources};
 use super::schema::image_rule;
@@ -45,6 +46,9 @@ pub struct EdmSpec {
     /// Files with each answer and pseudonyms of its clients. They stay in the Pod.
     #[serde(default)]
     pub sessions: SessionsSpec,
+    /// What Core is told of EDM itself.
+    #[serde(default)]
+    pub telemetry: TelemetrySpec,
     /// What may be kept on disk.
     #[serde(default)]
     pub storage: StorageSpec,
@@ -54,11 +58,31 @@ pub struct EdmSpec {
 }
 
 /// Names that are no news.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "has(self.configMapRef) != has(self.https)",
+    "spec.edm.wellKnownDomains needs exactly one of configMapRef and https"
+))]
 pub struct WellKnownDomains {
-    /// A DAWG file in the `binaryData` of a ConfigMap.
-    pub config_map_ref: ConfigMapKey,
+    /// A DAWG file in the `binaryData` of a ConfigMap, which holds 1 MiB; larger ones come by HTTPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<ConfigMapKey>,
+    /// A DAWG file, by HTTPS. Each EDM fetches it once and keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<HttpsList>,
+}
+
+/// A list that a server has, pinned: what changes there is another list, which another hash names.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+pub struct HttpsList {
+    /// Where it is fetched. The certificate of the server is checked against the CAs of EDM's image.
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = ("isURL(self) && url(self).getScheme() == 'https'", "https.url is no https URL"))]
+    pub url: String,
+    /// SHA-256 of the file, in lower-case hexadecimal digits; anything else is refused, and the list before it stays.
+    #[schemars(length(max = 64), regex(pattern = "^[0-9a-f]{64}$"))]
+    pub sha256: String,
 }
 
 /// What Core is told of known names each minute.
@@ -186,6 +210,7 @@ impl Default for EdmSpec {
             histograms: HistogramsSpec::default(),
             events: EventsSpec::default(),
             sessions: SessionsSpec::default(),
+            telemetry: TelemetrySpec::default(),
             storage: StorageSpec::default(),
             resources: Resources::default(),
         }

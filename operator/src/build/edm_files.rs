@@ -104,9 +104,12 @@ pub fn edm_keys(edge: &Edge<'_>, key: ByteString) -> Secret {
 
 /// What the specification itself says.
 fn configured(spec: &EdmSpec) -> Result<EdmConfig, ConfigBuildError> {
-    let EdmSpec { enabled, counted_types, histograms, events, sessions, storage, .. } = spec;
+    let EdmSpec { enabled, counted_types, histograms, events, sessions, telemetry, storage, .. } = spec;
+    let fetched = spec.well_known_domains.as_ref().and_then(|list| list.https.as_ref());
     Ok(EdmConfig {
         disabled: !enabled,
+        well_known_domains_url: fetched.map(|list| list.url.clone()),
+        well_known_domains_sha256: fetched.map(|list| list.sha256.clone()),
         counted_types: counted_types.clone(),
         histogram_counts_only: histograms.counts_only,
         histogram_hll_explicit_threshold: histograms.threshold,
@@ -117,6 +120,7 @@ fn configured(spec: &EdmSpec) -> Result<EdmConfig, ConfigBuildError> {
         newqname_special_use: events.special_use,
         newqname_client_addresses: events.client_addresses,
         disable_session_files: !sessions.enabled,
+        telemetry: telemetry.enabled,
         storage_mib: storage.mebibytes().ok_or(ConfigBuildError::StorageSize)?,
         ..bare()?
     })

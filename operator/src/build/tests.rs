@@ -153,6 +153,8 @@ fn everything_that_an_edge_can_say_of_edm() {
         "histograms": {"countsOnly": true, "threshold": 100},
         "events": {"reverseZones": true, "homeArpa": true, "localhost": true, "local": true, "specialUse": true, "clientAddresses": true},
         "sessions": {"enabled": true},
+        "telemetry": {"enabled": true},
+        "wellKnownDomains": {"https": {"url": "https://lists.example/w.dawg", "sha256": "0a".repeat(32)}},
         "storage": {"size": "512Mi"}
     }}));
     let map = edm_config(&edge(&spec), EdmInputs { well_known_domains: None, core_ca: Some("PEM") }).unwrap();
@@ -166,6 +168,8 @@ fn everything_that_an_edge_can_say_of_edm() {
         [
             "format = 2",
             "disabled = false",
+            "well-known-domains-url = \"https://lists.example/w.dawg\"",
+            &format!("well-known-domains-sha256 = \"{}\"", "0a".repeat(32)),
             "counted-types = [\"CLIENT_RESPONSE\", \"FORWARDER_RESPONSE\"]",
             "ignored-client-ips-file = \"ignored-clients.txt\"",
             "ignored-question-names-file = \"ignored-names.txt\"",
@@ -180,6 +184,7 @@ fn everything_that_an_edge_can_say_of_edm() {
             "newqname-client-addresses = true",
             "disable-session-files = false",
             "storage-mib = 512",
+            "telemetry = true",
         ]
     );
     let after = offboarded_edm_config("dns", "demo", Some(&map)).unwrap().data.unwrap();

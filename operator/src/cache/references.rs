@@ -31,7 +31,7 @@ pub(super) fn of_edge(spec: &TapirEdgeSpec) -> Vec<Named> {
     let mut named: Vec<Named> = secrets.into_iter().flatten().map(|name| (Kind::Secret, name.as_str().into())).collect();
     let maps = [
         spec.core.ca_bundle.as_ref().map(|bundle| &bundle.config_map_ref.name),
-        spec.edm.well_known_domains.as_ref().map(|list| &list.config_map_ref.name),
+        spec.edm.well_known_domains.as_ref().and_then(|list| list.config_map_ref.as_ref()).map(|map| &map.name),
     ];
     named.extend(maps.into_iter().flatten().map(|name| (Kind::ConfigMap, name.as_str().into())));
     if let Some(policy) = spec.pop.policy_ref.as_ref().filter(|_| spec.pop.enabled) {

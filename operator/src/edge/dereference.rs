@@ -67,10 +67,9 @@ async fn fetch(client: &Client, cache: &Cache, key: &EdgeKey, edge: &TapirEdge) 
             None => None,
             Some(reference) => Some(policy(client, key, &reference.name).await?),
         },
-        well_known_domains: match &spec.edm.well_known_domains {
+        well_known_domains: match spec.edm.well_known_domains.as_ref().and_then(|list| list.config_map_ref.as_ref()) {
             None => None,
-            Some(list) => {
-                let reference = &list.config_map_ref;
+            Some(reference) => {
                 let found = config_maps.get_opt(&reference.name).await?;
                 Some(member("ConfigMap", &reference.name, &reference.key, found, |map| map.binary_data?.remove(&reference.key)))
             }

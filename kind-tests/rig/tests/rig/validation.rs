@@ -24,6 +24,7 @@ const CPU: &str = "resources.requests.cpu is more than resources.limits.cpu: rai
 const MEMORY: &str = "resources.requests.memory is more than resources.limits.memory: raise the limit or lower the request";
 const ALL_RESPONSES: &str = "spec.edm.countedTypes has ALL_RESPONSES and others: write it alone";
 const PREFIX: &str = "spec.edm.ignoredClients has an entry that is no prefix: write one such as 192.0.2.0/24 or 2001:db8::1/128";
+const ONE_LIST: &str = "spec.edm.wellKnownDomains needs exactly one of configMapRef and https";
 const STORAGE: &str = "spec.edm.storage.size is not between 64Mi and 1024Gi: write one such as 2Gi";
 
 fn edge_cases() -> Vec<Case> {
@@ -53,6 +54,18 @@ fn edge_cases() -> Vec<Case> {
     cases.push((spec(alone), "spec.edm.countedTypes", ALL_RESPONSES));
     for client in ["192.0.2.1", "192.0.2.0/33", "resolver.example"] {
         cases.push((spec(json!({"edm": {"ignoredClients": [client]}})), "spec.edm.ignoredClients[0]", PREFIX));
+    }
+    let map = json!({"name": "lists", "key": "well-known-domains.dawg"});
+    let https = |url: &str, sha256: &str| json!({"url": url, "sha256": sha256});
+    let (good, digits) = ("https://lists.example/w.dawg", "0a".repeat(32));
+    for (value, field, message) in [
+        (json!({}), "spec.edm.wellKnownDomains", ONE_LIST),
+        (json!({"configMapRef": map, "https": https(good, &digits)}), "spec.edm.wellKnownDomains", ONE_LIST),
+        (json!({"https": https("http://lists.example/w.dawg", &digits)}), "spec.edm.wellKnownDomains.https.url", URL),
+        (json!({"https": https(good, &digits.to_uppercase())}), "spec.edm.wellKnownDomains.https.sha256", "should match"),
+        (json!({"https": {"url": good}}), "spec.edm.wellKnownDomains.https.sha256", "Required value"),
+    ] {
+        cases.push((spec(json!({"edm": {"wellKnownDomains": value}})), field, message));
     }
     for size in ["63Mi", "1025Gi"] {
         cases.push((spec(json!({"edm": {"storage": {"size": size}}})), "spec.edm.storage.size", STORAGE));
