@@ -8,6 +8,7 @@
 //!
 //! Sources: `spec/edm.md` 3.3, 3.4, 4.1 to 4.3 and 4.5; dnstap's schema; the protobuf encoding; RFC 1035, RFC 6891.
 
+mod frame;
 mod message;
 pub(crate) mod name;
 mod options;
@@ -16,6 +17,7 @@ mod query;
 pub(crate) mod rdata;
 mod types;
 
+pub(crate) use frame::Frame;
 pub use message::{Address, Message, Time};
 pub use name::Room;
 pub use query::{Query, Question};

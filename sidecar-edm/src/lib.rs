@@ -9,7 +9,8 @@
 //! frame [`decode`] makes what is counted, [`names::Key`] the name to look up in a [`list`], and what is hit is counted in a [`histogram`].
 //! There is no queue on the way, and nobody on it waits for disk or network. The [`minimiser::Rotation`] makes a [`histogram_file::Minute`] of
 //! what all threads have counted; [`outbox::Store`] takes it and never waits, [`outbox::Sender`] brings it to Core. Names that are on no list
-//! are offered to the [`events`]. What is in force is read by [`reload`] and brought to its places by [`run`].
+//! are offered to the [`events`]. What is in force is read by [`reload`], with lists that [`fetched`] has brought, and brought to its places by
+//! [`run`]. [`telemetry`] looks at all of it.
 //!
 //! [`sessions`] are whole answers with [`pseudonym`]s of the addresses, written only where they are asked for.
 //!
@@ -25,7 +26,9 @@ pub mod config;
 pub mod decode;
 pub mod disk;
 pub mod domains;
+pub mod dump;
 pub mod events;
+pub mod fetched;
 pub mod histogram;
 pub mod histogram_file;
 pub mod input;
@@ -44,5 +47,6 @@ pub mod run;
 pub mod sessions;
 pub mod settings;
 pub mod status;
+pub mod telemetry;
 #[cfg(test)]
 mod vectors;

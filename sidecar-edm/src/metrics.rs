@@ -11,11 +11,14 @@ use prometheus_client::registry::Registry;
 
 pub use now::Now;
 
+use crate::dump::Dumped;
 use crate::events::Events;
+use crate::fetched::Fetches;
 use crate::input::{Counts, End};
 use crate::minimiser::{FrameCounts, RotationCounts};
 use crate::outbox;
 use crate::sessions;
+use crate::telemetry::Incidents;
 
 /// Label of closed connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +48,12 @@ pub struct Metrics {
     pub sessions: sessions::Counters,
     /// Reads of the configuration folder in which something was refused.
     pub reload_errors: Counter,
+    /// Of lists that servers have.
+    pub fetches: Fetches,
+    /// Of the debug dump.
+    pub dumped: Dumped,
+    /// Of exceptional events.
+    pub incidents: Incidents,
     /// What is at this moment.
     pub now: Now,
 }
@@ -60,6 +69,9 @@ impl Metrics {
         self.aggregates.register(&mut registry);
         self.sessions.register(&mut registry);
         self.now.register(&mut registry);
+        self.fetches.register(&mut registry);
+        self.dumped.register(&mut registry);
+        self.incidents.register(&mut registry);
         events.register(&mut registry);
         let reload_errors = self.reload_errors.clone();
         registry.register("reload_errors", "Reads of the configuration folder in which something was refused", reload_errors);

@@ -15,6 +15,7 @@ use prometheus_client::metrics::counter::Counter;
 use tapir_runtime::mqtt::MqttSettings;
 use tapir_runtime::node;
 use tapir_runtime::shutdown::Shutdown;
+use tapir_runtime::telemetry::Sending;
 use tapir_wire::config::Parsed;
 use tapir_wire::config::edm::EdmConfig;
 use tapir_wire::status::CertificateEnds;
@@ -22,6 +23,8 @@ use tapir_wire::status::CertificateEnds;
 use crate::config::ConfigFile;
 use crate::config::endpoint::{certificate_end, endpoint};
 use crate::config::identity::{self, Identity, Link};
+use crate::dump::Asked;
+use crate::fetched::{self, WantedList};
 use crate::input::Endpoint;
 use crate::list::Lists;
 use crate::memory::Budget;
@@ -40,6 +43,8 @@ pub struct InForce {
     pub config_loaded_at: Option<Timestamp>,
     /// Why the newest configuration was refused, or something that it names.
     pub config_error: Option<String>,
+    /// What of it.
+    pub refused: Refused,
     /// Where resolvers connect; none until a good configuration was read.
     pub endpoint: Option<Endpoint>,
     /// When the certificate ends that resolvers are shown.
@@ -48,12 +53,27 @@ pub struct InForce {
     pub lists: Lists,
     /// Clients or names are to be left out, and no good list of them was read yet: nothing is counted or reported until there is one.
     pub lacks_what_is_left_out: bool,
+    /// The list of well-known domains that has to be fetched; none where it is there, or none is wanted so.
+    pub to_fetch: Option<Arc<WantedList>>,
+    /// Every frame is to be written to a file.
+    pub dump: Option<Asked>,
     /// The identity; none until a good one was read.
     pub identity: Option<Arc<Identity>>,
     /// Why there is none, or why the newest one was refused.
     pub identity_error: Option<String>,
     /// Session files, and what their pseudonyms are made of; none until a good configuration was read.
     pub sessions: Option<Wanted>,
+}
+
+/// What was refused of the newest configuration, or of what it names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// The file itself.
+    pub config: bool,
+    /// The input.
+    pub input: bool,
+    /// A list.
+    pub lists: bool,
 }
 
 impl InForce {
@@ -94,6 +114,15 @@ impl InForce {
         identity.events.as_ref().or(identity.aggregates.as_ref())
     }
 
+    /// How Core is told of this EDM, if it shall be.
+    #[must_use]
+    pub fn telemetry(&self, instance: &str) -> Option<Sending> {
+        let key = &self.events().filter(|_| self.config.as_ref().is_some_and(|config| config.telemetry))?.data_key;
+        let node = key.kid();
+        let (topic, function_id) = (format!("status/up/{node}/tapir-edm"), format!("{node}-{instance}"));
+        Some(Sending { topic, function_id, key: Arc::clone(key) })
+    }
+
     /// The connection to the broker, if there shall be one.
     #[must_use]
     pub fn mqtt_settings(&self, instance: &str) -> Option<MqttSettings> {
@@ -124,6 +153,9 @@ pub struct Reloader {
     endpoint_error: Option<String>,
     input_certificate_end: Option<Timestamp>,
     lists: ListParts,
+    to_fetch: Option<Arc<WantedList>>,
+    /// Where everything is kept, for as long as the process runs.
+    data: Option<PathBuf>,
     identity: Part<Identity>,
     sessions: Option<Wanted>,
 }
@@ -142,6 +174,8 @@ impl Reloader {
             endpoint_error: None,
             input_certificate_end: None,
             lists: ListParts::new(budget),
+            to_fetch: None,
+            data: None,
             identity: Part::new("identity"),
             sessions: None,
         }
@@ -188,11 +222,14 @@ impl Reloader {
     fn follow(&mut self, config: &EdmConfig, moment: &Path) {
         let watched = self.directory.clone();
         let place = |file: &PathBuf| in_directory(&config.path(&watched, file), &watched, moment);
+        self.to_fetch = self.wanted_list(config, moment).map(Arc::new);
         self.lists.read(&Files {
             well_known: config.well_known_domains_file.as_ref().map(place),
+            fetched: self.to_fetch.as_deref().cloned(),
             ignored_names: config.ignored_question_names_file.as_ref().map(place),
             ignored_clients: config.ignored_client_ips_file.as_ref().map(place),
         });
+        self.to_fetch.take_if(|_| config.disabled || self.lists.has_fetched());
         match endpoint(config, moment) {
             Ok(endpoint) => {
                 (self.endpoint, self.endpoint_error) = (Some(endpoint), None);
@@ -213,8 +250,28 @@ impl Reloader {
         self.sessions = Some(settings::sessions(config, secret));
     }
 
+    /// The list that a server has.
+    fn wanted_list(&mut self, config: &EdmConfig, moment: &Path) -> Option<WantedList> {
+        let (url, sha256) = (config.well_known_domains_url.clone()?, config.well_known_domains_sha256.clone()?);
+        let data = self.data.get_or_insert_with(|| config.data_dir.clone());
+        let anchors = config.well_known_domains_ca_file.as_ref().map(|file| {
+            let place = in_directory(&config.path(&self.directory, file), &self.directory, moment);
+            let read = identity::read(&place, identity::MAX_ANCHORS).map(|text| (*text).clone());
+            read.map_err(|error| format!("well-known-domains-ca-file {}: {error}", file.display()))
+        });
+        let (file, most) = (fetched::place(data, &sha256), fetched::most(config.storage_mib));
+        Some(WantedList { url, sha256, anchors, file, most })
+    }
+
+    fn dump(&self, config: &EdmConfig) -> Option<Asked> {
+        let file = config.path(&self.directory, config.debug_dnstap_filename.as_ref()?);
+        Some(Asked { file, addresses: config.debug_dnstap_real_addresses })
+    }
+
     fn warn_without_list(&self) {
-        if self.config.good().is_some_and(|config| config.well_known_domains_file.is_none()) {
+        let has_none =
+            |config: &Arc<EdmConfig>| config.well_known_domains_file.is_none() && config.well_known_domains_url.is_none();
+        if self.config.good().is_some_and(has_none) {
             tracing::warn!(
                 "no list of well-known domains is configured: only looptest names make events, and nothing is counted"
             );
@@ -228,9 +285,16 @@ impl Reloader {
             config: self.config.good().cloned(),
             config_loaded_at: self.config_loaded_at,
             config_error: (!errors.is_empty()).then(|| errors.join("; ")),
+            refused: Refused {
+                config: self.config.error().is_some(),
+                input: self.endpoint_error.is_some(),
+                lists: self.lists.errors().next().is_some(),
+            },
             endpoint: self.endpoint.clone(),
             input_certificate_end: self.input_certificate_end,
             lists: self.lists.lists(),
+            to_fetch: self.to_fetch.clone(),
+            dump: self.config.good().and_then(|config| self.dump(config)),
             lacks_what_is_left_out: self.lists.lacks_what_is_left_out(),
             identity: self.identity.good().cloned(),
             identity_error: self.identity.error().map(str::to_owned),

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tapir_runtime::http::{self, HttpState, Probe};
+use tapir_runtime::http::{self, HttpState};
 use tapir_runtime::shutdown::Shutdown;
-use tapir_runtime::{mqtt, panics};
+use tapir_runtime::{mqtt, panics, telemetry};
 use tapir_wire::config::edm::Form;
 use tapir_wire::node::paths;
 use tokio::sync::watch;
@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aggregates::{LastMinute, Outbox};
 use crate::config::ConfigFile;
+use crate::dump::Dump;
 use crate::events::{self, Broker, Events};
+use crate::fetched::{Fetcher, Fetching};
 use crate::input::{Endpoint, Input, InputState};
 use crate::memory::Budget;
 use crate::metrics::Metrics;
@@ -30,6 +32,7 @@ use crate::reload::{self, InForce, Reloader, Watches};
 use crate::sessions::{self, Switch};
 use crate::settings;
 use crate::status::EdmProbe;
+use crate::telemetry::Told;
 use followers::Followers;
 
 /// For what was counted and what waits, after shutdown.
@@ -125,6 +128,9 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
     let (listen_sender, listen) = watch::channel(default_http);
     let (target_sender, target) = watch::channel(None);
     let kept_below = data.clone();
+    let dump = Dump::new(metrics.dumped.clone());
+    let (telemetry_sender, telling) = watch::channel(None);
+    let (to_fetch_sender, wanted) = watch::channel(None);
     let followers = Arc::new(Followers {
         instance,
         data,
@@ -137,6 +143,9 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
         limits: limits_sender,
         listen: listen_sender,
         target: target_sender,
+        telemetry: telemetry_sender,
+        dump: dump.clone(),
+        to_fetch: to_fetch_sender,
         aimed_at: Mutex::default(),
     });
     followers.follow(first);
@@ -151,7 +160,8 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
     let (sending_sender, sending) = watch::channel(SenderState::default());
     let mut registry = metrics.own(&events);
     mqtt.metrics.register(&mut registry);
-    let probe: Arc<dyn Probe> = Arc::new(EdmProbe {
+    let (fetching_sender, fetching) = watch::channel(Fetching::default());
+    let probe = Arc::new(EdmProbe {
         started_at: Timestamp::now(),
         registries: [registry, metrics.upstream(&events)],
         metrics: Arc::clone(&metrics),
@@ -164,12 +174,19 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
         minimiser: minimiser.clone(),
         rotation: rotation.clone(),
         data: kept_below,
+        fetching,
+        incidents: metrics.incidents.clone(),
         budget,
     });
 
-    let input = Input { sinks: move || minimiser.sink(), counts: metrics.input.clone(), state: state_sender, limits };
+    let input = Input {
+        sinks: move || dump.clone().before(minimiser.sink()),
+        counts: metrics.input.clone(),
+        state: state_sender,
+        limits,
+    };
     let key = move || in_force.borrow().events().map(|link| Arc::clone(&link.data_key));
-    let publisher = events.publisher(Broker { mqtt: mqtt.publisher, connection: mqtt.state.clone(), key: Box::new(key) });
+    let publisher = events.publisher(Broker { mqtt: mqtt.publisher.clone(), connection: mqtt.state.clone(), key: Box::new(key) });
     let sender = outbox.sender(target.clone(), sending_sender);
     let last_minute = LastMinute { rotation: rotation.clone(), outbox, target, state: sending };
     let input_gone = CancellationToken::new();
@@ -183,6 +200,9 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
     tasks.spawn(rotation.run(shutdown.clone()));
     tasks.spawn(last_minute.send(sender, input_gone.clone(), GRACE, shutdown.clone()));
     tasks.spawn(publisher.run(input_gone, shutdown.clone()));
+    let fetcher = Fetcher { wanted, state: fetching_sender, fetches: metrics.fetches.clone(), news: watches.news() };
+    tasks.spawn(fetcher.run(shutdown.clone()));
+    tasks.spawn(telemetry::run(Arc::new(Told(Arc::clone(&probe))), telling, mqtt.publisher, shutdown.clone()));
     let take_up = move |read| followers.follow(read);
     tasks.spawn(reload::keep_reading(reloader, watches, take_up, metrics.reload_errors.clone(), shutdown.clone()));
     tasks.spawn(http::serve(listen, probe, http_sender, shutdown.clone()));

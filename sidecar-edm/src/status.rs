@@ -17,12 +17,14 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use crate::events::{Events, Outcome};
+use crate::fetched::Fetching;
 use crate::input::InputState;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::minimiser::{Held, Minimiser, Rotation};
 use crate::outbox::SenderState;
 use crate::reload::InForce;
+use crate::telemetry::Incidents;
 
 /// Where a minute can be ended by hand.
 const ROTATE: &str = "/debug/rotate-parquet";
@@ -54,12 +56,18 @@ pub struct EdmProbe {
     pub rotation: Rotation,
     /// Where everything is kept.
     pub data: PathBuf,
+    /// Where the fetching of a list stands.
+    pub fetching: watch::Receiver<Fetching>,
+    /// What happened that should not.
+    pub incidents: Incidents,
     /// What the large parts of memory may hold.
     pub budget: Arc<Budget>,
 }
 
 impl EdmProbe {
-    fn sidecar_status(&self) -> SidecarStatus {
+    /// The document of `/status`.
+    #[must_use]
+    pub fn document(&self) -> SidecarStatus {
         let in_force = Arc::clone(&self.in_force.borrow());
         SidecarStatus {
             format: SidecarStatus::FORMAT,
@@ -96,6 +104,7 @@ impl EdmProbe {
             sessions: self.session_status(),
             memory: self.memory_status(in_force),
             events: self.event_status(),
+            incidents: self.incidents.all(),
             storage: self.storage_status(in_force),
             certificates: in_force.certificate_ends(),
         }
@@ -179,7 +188,8 @@ impl EdmProbe {
         let config = in_force.config.as_deref();
         let input = self.input.borrow().error.as_ref().map(|error| format!("dnstap input: {error}"));
         let http = self.http.borrow().error.as_ref().map(|error| format!("http-listen: {error}"));
-        let errors: Vec<String> = [in_force.config_error.clone(), input, http].into_iter().flatten().collect();
+        let list = self.fetching.borrow().error.as_ref().map(|error| format!("well-known-domains-url: {error}"));
+        let errors: Vec<String> = [in_force.config_error.clone(), list, input, http].into_iter().flatten().collect();
         ConfigStatus {
             revision: config.map(|config| config.revision.clone()).unwrap_or_default(),
             loaded_at: in_force.config_loaded_at,
@@ -205,7 +215,7 @@ impl Probe for EdmProbe {
     }
 
     fn status(&self) -> serde_json::Value {
-        serde_json::to_value(self.sidecar_status()).unwrap_or_default()
+        serde_json::to_value(self.document()).unwrap_or_default()
     }
 
     fn metrics(&self) -> String {

@@ -109,6 +109,11 @@ async fn no_octet_that_leaves_says_who_asked() {
         while names.last().is_none_or(|name| name != LAST) {
             let message = support::broker::soon("an event", core.eye.incoming.recv()).await.unwrap();
             let event = tapir_wire::jws::verify(&message.payload, &core.trusted).unwrap();
+            if message.topic.starts_with("status/") {
+                out.add("telemetry", event);
+                out.add("telemetry, as it is sent", message.payload);
+                continue;
+            }
             names.push(serde_json::from_slice::<serde_json::Value>(&event).unwrap()["qname"].as_str().unwrap().to_owned());
             out.add("MQTT topic", message.topic);
             out.add("MQTT message", message.payload);
@@ -121,6 +126,19 @@ async fn no_octet_that_leaves_says_who_asked() {
     assert!(names.iter().all(|name| name.starts_with("plain") || name == LAST || name == "."), "{names:?}");
 
     program.rotate().await;
+    // What Core is told of EDM after all that, and when something is wrong.
+    program.spoil_list();
+    loop {
+        let message = support::broker::soon("telemetry", core.eye.incoming.recv()).await.unwrap();
+        let told = tapir_wire::jws::verify(&message.payload, &core.trusted).unwrap();
+        let is_last = String::from_utf8_lossy(&told).contains("a list is missing or refused");
+        out.add("MQTT topic", message.topic);
+        out.add("telemetry, as it is sent", message.payload);
+        out.add("telemetry", told);
+        if is_last {
+            break;
+        }
+    }
     let requests = receiver.received(1).await;
     for path in ["/metrics", "/status", "/livez", "/readyz", "/nothing"] {
         out.add(path, program.get(path).await);

@@ -123,6 +123,9 @@ pub struct EdmStatus {
     /// What the large parts of memory hold.
     #[serde(default)]
     pub memory: MemoryStatus,
+    /// What happened that should not, the newest last; the same identifiers are in the log, and in what Core is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<EventStatus>,
     /// Events on their way to Core.
     #[serde(default)]
     pub events: NewNameStatus,
@@ -301,7 +304,7 @@ pub struct EventStatus {
     pub id: String,
     /// When it was noticed.
     pub time: Timestamp,
-    /// The part of POP, by upstream's name.
+    /// The part of the sidecar; one that upstream has too by upstream's name.
     pub component: String,
     /// What happened.
     pub message: String,

@@ -86,7 +86,8 @@ impl Question {
             body.extend_from_slice(&chunk);
         }
         let mut status: SidecarStatus = serde_json::from_slice(&body).map_err(|_| "malformed")?;
-        let (of_edm, of_pop) = (status.edm.as_mut().map(|edm| &mut edm.events), status.pop.as_mut().map(|pop| &mut pop.events));
+        let (of_edm, of_pop) =
+            (status.edm.as_mut().map(|edm| &mut edm.incidents), status.pop.as_mut().map(|pop| &mut pop.events));
         let events = of_edm.or(of_pop).map(std::mem::take).unwrap_or_default();
         Ok(Answer { heard: status.into(), events })
     }
@@ -211,7 +212,7 @@ mod tests {
         ]});
         assert_eq!(ask(ResponseTemplate::new(200).set_body_json(pop)).await.unwrap().events[0].id, "e1");
         let mut edm = status();
-        edm["edm"] = serde_json::json!({"connections": 0, "frames": 0, "eventsSent": 0, "eventsQueued": 0, "eventsDropped": 0, "events": [
+        edm["edm"] = serde_json::json!({"connections": 0, "frames": 0, "eventsSent": 0, "eventsQueued": 0, "eventsDropped": 0, "incidents": [
             {"id": "e2", "time": "2026-11-21T00:00:00Z", "component": "edm-lists", "message": "no list"}
         ]});
         assert_eq!(ask(ResponseTemplate::new(200).set_body_json(edm)).await.unwrap().events[0].id, "e2");

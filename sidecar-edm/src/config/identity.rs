@@ -19,7 +19,7 @@ use tapir_runtime::node::NodeMaterial;
 use tapir_wire::certificate::CertificateInfo;
 use tapir_wire::config::edm::{EdmConfig, Form, Secret, ServerUrl};
 use tapir_wire::jwk::DataKey;
-use tapir_wire::node::{CA_CERTIFICATE, CRYPTOPAN_KEY, DATA_KEY, NODE_DOCUMENT, TLS_CERTIFICATE, TLS_KEY};
+use tapir_wire::node::{CA_CERTIFICATE, CRYPTOPAN_KEY, DATA_KEY, NODE_DOCUMENT, Renewal, TLS_CERTIFICATE, TLS_KEY};
 use zeroize::Zeroizing;
 
 use crate::outbox::trusting;
@@ -27,7 +27,7 @@ use crate::outbox::trusting;
 /// A Secret holds 1 MiB at most, so no file of it is longer.
 const MAX_LENGTH: u64 = 1024 * 1024;
 /// A bundle of every CA there is has a quarter of a MiB.
-const MAX_ANCHORS: u64 = 4 * 1024 * 1024;
+pub(crate) const MAX_ANCHORS: u64 = 4 * 1024 * 1024;
 
 /// Who this edge is, and where Core is.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,8 @@ pub struct Identity {
     pub events: Option<Link>,
     /// Where aggregates go; none where there shall be none, or Core named no receiver.
     pub aggregates: Option<Link>,
+    /// When the certificate is to be renewed, where somebody says so.
+    pub renewal: Option<Renewal>,
 }
 
 /// One of Core's services, and as whom it is spoken to.
@@ -114,7 +116,7 @@ fn own(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> {
             Some(link(&url, Arc::new(tls), material.generation ^ mark))
         }
     };
-    Ok(Identity { node: data_key.kid().to_owned(), events, aggregates })
+    Ok(Identity { node: data_key.kid().to_owned(), events, aggregates, renewal: document.renewal })
 }
 
 /// Files of the own form that are not there, or have nothing in them yet.
@@ -163,7 +165,7 @@ fn upstream(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> 
         }
     };
     let node = events.as_ref().or(aggregates.as_ref()).map(|link| link.data_key.kid().to_owned()).unwrap_or_default();
-    Ok(Identity { node, events, aggregates })
+    Ok(Identity { node, events, aggregates, renewal: None })
 }
 
 type Named<'a> = (&'static str, &'a Option<PathBuf>);

@@ -28,17 +28,17 @@ impl std::fmt::Debug for Room {
 
 /// A name that was read.
 #[derive(Clone, Copy)]
-pub(super) struct Found<'a> {
-    pub(super) name: WireName<'a>,
+pub(crate) struct Found<'a> {
+    pub(crate) name: WireName<'a>,
     /// It stands in the message in one piece.
-    pub(super) is_whole: bool,
+    pub(crate) is_whole: bool,
     /// What comes after it.
-    pub(super) end: usize,
+    pub(crate) end: usize,
 }
 
 /// Reads the name at `offset`.
 #[inline]
-pub(super) fn read<'a>(message: &'a [u8], offset: usize, room: &'a mut Room) -> Result<Found<'a>, DnsError> {
+pub(crate) fn read<'a>(message: &'a [u8], offset: usize, room: &'a mut Room) -> Result<Found<'a>, DnsError> {
     let (mut at, mut labels) = (offset, 0);
     loop {
         let head = *message.get(at).ok_or(DnsError::Truncated)?;

@@ -1,7 +1,7 @@
 //! Which dnstap messages count.
 
 /// Types of the schema, with their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::FromRepr, strum::IntoStaticStr)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[repr(u8)]
 #[expect(missing_docs, reason = "the names are those of the schema")]

@@ -175,6 +175,7 @@ impl Clerk {
 
     fn open_ledger(&mut self) -> Option<Duration> {
         let opened = self.ledger.open(now());
+        self.counters.damaged.inc_by(std::mem::take(&mut self.ledger.damaged));
         opened.unwrap_or_else(|error| {
             tracing::error!(folder = %self.folder.display(), %error, "names that were seen before cannot be read and count as new; it is tried again");
             None

@@ -46,6 +46,8 @@ pub struct Counters {
     pub queued: Gauge,
     /// Octets of their files.
     pub queued_octets: Gauge,
+    /// Files of events and of names seen that were damaged at the start.
+    pub damaged: Counter,
     /// Names remembered as seen.
     pub seen_names: Gauge,
     /// Names forgotten, by age or to make room.
@@ -75,6 +77,7 @@ impl Default for Counters {
             write_failures: Counter::default(),
             queued: Gauge::default(),
             queued_octets: Gauge::default(),
+            damaged: Counter::default(),
             seen_names: Gauge::default(),
             seen_forgotten: Counter::default(),
             last_sent: Gauge::default(),
@@ -135,6 +138,7 @@ impl Counters {
             write_failures,
             queued,
             queued_octets,
+            damaged,
             seen_names,
             seen_forgotten,
             last_sent,
@@ -156,6 +160,7 @@ impl Counters {
         );
         registry.register("events_queued", "new_qname events that wait, those on their way included", queued);
         registry.register("events_queued_octets", "Octets on disk of new_qname events that wait", queued_octets);
+        registry.register("damaged_files", "Files of events and of names seen that were damaged at the start", damaged);
         registry.register("seen_names", "Names remembered as seen", seen_names);
         registry.register("seen_names_forgotten", "Names forgotten by age or to make room for newer ones", seen_forgotten);
     }

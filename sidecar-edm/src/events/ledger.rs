@@ -29,6 +29,8 @@ pub(super) struct Ledger {
     /// What is not in the log yet.
     marks: Vec<(Kind, Fingerprint)>,
     clock: Steady,
+    /// Files that were damaged, of which nobody was told yet.
+    pub(super) damaged: u64,
 }
 
 impl Ledger {
@@ -51,6 +53,7 @@ impl Ledger {
             log: None,
             marks: Vec::new(),
             clock: Steady::default(),
+            damaged: 0,
         };
         ledger.swap(Table::new(settings.seen_names));
         ledger
@@ -69,6 +72,7 @@ impl Ledger {
         let table = Table::of(secret, self.names);
         let (log, opened) = Log::open(&self.folder, &secret, self.names, self.forget_after, now, &table)?;
         tracing::info!(names = table.len(), cut = opened.cut, damaged = opened.damaged, "names that were seen before");
+        self.damaged += opened.damaged as u64;
         // Without a name the store is as good as new.
         let age = opened.age.filter(|_| !table.is_empty());
         if secret != ours {

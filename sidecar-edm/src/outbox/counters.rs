@@ -75,6 +75,12 @@ impl Counters {
         self.waiting_octets.set(signed(octets(waiting)));
     }
 
+    /// All refusals.
+    #[must_use]
+    pub fn all_refused(&self) -> u64 {
+        Refusal::iter().map(|status| self.refused.get_or_create(&RefusalLabels { status }).get()).sum()
+    }
+
     /// Registers everything. The prefix is the registry's.
     pub fn register(&self, registry: &mut Registry) {
         let Self {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::part::Part;
+use crate::fetched::{self, WantedList};
 use crate::list::{Clients, List, Lists};
 use crate::memory::Budget;
 use crate::{bounded, config};
@@ -18,6 +19,8 @@ const OF_EACH_OCTET: u64 = 5;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Files {
     pub(super) well_known: Option<PathBuf>,
+    /// In place of it, one that a server has.
+    pub(super) fetched: Option<WantedList>,
     pub(super) ignored_names: Option<PathBuf>,
     pub(super) ignored_clients: Option<PathBuf>,
 }
@@ -27,6 +30,8 @@ pub(super) struct Files {
 pub(super) struct ListParts {
     budget: Arc<Budget>,
     well_known: Part<Arc<List>>,
+    /// What the good one of them is, if a server had it.
+    proven: Option<String>,
     /// None within where the file has no names.
     ignored_names: Part<Option<Arc<List>>>,
     ignored_clients: Part<Clients>,
@@ -39,6 +44,7 @@ impl ListParts {
         Self {
             budget,
             well_known: Part::new("list of well-known domains"),
+            proven: None,
             ignored_names: Part::new("list of names that are left out"),
             ignored_clients: Part::new("list of clients that are left out"),
             lacks: false,
@@ -47,16 +53,26 @@ impl ListParts {
 
     /// Reads those that are wanted. A file that is as it was costs no more than reading it.
     pub(super) fn read(&mut self, files: &Files) {
-        let Self { budget, well_known, ignored_names, ignored_clients, lacks } = self;
-        follow(well_known, files.well_known.as_deref(), |path, known| {
-            List::read_again(path, known, budget).map_err(|error| error.to_string())
-        });
+        let Self { budget, well_known, proven, ignored_names, ignored_clients, lacks } = self;
+        if let Some(wanted) = &files.fetched {
+            follow_fetched(well_known, proven, wanted, budget);
+        } else {
+            *proven = None;
+            follow(well_known, files.well_known.as_deref(), |path, known| {
+                List::read_again(path, known, budget).map_err(|error| error.to_string())
+            });
+        }
         follow(ignored_names, files.ignored_names.as_deref(), |path, known| {
             read_names(path, known.and_then(Option::as_ref), budget)
         });
         follow(ignored_clients, files.ignored_clients.as_deref(), |path, _| read_clients(path, budget.room()));
         *lacks = (files.ignored_names.is_some() && ignored_names.good().is_none())
             || (files.ignored_clients.is_some() && ignored_clients.good().is_none());
+    }
+
+    /// Whether the list that a server has is in force.
+    pub(super) fn has_fetched(&self) -> bool {
+        self.proven.is_some() && self.well_known.error().is_none()
     }
 
     /// Whether nobody knows what is to be left out, although something is: then nothing may be counted or reported.
@@ -84,6 +100,20 @@ fn follow<T: PartialEq>(part: &mut Part<T>, path: Option<&Path>, read: impl FnOn
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let newest = read(path, part.good().map(|good| &**good));
     part.offer(newest.map_err(|error| format!("list {name}: {error}")));
+}
+
+/// The list with this hash; the last good one, whatever it was, until it is there.
+fn follow_fetched(part: &mut Part<Arc<List>>, proven: &mut Option<String>, wanted: &WantedList, budget: &Arc<Budget>) {
+    // What is named by its content cannot have changed.
+    let known = part.good().filter(|_| proven.as_ref() == Some(&wanted.sha256)).map(|good| Arc::clone(&**good));
+    let newest = match known {
+        Some(known) => Ok(known),
+        None => fetched::read(&wanted.file, &wanted.sha256, wanted.most).map(|list| Arc::new(list.charged(budget))),
+    };
+    if newest.is_ok() {
+        *proven = Some(wanted.sha256.clone());
+    }
+    part.offer(newest.map_err(|error| format!("list of well-known-domains-url: {error}")));
 }
 
 fn read_names(path: &Path, known: Option<&Arc<List>>, budget: &Arc<Budget>) -> Result<Option<Arc<List>>, String> {

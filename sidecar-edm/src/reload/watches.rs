@@ -2,17 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures::future::select_all;
 use tapir_runtime::shutdown::Shutdown;
 use tapir_runtime::watch::DirectoryWatch;
 use tapir_wire::config::edm::EdmConfig;
+use tokio::sync::Notify;
 
 /// Tells when something changed in any of them, and at SIGHUP.
 #[derive(Debug)]
 pub struct Watches {
     shutdown: Shutdown,
     own: DirectoryWatch,
+    /// Told of what came without a change in any of the folders.
+    news: Arc<Notify>,
     others: BTreeMap<PathBuf, DirectoryWatch>,
 }
 
@@ -21,7 +25,13 @@ impl Watches {
     #[must_use]
     pub fn new(folder: &Path, shutdown: &Shutdown) -> Self {
         let own = DirectoryWatch::new(folder, shutdown.reloads());
-        Self { shutdown: shutdown.clone(), own, others: BTreeMap::new() }
+        Self { shutdown: shutdown.clone(), own, news: Arc::default(), others: BTreeMap::new() }
+    }
+
+    /// For who brings something that is to be read.
+    #[must_use]
+    pub fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
     }
 
     /// Watches these folders beside the own one, and no others. True if one of them is new: what changed in it until now may have been missed.
@@ -38,7 +48,10 @@ impl Watches {
     /// Resolves after a change, or at SIGHUP.
     pub(super) async fn changed(&mut self) {
         let watches = std::iter::once(&mut self.own).chain(self.others.values_mut());
-        select_all(watches.map(|watch| Box::pin(watch.changed()))).await;
+        tokio::select! {
+            _ = select_all(watches.map(|watch| Box::pin(watch.changed()))) => {}
+            () = self.news.notified() => {}
+        }
     }
 }
 
@@ -46,6 +59,7 @@ impl Watches {
 pub(super) fn folders(config: &EdmConfig, folder: &Path) -> BTreeSet<PathBuf> {
     let files = [
         &config.well_known_domains_file,
+        &config.well_known_domains_ca_file,
         &config.ignored_client_ips_file,
         &config.ignored_question_names_file,
         &config.input_tls_cert_file,

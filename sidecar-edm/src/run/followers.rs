@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tapir_runtime::logging;
 use tapir_runtime::mqtt::MqttSettings;
+use tapir_runtime::telemetry::Sending;
 use tokio::sync::watch;
 
 use crate::aggregates::Outbox;
 use crate::config::identity::Link;
+use crate::dump::Dump;
 use crate::events::{self, Events};
+use crate::fetched::WantedList;
 use crate::input::{Endpoint, Limits};
 use crate::minimiser::Rotation;
 use crate::outbox::Target;
@@ -32,6 +35,9 @@ pub(super) struct Followers {
     pub(super) limits: watch::Sender<Limits>,
     pub(super) listen: watch::Sender<SocketAddr>,
     pub(super) target: watch::Sender<Option<Arc<Target>>>,
+    pub(super) telemetry: watch::Sender<Option<Sending>>,
+    pub(super) dump: Dump,
+    pub(super) to_fetch: watch::Sender<Option<Arc<WantedList>>>,
     /// What the target was made of.
     pub(super) aimed_at: Mutex<Option<Link>>,
 }
@@ -57,6 +63,9 @@ impl Followers {
         self.aim(read.aggregates());
         let settings = read.mqtt_settings(&self.instance);
         self.mqtt.send_if_modified(|present| replace(present, settings));
+        self.dump.ask(read.dump.clone());
+        self.telemetry.send_replace(read.telemetry(&self.instance));
+        self.to_fetch.send_if_modified(|present| replace(present, read.to_fetch.clone()));
         // Without a configuration the defaults stay: the resolver knows the socket as a constant.
         if let Some(endpoint) = read.endpoint.clone() {
             self.endpoint.send_if_modified(|present| {

@@ -114,6 +114,11 @@ impl Program {
         assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     }
 
+    /// Its list is none any more.
+    pub(super) fn spoil_list(&self) {
+        self.files().write("well-known-domains.dawg", b"no list");
+    }
+
     /// Where it keeps what it keeps.
     pub(super) fn data(&self) -> PathBuf {
         self.folder.path().to_owned()

@@ -60,9 +60,14 @@ impl Core {
         before
     }
 
-    /// The next message, its signature checked.
+    /// The next event, its signature checked; what is told of EDM itself is passed over.
     pub async fn event(&mut self) -> Value {
-        let Incoming { topic, payload } = soon("event", self.eye.incoming.recv()).await.unwrap();
+        let Incoming { topic, payload } = loop {
+            let message = soon("event", self.eye.incoming.recv()).await.unwrap();
+            if message.topic != format!("status/up/{NODE}/tapir-edm") {
+                break message;
+            }
+        };
         assert_eq!(topic, format!("events/up/{NODE}/new_qname"));
         let event = jws::verify(&payload, &self.trusted).unwrap();
         serde_json::from_slice(&event).unwrap()

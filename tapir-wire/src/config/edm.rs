@@ -73,6 +73,12 @@ pub struct EdmConfig {
     pub deduplicate_responses: bool,
     /// Well-known domains. Without them only looptest names make events. Format 1.
     pub well_known_domains_file: Option<PathBuf>,
+    /// In place of that file: where a server has it.
+    pub well_known_domains_url: Option<String>,
+    /// SHA-256 of what the server has.
+    pub well_known_domains_sha256: Option<String>,
+    /// CA of that server; without it those of the system.
+    pub well_known_domains_ca_file: Option<PathBuf>,
     /// Clients that are left out: one prefix a line.
     pub ignored_client_ips_file: Option<PathBuf>,
     /// Names that are left out: DAWG file, or text file if its name ends in `.txt`.
@@ -160,9 +166,9 @@ pub struct EdmConfig {
     pub telemetry: bool,
     /// Log more.
     pub debug: bool,
-    /// Not served: would write clients' real addresses.
+    /// Every dnstap frame is written there, without addresses.
     pub debug_dnstap_filename: Option<PathBuf>,
-    /// Confirms that.
+    /// Addresses too.
     pub debug_dnstap_real_addresses: bool,
 }
 
@@ -186,6 +192,9 @@ impl Default for EdmConfig {
             counted_types: vec!["CLIENT_RESPONSE".to_owned()],
             deduplicate_responses: false,
             well_known_domains_file: None,
+            well_known_domains_url: None,
+            well_known_domains_sha256: None,
+            well_known_domains_ca_file: None,
             ignored_client_ips_file: None,
             ignored_question_names_file: None,
             disable_histogram_sender: false,
@@ -317,7 +326,8 @@ impl EdmConfig {
 
     fn of_table(mut said: toml::Table, form: Form) -> Result<Self, toml::de::Error> {
         if form == Form::Upstream {
-            for (key, value) in upstream::DEFAULTS {
+            let has_url = said.contains_key("well-known-domains-url");
+            for (key, value) in upstream::DEFAULTS.into_iter().filter(|(key, _)| !has_url || *key != "well-known-domains-file") {
                 said.entry(key).or_insert_with(|| value.into());
             }
         }
@@ -340,6 +350,7 @@ impl EdmConfig {
             &mut self.input_tls_key_file,
             &mut self.input_tls_client_ca_file,
             &mut self.well_known_domains_file,
+            &mut self.well_known_domains_ca_file,
             &mut self.ignored_client_ips_file,
             &mut self.ignored_question_names_file,
             &mut self.http_ca_file,
@@ -357,6 +368,7 @@ impl EdmConfig {
         }
         self.mqtt_server.take_if(|server| server.is_empty());
         self.http_url.take_if(|url| url.is_empty());
+        self.well_known_domains_url.take_if(|url| url.is_empty());
     }
 
     /// What is allowed and should be known to somebody.
@@ -373,11 +385,13 @@ impl EdmConfig {
         if !self.disable_session_files && self.cryptopan_key_salt.len() < 8 {
             said.push("cryptopan-key-salt is shorter than 8 octets: no session files are written".to_owned());
         }
-        if self.telemetry {
-            said.push("telemetry is not served by this version yet".to_owned());
-        }
         if self.debug_dnstap_filename.is_some() {
-            said.push("debug-dnstap-filename is not served by this version: nothing is written there".to_owned());
+            said.push(if self.debug_dnstap_real_addresses {
+                "debug-dnstap-filename: every dnstap frame is written there, WITH THE ADDRESSES OF CLIENTS".to_owned()
+            } else {
+                "debug-dnstap-filename: every dnstap frame is written there, with the names that were asked for and without addresses"
+                    .to_owned()
+            });
         }
         said
     }

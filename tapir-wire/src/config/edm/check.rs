@@ -27,6 +27,7 @@ pub(super) fn problems(config: &EdmConfig) -> Vec<Problem> {
     input(config, &mut found);
     numbers(config, &mut found);
     addresses(config, &mut found);
+    fetched(config, &mut found);
     found.0
 }
 
@@ -60,6 +61,7 @@ fn own(config: &EdmConfig, found: &mut Found) {
         ("input-tls-key-file", &config.input_tls_key_file),
         ("input-tls-client-ca-file", &config.input_tls_client_ca_file),
         ("well-known-domains-file", &config.well_known_domains_file),
+        ("well-known-domains-ca-file", &config.well_known_domains_ca_file),
         ("ignored-client-ips-file", &config.ignored_client_ips_file),
         ("ignored-question-names-file", &config.ignored_question_names_file),
         ("http-ca-file", &config.http_ca_file),
@@ -81,7 +83,8 @@ fn upstream(config: &EdmConfig, found: &mut Found) {
     let key = config.cryptopan_key.as_ref();
     found.check(key.is_some_and(|key| !key.reveal().is_empty()), "cryptopan-key", always, "");
     found.check(!config.cryptopan_key_salt.is_empty(), "cryptopan-key-salt", always, "");
-    found.check(named(&config.well_known_domains_file), "well-known-domains-file", always, "");
+    let has_list = named(&config.well_known_domains_file) || told(&config.well_known_domains_url);
+    found.check(has_list, "well-known-domains-file", always, "");
     found.check(!config.data_dir.as_os_str().is_empty(), "data-dir", always, "");
     let unless = "must be set unless disable-mqtt is true";
     let events = [
@@ -185,11 +188,36 @@ fn addresses(config: &EdmConfig, found: &mut Found) {
         rest.is_some_and(|rest| !rest.starts_with(['/', ':']) && !rest.is_empty() && !rest.contains(['?', '#']))
     };
     found.check(wanted.is_none_or(host), "http-url", "is no base URL", "write it as https://host[:port][/path]");
-    let dump = config.debug_dnstap_filename.as_ref().is_some_and(|file| file != Path::new(""));
+}
+
+/// A list that a server has: what is not pinned could be changed by whoever has the server.
+fn fetched(config: &EdmConfig, found: &mut Found) {
+    let (url, sha256) = (&config.well_known_domains_url, &config.well_known_domains_sha256);
+    let host = |url: &String| url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
+    let write = "write it as https://host[:port]/path";
+    found.check(url.as_ref().is_none_or(host), "well-known-domains-url", "is no https URL", write);
     found.check(
-        !dump || config.debug_dnstap_real_addresses,
-        "debug-dnstap-filename",
-        "would write clients' real addresses to disk",
-        "leave it out, or confirm it with debug-dnstap-real-addresses = true",
+        url.is_none() || config.well_known_domains_file.is_none(),
+        "well-known-domains-url",
+        "and well-known-domains-file are both there",
+        "leave one of them out",
     );
+    let digits = |text: &String| text.len() == 64 && text.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'));
+    let write = "write what sha256sum says of the file";
+    found.check(
+        sha256.as_ref().is_none_or(digits),
+        "well-known-domains-sha256",
+        "is not 64 lower-case hexadecimal digits",
+        write,
+    );
+    found.check(
+        url.is_none() || sha256.is_some(),
+        "well-known-domains-sha256",
+        "is missing beside well-known-domains-url",
+        write,
+    );
+    let alone = "is there without well-known-domains-url";
+    found.check(url.is_some() || sha256.is_none(), "well-known-domains-sha256", alone, "add the URL or leave it out");
+    let has_ca = config.well_known_domains_ca_file.is_some();
+    found.check(url.is_some() || !has_ca, "well-known-domains-ca-file", alone, "add the URL or leave it out");
 }

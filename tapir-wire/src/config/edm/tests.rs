@@ -57,6 +57,7 @@ fn the_list_of_keys_is_whole() {
         &mut every.input_tls_key_file,
         &mut every.input_tls_client_ca_file,
         &mut every.well_known_domains_file,
+        &mut every.well_known_domains_ca_file,
         &mut every.ignored_client_ips_file,
         &mut every.ignored_question_names_file,
         &mut every.http_ca_file,
@@ -72,6 +73,8 @@ fn the_list_of_keys_is_whole() {
         *place = file();
     }
     every.http_url = Some("x".into());
+    every.well_known_domains_url = Some("x".into());
+    every.well_known_domains_sha256 = Some("x".into());
     every.mqtt_server = Some("x".into());
     every.newqname_per_second = Some(1);
     every.newqname_per_domain = Some(1);
@@ -222,12 +225,37 @@ fn every_key_of_ours_is_told_or_does_nothing_unasked() {
 }
 
 #[test]
-fn real_addresses_are_dumped_only_if_that_is_confirmed() {
+fn a_dump_is_warned_of_and_says_whether_addresses_are_in_it() {
     let text = format!("{UPSTREAM}debug-dnstap-filename = 'dump'");
-    let said = EdmConfig::parse(&text).unwrap_err().to_string();
-    assert!(said.contains("line 3, debug-dnstap-filename would write clients' real addresses to disk: leave it out"), "{said}");
-    assert!(EdmConfig::parse(&format!("{text}\ndebug-dnstap-real-addresses = true")).is_ok());
-    assert!(EdmConfig::parse(&format!("{UPSTREAM}debug-dnstap-filename = ''")).is_ok());
+    let warned = |text: &str| EdmConfig::parse(text).unwrap().warnings.join("\n");
+    assert!(warned(&text).contains("debug-dnstap-filename: every dnstap frame is written there, with the names"));
+    assert!(!config(&text).debug_dnstap_real_addresses);
+    assert!(warned(&format!("{text}\ndebug-dnstap-real-addresses = true")).contains("WITH THE ADDRESSES OF CLIENTS"));
+    assert!(!warned(&format!("{UPSTREAM}debug-dnstap-filename = ''")).contains("debug-dnstap-filename:"));
+}
+
+#[test]
+fn a_list_on_a_server_has_a_hash_and_stands_alone() {
+    let (url, hash) =
+        ("well-known-domains-url = 'https://a/b'\n", format!("well-known-domains-sha256 = '{}'\n", "0a".repeat(32)));
+    assert_eq!(config(&format!("format = 2\n{url}{hash}well-known-domains-ca-file = 'ca'")).needed_format(), 2);
+    let theirs = config(&format!("{UPSTREAM}{url}{hash}"));
+    assert_eq!((theirs.well_known_domains_file, theirs.well_known_domains_url.as_deref()), (None, Some("https://a/b")));
+    let said = |text: &str| EdmConfig::parse(&format!("format = 2\n{text}")).unwrap_err().to_string();
+    for (text, reason) in [
+        (url.to_owned(), "well-known-domains-sha256 is missing beside well-known-domains-url"),
+        (hash.clone(), "well-known-domains-sha256 is there without well-known-domains-url"),
+        ("well-known-domains-ca-file = 'ca'".to_owned(), "well-known-domains-ca-file is there without"),
+        (format!("{url}{hash}well-known-domains-file = 'f'"), "are both there"),
+        (
+            format!("{url}{}", hash.to_uppercase().replacen("WELL-KNOWN-DOMAINS-SHA256", "well-known-domains-sha256", 1)),
+            "lower-case",
+        ),
+        (format!("well-known-domains-url = 'http://a/b'\n{hash}"), "is no https URL"),
+        (format!("well-known-domains-url = 'https:///b'\n{hash}"), "is no https URL"),
+    ] {
+        assert!(said(&text).contains(reason), "{text}: {}", said(&text));
+    }
 }
 
 #[test]
@@ -315,5 +343,5 @@ fn every_key_is_documented() {
     for input in guide.split("```toml\n").skip(2) {
         config(&format!("format = 2\n{}", input.split("```").next().unwrap()));
     }
-    assert_eq!(guide.split("```toml\n").count(), 4);
+    assert_eq!(guide.split("```toml\n").count(), 5);
 }
