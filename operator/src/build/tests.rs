@@ -168,9 +168,9 @@ fn everything_that_an_edge_can_say_of_edm() {
         [
             "format = 2",
             "disabled = false",
+            "counted-types = [\"CLIENT_RESPONSE\", \"FORWARDER_RESPONSE\"]",
             "well-known-domains-url = \"https://lists.example/w.dawg\"",
             &format!("well-known-domains-sha256 = \"{}\"", "0a".repeat(32)),
-            "counted-types = [\"CLIENT_RESPONSE\", \"FORWARDER_RESPONSE\"]",
             "ignored-client-ips-file = \"ignored-clients.txt\"",
             "ignored-question-names-file = \"ignored-names.txt\"",
             "histogram-hll-explicit-threshold = 100",
