@@ -65,7 +65,7 @@ fn send(folder: &Path, identity: &Value) -> (Shutdown, watch::Receiver<SenderSta
     let back_off = BackOff { min: Duration::from_millis(10), max: Duration::from_millis(100) };
     let sender = Sender {
         folders: Folders::below(folder),
-        bounds: Bounds::default(),
+        bounds: Bounds::default().into(),
         counters: Counters::default(),
         target: watch::channel(Some(target(identity))).1,
         news: Arc::new(Notify::new()),

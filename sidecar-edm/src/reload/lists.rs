@@ -151,7 +151,7 @@ mod tests {
             std::fs::write(place("clients"), "2001:db8::/64\n".repeat(count)).unwrap();
         };
         let (well_known, ignored_clients) = (Some(place("a.dawg")), Some(place("clients")));
-        let files = Files { well_known, ignored_names: Some(place("a.dawg")), ignored_clients };
+        let files = Files { well_known, fetched: None, ignored_names: Some(place("a.dawg")), ignored_clients };
         let budget = Budget::of_limit(Some(64 << 20));
         let mut rest = Charge::new(&budget);
         rest.add(budget.room() - (2 << 20));
