@@ -224,7 +224,9 @@ fn prepare(mut reloader: Reloader, default_data: &Path, metrics: &Metrics, budge
         Ended::Task
     })?;
     let events = Events::open(&data, config.map(events::Settings::of).unwrap_or_default(), budget);
-    let sessions = Switch::open(sessions::Settings::new(&data), metrics.sessions.clone(), budget);
+    // Its thread keeps what is there within its bound before anything is configured.
+    let kept = config.map_or_else(|| sessions::Settings::new(&data), settings::session_files);
+    let sessions = Switch::open(kept, metrics.sessions.clone(), budget);
     let sessions = sessions.map_err(|error| {
         tracing::error!(%error, "no thread for session files");
         Ended::Task
@@ -287,5 +289,31 @@ async fn finish(events: &Events) {
     let events = events.clone();
     if !spawn_blocking(move || events.finish(FAREWELL)).await.unwrap_or(false) {
         tracing::error!("the disk does not take the events that wait in time");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A quarter of what the configuration allows, and not of what is usual.
+    #[test]
+    fn session_files_within_the_bound_outlast_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, data) = (folder.path().join("edm.toml"), folder.path().join("data"));
+        std::fs::write(&config, format!("format = 2\nstorage-mib = 8192\ndata-dir = '{}'\n", data.display())).unwrap();
+        let sessions = sessions::Settings::new(&data).folder;
+        std::fs::create_dir_all(&sessions).unwrap();
+        let names = ["a", "b", "c"].map(|name| format!("dns_session_block-{name}.parquet"));
+        for name in &names {
+            // Of nothing but holes.
+            std::fs::File::create(sessions.join(name)).unwrap().set_len(300 << 20).unwrap();
+        }
+        let budget = Budget::new(64 << 20);
+        let reloader = Reloader::new(ConfigFile::new(config), Arc::clone(&budget));
+        let prepared = prepare(reloader, Path::new("elsewhere"), &Metrics::default(), &budget).ok().unwrap();
+        prepared.sessions.close(Timestamp::now());
+        assert!(prepared.sessions.is_written(Duration::from_secs(60)));
+        assert!(names.iter().all(|name| sessions.join(name).exists()));
     }
 }

@@ -56,15 +56,21 @@ pub fn bounds(config: Option<&EdmConfig>) -> Bounds {
     bounds
 }
 
-/// Session files: a quarter of what all folders may hold together.
+/// Session files: whether, of what key, and a quarter of what all folders may hold together.
 #[must_use]
 pub fn sessions(config: &EdmConfig, secret: Result<Secret, String>) -> Wanted {
+    let (salt, settings) = (config.cryptopan_key_salt.clone(), session_files(config));
+    Wanted { on: writes_sessions(config), source: secret.map(|secret| Source { secret, salt }), settings }
+}
+
+/// Where session files go, and how much of them there may be.
+#[must_use]
+pub fn session_files(config: &EdmConfig) -> sessions::Settings {
     let mut settings = sessions::Settings::new(&config.data_dir);
     settings.bound.octets = (u64::from(config.storage_mib) << 20) / 4;
     settings.kept = Kept { subnets: config.session_keep_ecs, cookies: config.session_keep_cookies };
     settings.pseudonyms = usize::try_from(config.cryptopan_address_entries).unwrap_or_default();
-    let salt = config.cryptopan_key_salt.clone();
-    Wanted { on: writes_sessions(config), source: secret.map(|secret| Source { secret, salt }), settings }
+    settings
 }
 
 /// An edge that was switched off writes none either.
