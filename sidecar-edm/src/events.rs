@@ -24,8 +24,9 @@ pub mod seen;
 mod settings;
 mod writes;
 
-/// Where the newest file of a folder that was damaged is kept, for somebody to look at.
+/// Where the newest files of a folder that were damaged are kept, for somebody to look at: so begin their names.
 const BROKEN: &str = "broken";
+const MOST_BROKEN: usize = 4;
 
 pub use candidate::{Candidate, Outcome};
 pub use counters::Counters;

@@ -67,6 +67,15 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     disk::remove(path)
 }
 
+/// Gives a file a second name, if it has that not already.
+pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
+    pass(None)?;
+    match std::fs::hard_link(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    }
+}
+
 /// Gives a file another name.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     pass(None)?;
@@ -95,7 +104,7 @@ const fn note_read(_: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub(super) use for_tests::{crash_after, fail_reads_of, fail_syncs_of, has_crashed, synced};
+pub(super) use for_tests::{crash_after, fail_reads_of, fail_syncs_of, has_crashed, let_read, synced};
 #[cfg(test)]
 use for_tests::{note_read, note_sync, pass};
 
@@ -113,6 +122,7 @@ mod for_tests {
         static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
         static FAILING: Cell<Option<&'static str>> = const { Cell::new(None) };
         static UNREADABLE: Cell<Option<(&'static str, Errno)>> = const { Cell::new(None) };
+        static READABLE: Cell<usize> = const { Cell::new(0) };
         static SYNCED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     }
 
@@ -126,9 +136,18 @@ mod for_tests {
         UNREADABLE.set(files);
     }
 
+    /// So many of them can be read before.
+    pub(in super::super) fn let_read(times: usize) {
+        READABLE.set(times);
+    }
+
     pub(super) fn note_read(path: &Path) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         match UNREADABLE.get() {
+            Some((prefix, _)) if name.starts_with(prefix) && READABLE.get() > 0 => {
+                READABLE.set(READABLE.get() - 1);
+                Ok(())
+            }
             Some((prefix, error)) if name.starts_with(prefix) => Err(error.into()),
             _ => Ok(()),
         }

@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::cursor::{Cursor, Place};
 use super::record;
 use super::segment::{self, Segment};
-use crate::disk;
-use crate::events::BROKEN;
+use crate::disk::{self, Bound};
 use crate::events::blocks::{self, End, Extent, HEADER};
-use crate::events::writes;
+use crate::events::{BROKEN, MOST_BROKEN, writes};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(super) struct Found {
     pub(super) read: Place,
     pub(super) next_number: u64,
     pub(super) cursor: Option<Cursor>,
+    /// Events that could not be read: one for each file of which nobody knows how many.
+    pub(super) unreadable: u64,
 }
 
 /// Reads all segments. Those that are damaged are set aside; what can be read of them is taken.
@@ -41,6 +43,7 @@ pub(super) fn open(folder: &Path) -> io::Result<Found> {
         };
         let Some(mut segment) = opened else {
             set_aside(folder, *number)?;
+            found.unreadable += 1;
             continue;
         };
         // What was done with ends with a block.
@@ -59,12 +62,18 @@ pub(super) fn open(folder: &Path) -> io::Result<Found> {
             good = offset + blocks::size(payload.len()) as u64;
             true
         });
-        let extent = match scanned {
-            Err(error) if writes::is_damage(&error) => Extent { good, end: End::Corrupt },
-            scanned => scanned?,
+        let (extent, held_back) = match scanned {
+            Err(error) if writes::is_damage(&error) => (Extent { good, end: End::Corrupt }, true),
+            scanned => (scanned?, false),
         };
         segment.records = records;
-        mend(folder, &mut segment, extent.good, extent.end, *number == last)?;
+        let damaged = if held_back {
+            leave(folder, &mut segment, extent.good)?;
+            true
+        } else {
+            mend(folder, &mut segment, extent.good, extent.end, *number == last)?
+        };
+        found.unreadable += u64::from(damaged);
         if *number == read.number && !resumes && (read.offset, read.skip) != (extent.good, 0) {
             // It lies beyond what there is, or within a block: sending some events twice loses none. At the end there is no block yet of
             // which anything could be done: the next one must not be taken for the one that was there.
@@ -79,34 +88,59 @@ pub(super) fn open(folder: &Path) -> io::Result<Found> {
         segment.handed = done.saturating_sub(skip);
         found.segments.push_back(segment);
     }
+    keep_few(folder)?;
     found.next_number = last + 1;
     found.cursor = Some(cursor);
     Ok(found)
 }
 
-/// Cuts what is not whole, so that nothing good stands behind it.
-fn mend(folder: &Path, segment: &mut Segment, good: u64, end: End, is_last: bool) -> io::Result<()> {
+/// What the disk does not give back now it may give back later, or to somebody who looks at it.
+fn leave(folder: &Path, segment: &mut Segment, good: u64) -> io::Result<()> {
+    (segment.end, segment.sealed) = (good, true);
+    let file = segment::name(segment.number);
+    tracing::warn!(file, readable = good, "the disk does not give back a file of waiting events; it is kept as {BROKEN}");
+    writes::link(&folder.join(file), &broken(folder, segment.number))
+}
+
+/// Cuts what is not whole, so that nothing good stands behind it. Whether it was damaged: the end may be torn where the process or the machine ended.
+fn mend(folder: &Path, segment: &mut Segment, good: u64, end: End, is_last: bool) -> io::Result<bool> {
     segment.end = good;
     segment.sealed = !is_last;
-    match end {
-        End::Whole => return Ok(()),
-        End::Torn if is_last => {}
+    let damaged = match end {
+        End::Whole => return Ok(false),
+        End::Torn if is_last => false,
         End::Torn | End::Corrupt => {
             // For a person alone: a disk that does not give it back, or has no room for it, is no reason to stop.
-            let copied = std::fs::copy(segment::path(folder, segment.number), folder.join(BROKEN));
+            let copied = std::fs::copy(segment::path(folder, segment.number), broken(folder, segment.number));
             tracing::warn!(
                 file = segment::name(segment.number),
                 readable = good,
                 copy_error = copied.err().map(|error| error.to_string()),
                 "a file of waiting events is damaged; what can be read of it is taken, and a copy is kept as {BROKEN}"
             );
+            true
         }
-    }
-    writes::cut(&writes::open(&segment::path(folder, segment.number))?, good)
+    };
+    writes::cut(&writes::open(&segment::path(folder, segment.number))?, good)?;
+    Ok(damaged)
 }
 
 /// A file of which nothing can be taken.
 fn set_aside(folder: &Path, number: u64) -> io::Result<()> {
     tracing::warn!(file = segment::name(number), "a file of waiting events is not readable; it is kept as {BROKEN}");
-    writes::rename(&segment::path(folder, number), &folder.join(BROKEN))
+    let path = segment::path(folder, number);
+    writes::rename(&path, &broken(folder, number))?;
+    // Two names of one file stay both.
+    writes::remove(&path)
+}
+
+fn broken(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{BROKEN}-{number:010}"))
+}
+
+/// The newest ones.
+fn keep_few(folder: &Path) -> io::Result<()> {
+    let bound = Bound { octets: u64::MAX, files: MOST_BROKEN, age: Duration::MAX };
+    let mut files = disk::list(folder, |name| name.starts_with(BROKEN))?;
+    disk::keep_within(folder, &mut files, &bound, SystemTime::now(), 0).map(drop)
 }

@@ -32,6 +32,7 @@ impl Writer {
     }
 
     fn try_again(&mut self, folder: &Path, now: u64) -> io::Result<()> {
+        self.remove_leftovers()?;
         if !self.is_open {
             self.open_folder(folder, now)?;
         }
@@ -99,6 +100,7 @@ impl Writer {
             }
         }
         state.replace(segments, found.read);
+        state.unreadable += found.unreadable;
         drop(state);
         (self.cursor, self.next_number, self.is_open) = (found.cursor, next, true);
         self.queue.notify();

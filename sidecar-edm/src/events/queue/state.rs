@@ -262,7 +262,10 @@ impl State {
         self.first += self.flights.len() as u64;
         self.flights.clear();
         self.waiting = segments.iter().map(|segment| segment.records - segment.handed.min(segment.records)).sum();
-        self.waiting = self.waiting.saturating_sub(u64::from(read.skip));
+        // Of a segment that could not be read nothing is skipped.
+        if segments.iter().any(|segment| segment.number == read.number) {
+            self.waiting = self.waiting.saturating_sub(u64::from(read.skip));
+        }
         (self.segments, self.read) = (segments, read);
     }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::record::tests::record;
 use super::*;
 use crate::events::seen::Fingerprint;
-use crate::events::writes::{crash_after, fail_reads_of, fail_syncs_of, has_crashed, synced};
+use crate::events::writes::{crash_after, fail_reads_of, fail_syncs_of, has_crashed, let_read, synced};
 use crate::names::Presentation;
 
 const NOW: u64 = 1_800_000_000;
@@ -262,10 +262,41 @@ fn damage_costs_what_is_damaged() {
     octets[middle] ^= 1;
     std::fs::write(&second, &octets).unwrap();
     std::fs::write(&third, "none of ours").unwrap();
-    let left = waiting_after_a_start(folder.path());
+    let left = {
+        let (_writer, queue) = Writer::open(folder.path(), BOUND);
+        assert_eq!(queue.unreadable(), 2, "a file each at least");
+        numbers_of(&read_all(&queue))
+    };
     assert!(left.len() < 18_000 && left.len() > 10_000 && left.is_sorted());
-    assert!(folder.path().join("broken").exists());
+    assert_eq!(std::fs::read(folder.path().join("broken-0000000002")).unwrap(), octets);
+    assert_eq!(std::fs::read(folder.path().join("broken-0000000003")).unwrap(), b"none of ours");
     assert_eq!(waiting_after_a_start(folder.path()), left, "once");
+}
+
+#[test]
+fn few_of_the_files_that_are_damaged_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 1..=9 {
+        std::fs::write(segment::path(folder.path(), number), "none of ours").unwrap();
+    }
+    let (_writer, queue) = Writer::open(folder.path(), BOUND);
+    assert_eq!(queue.unreadable(), 9);
+    let left = (1..=9).filter(|number| folder.path().join(format!("broken-{number:010}")).exists());
+    assert_eq!(left.collect::<Vec<_>>(), [6, 7, 8, 9]);
+}
+
+/// Of the events that are skipped none is left.
+#[test]
+fn what_waits_is_counted_right_without_the_segment_that_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..20_000);
+    queue.read()[..50].iter().for_each(|(ticket, _)| queue.finish(*ticket));
+    writer.keep(NOW).unwrap();
+    drop(writer);
+    std::fs::write(segment::path(folder.path(), 1), "none of ours").unwrap();
+    let left = waiting_after_a_start(folder.path());
+    assert!(left.len() > 10_000);
 }
 
 #[test]
@@ -274,11 +305,20 @@ fn a_file_that_the_disk_does_not_give_back_costs_what_is_in_it() {
     let (mut writer, _) = Writer::open(folder.path(), BOUND);
     put(&mut writer, 0..20_000);
     drop(writer);
-    fail_reads_of(Some(("waiting-0000000002", rustix::io::Errno::IO)));
-    let (writer, queue) = Writer::open(folder.path(), BOUND);
-    fail_reads_of(None);
-    assert!(queue.len() > 10_000 && queue.len() < 18_000 && writer.is_kept(), "{}", queue.len());
-    assert_eq!(read_all(&queue).len() as u64, queue.len());
+    let whole = std::fs::read(segment::path(folder.path(), 2)).unwrap();
+    // Its header can be read or not.
+    for good in [1, 0] {
+        fail_reads_of(Some(("waiting-0000000002", rustix::io::Errno::IO)));
+        let_read(good);
+        let (writer, queue) = Writer::open(folder.path(), BOUND);
+        fail_reads_of(None);
+        assert!(queue.len() > 10_000 && queue.len() < 18_000 && writer.is_kept(), "{}", queue.len());
+        assert_eq!((read_all(&queue).len() as u64, queue.unreadable()), (queue.len(), 1));
+        assert_eq!(std::fs::read(folder.path().join("broken-0000000002")).unwrap(), whole);
+        // It may be given back later.
+        let is_there = std::fs::read(segment::path(folder.path(), 2)).is_ok_and(|octets| octets == whole);
+        assert_eq!(is_there, good == 1);
+    }
 }
 
 #[test]
@@ -466,6 +506,48 @@ fn a_segment_that_may_not_be_on_the_disk_is_written_again() {
     writer.sync().unwrap();
     drop(writer);
     assert_eq!(waiting_after_a_start(folder.path()), (0..12_020).collect::<Vec<_>>());
+}
+
+/// The kernel says once that it could not write pages back, and counts them as written.
+#[test]
+fn a_segment_that_could_not_be_synced_once_is_written_again() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..10);
+    let path = segment::path(folder.path(), 1);
+    let before = std::fs::metadata(&path).unwrap().ino();
+    fail_syncs_of(Some("waiting-"));
+    writer.sync().unwrap_err();
+    fail_syncs_of(None);
+    writer.sync().unwrap_err();
+    assert!(!writer.is_kept());
+    put(&mut writer, 10..20);
+    assert!(writer.is_kept() && queue.len() == 20);
+    writer.sync().unwrap();
+    assert_ne!(std::fs::metadata(&path).unwrap().ino(), before);
+    drop(writer);
+    assert_eq!(waiting_after_a_start(folder.path()), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn all_files_that_had_to_go_do_so_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, queue) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..10);
+    let (first, aside) = (segment::path(folder.path(), 1), folder.path().join("aside"));
+    std::fs::rename(&first, &aside).unwrap();
+    std::fs::create_dir(&first).unwrap();
+    writer.clear(&mut |_| {}).unwrap_err();
+    // A second file is begun, and can be neither appended to nor removed.
+    crash_after(Some(2));
+    put(&mut writer, 10..20);
+    crash_after(None);
+    std::fs::remove_dir(&first).unwrap();
+    std::fs::rename(&aside, &first).unwrap();
+    writer.keep(NOW + 10).unwrap();
+    assert_eq!((segment::numbers(folder.path()).unwrap(), queue.len()), (vec![3], 10));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The end of the queue at which events come in, for the one thread that may wait for the disk.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,8 +45,8 @@ pub struct Writer {
     pub(super) unsafe_one: Option<u64>,
     /// What is found in the folder when it can be read is to be forgotten.
     pub(super) forgets_found: bool,
-    /// A file that had to go and is still there.
-    leftover: Option<u64>,
+    /// Files that had to go and are still there. While there are any no other is begun.
+    leftovers: BTreeSet<u64>,
     /// When the disk is tried again, while it takes nothing.
     pub(super) retry_at: Option<u64>,
     /// That it takes nothing was told.
@@ -127,7 +128,7 @@ impl Writer {
             unsynced: false,
             unsafe_one: None,
             forgets_found: false,
-            leftover: None,
+            leftovers: BTreeSet::new(),
             retry_at: None,
             in_trouble: false,
         };
@@ -179,7 +180,7 @@ impl Writer {
     /// When the disk does not take it; it is tried again the next time.
     pub fn keep(&mut self, now: u64) -> io::Result<()> {
         self.recover(now);
-        self.remove_leftover()?;
+        self.remove_leftovers()?;
         loop {
             let (done_to, first) = {
                 let state = self.queue.lock();
@@ -207,9 +208,13 @@ impl Writer {
     /// When the disk fails.
     pub fn sync(&mut self) -> io::Result<()> {
         if mem::take(&mut self.unsynced)
-            && let Some(Present { place: Place::Disk(file), .. }) = &self.present
+            && let Some(Present { number, place: Place::Disk(file), .. }) = &self.present
+            && let Err(error) = writes::sync(file)
         {
-            writes::sync(file).inspect_err(|_| self.unsynced = true)?;
+            // At once: it may be a file system that has just come back.
+            self.doubt(*number, &error, 0);
+            self.present = None;
+            return Err(error);
         }
         if self.unsafe_one.is_some() {
             return Err(io::Error::other("a segment of events is not safe yet"));
@@ -296,12 +301,15 @@ impl Writer {
         if mem::take(&mut self.unsynced)
             && let Err(error) = writes::sync(&file)
         {
-            // How much of it the disk has nobody knows. While its pages are there it can be written once more.
-            tracing::error!(%error, segment = number, "events may not survive the end of the machine; they are written again");
-            (self.unsafe_one, self.retry_at) = (Some(number), Some(now + RETRY));
-            return;
+            return self.doubt(number, &error, now + RETRY);
         }
         segment::forget_pages(&file);
+    }
+
+    /// How much of it the disk has nobody knows, and it would not say so twice. While its pages are there it can be written once more.
+    fn doubt(&mut self, number: u64, error: &io::Error, retry_at: u64) {
+        tracing::error!(%error, segment = number, "events may not survive the end of the machine; they are written again");
+        (self.unsafe_one, self.retry_at) = (Some(number), Some(retry_at));
     }
 
     fn fall_back(&mut self, now: u64, error: &io::Error) -> Present {
@@ -319,9 +327,9 @@ impl Writer {
 
     fn discard(&mut self, number: u64) {
         self.queue.lock().segments.retain(|segment| segment.number != number);
-        self.leftover = Some(number);
+        self.leftovers.insert(number);
         // Where it stays it is tried again.
-        let _ = self.remove_leftover();
+        let _ = self.remove_leftovers();
     }
 
     fn begin_in_memory(&mut self) -> Present {
@@ -345,10 +353,11 @@ impl Writer {
         }
     }
 
-    fn remove_leftover(&mut self) -> io::Result<()> {
-        if let (Some(number), Some(folder)) = (self.leftover, &self.folder) {
-            writes::remove(&segment::path(folder, number))?;
-            self.leftover = None;
+    pub(super) fn remove_leftovers(&mut self) -> io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        while let Some(number) = self.leftovers.first() {
+            writes::remove(&segment::path(folder, *number))?;
+            self.leftovers.pop_first();
         }
         Ok(())
     }
@@ -370,7 +379,7 @@ impl Writer {
 
     /// False if there is none.
     fn drop_oldest(&mut self, on_lost: &mut OnLost<'_>) -> io::Result<bool> {
-        self.remove_leftover()?;
+        self.remove_leftovers()?;
         let Some(oldest) = self.queue.lock().segments.front().cloned() else { return Ok(false) };
         let mut blocks = Vec::new();
         let read = oldest.scan(|offset, payload| {
@@ -388,8 +397,8 @@ impl Writer {
         // Before the file goes: after a crash between the two they are reported twice, and not never.
         on_lost(Lost { events, prints });
         if oldest.on_disk() > 0 {
-            self.leftover = Some(oldest.number);
-            self.remove_leftover()?;
+            self.leftovers.insert(oldest.number);
+            self.remove_leftovers()?;
         }
         Ok(true)
     }
