@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use super::BROKEN;
 use super::counters::Counters;
 use super::handover::{Batch, Handover};
 use super::ledger::{Ledger, now};
 use super::queue::{Lost, Queue, Writer, record};
 use super::seen::Table;
 use super::settings::Settings;
+use super::{BROKEN, MOST_BROKEN};
 use crate::disk::{self, Bound};
 use crate::memory::Budget;
 
@@ -40,7 +40,9 @@ pub(super) struct Clerk {
     events: Vec<u8>,
     /// What waits is to be forgotten, and some of it is still there.
     clearing: bool,
-    troubled: bool,
+    /// That something could not be written was told; and that it could not be synced.
+    unwritten: bool,
+    unsynced: bool,
     /// Held for as long as the folder is in use.
     lock: Option<File>,
     tried: Instant,
@@ -90,7 +92,8 @@ impl Clerk {
             table,
             events: Vec::new(),
             clearing: false,
-            troubled: false,
+            unwritten: false,
+            unsynced: false,
             lock,
             tried: Instant::now(),
         };
@@ -193,7 +196,7 @@ impl Clerk {
             trouble = trouble.or(self.ledger.write().err());
         }
         trouble = trouble.or(self.turn(now).err()).or(self.writer.keep(now).err());
-        self.tell(trouble);
+        self.unwritten = self.tell(trouble, self.unwritten);
         self.observe();
     }
 
@@ -221,22 +224,18 @@ impl Clerk {
     fn sync(&mut self) {
         // Here as well no mark before its event.
         let synced = self.writer.sync().and_then(|()| self.ledger.sync());
-        self.tell(synced.err());
+        self.unsynced = self.tell(synced.err(), self.unsynced);
         self.measure();
     }
 
-    /// Once for each time of trouble.
-    fn tell(&mut self, trouble: Option<io::Error>) {
-        match trouble {
-            Some(error) => {
-                self.counters.write_failures.inc();
-                if !self.troubled {
-                    tracing::error!(folder = %self.folder.display(), %error, "what concerns events cannot be written; it is tried again");
-                    self.troubled = true;
-                }
-            }
-            None => self.troubled = false,
+    /// Once for each time of trouble. Whether there is any.
+    fn tell(&self, trouble: Option<io::Error>, was_told: bool) -> bool {
+        let Some(error) = trouble else { return false };
+        self.counters.write_failures.inc();
+        if !was_told {
+            tracing::error!(folder = %self.folder.display(), %error, "what concerns events cannot be written; it is tried again");
         }
+        true
     }
 
     /// What the folders take, with what is set aside there.
@@ -257,15 +256,15 @@ impl Clerk {
         queued_octets.set(gauge(queue.octets()));
         seen_names.set(gauge(table.len()));
         unreadable.inc_by(queue.unreadable().saturating_sub(unreadable.get()));
-        seen_forgotten.inc_by(table.forgotten().saturating_sub(seen_forgotten.get()));
+        seen_forgotten.inc_by(self.ledger.forgotten().saturating_sub(seen_forgotten.get()));
     }
 }
 
 /// What was set aside because it was damaged is there to be looked at, for a while and within what the folder may hold.
 fn drop_broken(folder: &Path, settings: &Settings) {
-    let bound = Bound { octets: settings.waiting_octets, files: 1, age: settings.forget_after };
+    let bound = Bound { octets: settings.waiting_octets, files: MOST_BROKEN, age: settings.forget_after };
     for part in ["waiting", "seen"].map(|part| folder.join(part)) {
-        let dropped = disk::list(&part, |name| name == BROKEN)
+        let dropped = disk::list(&part, |name| name.starts_with(BROKEN))
             .and_then(|mut files| disk::keep_within(&part, &mut files, &bound, SystemTime::now(), 0));
         if let Err(error) = dropped {
             tracing::warn!(folder = %part.display(), %error, "what was set aside cannot be removed");

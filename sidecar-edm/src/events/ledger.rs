@@ -1,5 +1,6 @@
 //! Names that were seen, as the thread that writes has them: the table in memory, its log, and marks that wait for the log.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::seen::{self, Fingerprint, Kind, Log, Secret, Steady, Table};
 use super::settings::Settings;
 use crate::memory::{Budget, Charge};
 
-/// Marks that wait for a disk that takes none; the oldest go beyond that.
+/// Marks, taken back or not, that wait for a disk that takes none; the oldest go beyond that.
 const MARKS: usize = 1 << 17;
 
 /// Who keeps them.
@@ -26,6 +27,8 @@ pub(super) struct Ledger {
     forget_after: Duration,
     /// None until the folder can be used.
     log: Option<Log>,
+    /// Names that tables before this one forgot.
+    forgotten_before: u64,
     /// What is not in the log yet.
     marks: Vec<(Kind, Fingerprint)>,
     clock: Steady,
@@ -51,6 +54,7 @@ impl Ledger {
             names: settings.seen_names,
             forget_after: settings.forget_after,
             log: None,
+            forgotten_before: 0,
             marks: Vec::new(),
             clock: Steady::default(),
             damaged: 0,
@@ -110,10 +114,17 @@ impl Ledger {
     /// The events of these names are lost.
     pub(super) fn unmark(&mut self, prints: &[Fingerprint]) {
         let table = self.table.load();
-        let marked = prints.iter().filter(|print| table.unmark(**print));
-        let records: Vec<_> = marked.map(|print| (Kind::Unmark, *print)).collect();
+        for print in prints {
+            table.unmark(*print);
+        }
         drop(table);
-        // At once: there may be many.
+        // By the time they are written one of these names may have another event, which is not safe yet.
+        if !self.marks.is_empty() {
+            let lost: HashSet<_> = prints.iter().collect();
+            self.marks.retain(|(kind, print)| *kind == Kind::Unmark || !lost.contains(print));
+        }
+        // Also what the table had no mark of: the log may have one. At once: there may be many.
+        let records: Vec<_> = prints.iter().map(|print| (Kind::Unmark, *print)).collect();
         let written = self.log.as_mut().is_some_and(|log| log.append(&records).is_ok());
         if !written {
             self.add(records);
@@ -160,14 +171,30 @@ impl Ledger {
         self.swap(table);
     }
 
+    /// Names that had to go, by age or for want of room.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten_before + self.table.load().forgotten()
+    }
+
     fn swap(&mut self, table: Table) {
         self.charge = Charge::new(&self.budget);
         self.charge.add(table.octets());
+        let before = self.table.load_full();
         self.handover.swap(&self.table, table);
+        self.forgotten_before += before.forgotten();
     }
 
+    /// Without its mark a name is reported once more. Without what takes a mark back it never is, so that goes last.
     fn bound(&mut self) {
-        let surplus = self.marks.len().saturating_sub(MARKS);
+        let mut surplus = self.marks.len().saturating_sub(MARKS);
+        if surplus == 0 {
+            return;
+        }
+        self.marks.retain(|(kind, _)| {
+            let goes = *kind == Kind::Mark && surplus > 0;
+            surplus -= usize::from(goes);
+            !goes
+        });
         self.marks.drain(..surplus);
     }
 }
@@ -175,4 +202,27 @@ impl Ledger {
 /// The clock, in seconds.
 pub(super) fn now() -> u64 {
     seen::seconds(SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gate::tests::open_settings;
+    use super::*;
+
+    #[test]
+    fn marks_make_room_for_what_takes_marks_back() {
+        let budget = Budget::new(64 << 20);
+        let table = Arc::new(ArcSwap::from_pointee(Table::new(0)));
+        let mut ledger = Ledger::new(Path::new("/nowhere"), &open_settings(), &budget, Arc::default(), table);
+        let print = |number: u32| ledger.table.load().secret().fingerprint(&number.to_be_bytes());
+        let lost = print(0);
+        let marks = (1..=MARKS as u32).map(|number| (Kind::Mark, print(number))).collect();
+        ledger.unmark(&[lost]);
+        ledger.add(marks);
+        assert_eq!(ledger.marks.len(), MARKS);
+        assert_eq!(ledger.marks.first(), Some(&(Kind::Unmark, lost)));
+        // However many they are.
+        ledger.unmark(&vec![lost; 2 * MARKS]);
+        assert_eq!(ledger.marks.len(), MARKS);
+    }
 }
