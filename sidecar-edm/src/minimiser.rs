@@ -29,7 +29,7 @@ use crate::decode::CountedTypes;
 use crate::events::Events;
 use crate::histogram::{Minute, Settings};
 use crate::input::lag::Lag;
-use crate::list::{Current, Lists};
+use crate::list::Lists;
 use crate::memory::Budget;
 use crate::sessions::Switch;
 use slots::Slots;
@@ -47,14 +47,20 @@ pub struct Policy {
     pub histogram: Settings,
 }
 
+/// All that frames of one moment are judged by: never the newer half of it with the older one, since what is left out belongs to what may be sent.
+#[derive(Debug, Default)]
+struct InForce {
+    policy: Policy,
+    lists: Lists,
+}
+
 /// What all connections share. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Minimiser(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    policy: ArcSwap<Policy>,
-    lists: Current,
+    in_force: ArcSwap<InForce>,
     slots: Slots,
     budget: Arc<Budget>,
     events: Events,
@@ -67,8 +73,8 @@ impl Minimiser {
     /// Without lists, and not sending.
     #[must_use]
     pub fn new(events: Events, sessions: Switch, counts: FrameCounts, lag: Arc<Lag>, budget: Arc<Budget>) -> Self {
-        let (policy, lists) = (ArcSwap::default(), Current::default());
-        Self(Arc::new(Shared { policy, lists, slots: Slots::default(), budget, events, sessions, counts, lag }))
+        let in_force = ArcSwap::default();
+        Self(Arc::new(Shared { in_force, slots: Slots::default(), budget, events, sessions, counts, lag }))
     }
 
     /// For one connection.
@@ -83,18 +89,17 @@ impl Minimiser {
         self.0.slots.held()
     }
 
-    /// Frames that come from now on are judged by these. What is left out is known before anything may be sent.
-    fn set(&self, policy: Policy, new: &Lists) {
-        self.0.lists.change(|lists| lists.clone_from(new));
-        self.0.policy.store(Arc::new(policy));
+    /// Frames that come from now on are judged by these.
+    fn set(&self, policy: Policy, lists: &Lists) {
+        self.0.in_force.store(Arc::new(InForce { policy, lists: lists.clone() }));
     }
 
     /// Whether answers would be counted apart from those that were counted until now.
     fn would_count_apart(&self, policy: Policy, new: &Lists) -> bool {
-        let now = self.0.lists.load();
-        let Some(list) = &now.well_known else { return false };
+        let now = self.0.in_force.load();
+        let Some(list) = &now.lists.well_known else { return false };
         let same = new.well_known.as_ref().is_some_and(|new| Arc::ptr_eq(list, new));
-        !same || self.0.policy.load().histogram != policy.histogram
+        !same || now.policy.histogram != policy.histogram
     }
 
     /// Takes out what was counted.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::counts::{Fate, Tally};
 use super::duplicates::Duplicates;
 use super::slots::Place;
-use super::{Policy, Shared};
+use super::{InForce, Policy, Shared};
 use crate::decode::{Address, CountedTypes, Dropped, Message, Query, Question, Room, Time};
 use crate::events::Candidate;
 use crate::histogram::{Answer, Hit};
@@ -53,11 +53,12 @@ impl Sink {
 impl FrameSink for Sink {
     fn frames(&mut self, frames: &[&[u8]]) {
         let Self { shared, place, rooms, keys, duplicates, tally, looked } = self;
-        let (policy, lists) = (shared.policy.load(), shared.lists.load());
+        let in_force = shared.in_force.load();
+        let InForce { policy, lists } = &**in_force;
         let mut asked = [None; GROUP];
         let mut count = 0;
         for ((frame, room), key) in frames.iter().zip(rooms.iter_mut()).zip(keys.iter_mut()) {
-            match read(frame, room, key, **policy, &lists, duplicates) {
+            match read(frame, room, key, *policy, lists, duplicates) {
                 Ok(good) => {
                     if let Some(slot) = asked.get_mut(count) {
                         *slot = Some(good);
