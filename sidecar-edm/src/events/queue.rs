@@ -19,6 +19,7 @@ mod flight;
 mod open;
 pub(super) mod record;
 mod recovery;
+mod room;
 mod segment;
 mod state;
 mod writer;

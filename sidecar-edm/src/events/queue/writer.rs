@@ -21,8 +21,6 @@ const SMALLEST: u64 = 128 << 10;
 const LARGEST: u64 = 1 << 20;
 /// Octets of a segment in memory: so finely is what is done with given back.
 const IN_MEMORY: u64 = MEMORY / 8;
-/// Segments at most, however small they are.
-const MOST_SEGMENTS: usize = 1024;
 /// Seconds until a disk that took nothing is tried again.
 pub(super) const RETRY: u64 = 5;
 
@@ -35,18 +33,18 @@ pub struct Writer {
     /// What is in the folder is known. Before that nothing is written there.
     pub(super) is_open: bool,
     /// Octets on disk at most.
-    bound: u64,
+    pub(super) bound: u64,
     pub(super) cursor: Option<Cursor>,
     /// What is appended to.
     pub(super) present: Option<Present>,
     pub(super) next_number: u64,
-    unsynced: bool,
+    pub(super) unsynced: bool,
     /// A segment of which nobody knows how much of it reached the disk.
     pub(super) unsafe_one: Option<u64>,
     /// What is found in the folder when it can be read is to be forgotten.
     pub(super) forgets_found: bool,
     /// Files that had to go and are still there. While there are any no other is begun.
-    leftovers: BTreeSet<u64>,
+    pub(super) leftovers: BTreeSet<u64>,
     /// When the disk is tried again, while it takes nothing.
     pub(super) retry_at: Option<u64>,
     /// That it takes nothing was told.
@@ -222,19 +220,6 @@ impl Writer {
         self.cursor.as_mut().map_or(Ok(()), Cursor::sync)
     }
 
-    /// Drops everything. From [`Queue::close`] on until this was done nothing goes out. What is in a folder that cannot be read yet is
-    /// forgotten when it can, and its names count as reported.
-    ///
-    /// # Errors
-    /// While something is still there: then it has to be called again.
-    pub fn clear(&mut self, on_lost: &mut OnLost<'_>) -> io::Result<()> {
-        (self.present, self.unsynced, self.unsafe_one) = (None, false, None);
-        while self.drop_oldest(on_lost)? {}
-        self.forgets_found = !self.is_open;
-        self.queue.open();
-        Ok(())
-    }
-
     fn append_block(&mut self, payload: &[u8], events: u64, now: u64, on_lost: &mut OnLost<'_>) -> io::Result<()> {
         let size = blocks::size(payload.len()) as u64;
         self.make_room(size, on_lost)?;
@@ -325,13 +310,6 @@ impl Writer {
         self.begin_in_memory()
     }
 
-    fn discard(&mut self, number: u64) {
-        self.queue.lock().segments.retain(|segment| segment.number != number);
-        self.leftovers.insert(number);
-        // Where it stays it is tried again.
-        let _ = self.remove_leftovers();
-    }
-
     fn begin_in_memory(&mut self) -> Present {
         let segment = Segment::in_memory(self.next_number);
         let place = Place::Memory(Arc::clone(&segment.store));
@@ -344,63 +322,6 @@ impl Writer {
         self.present = Some(present.clone());
         self.queue.lock().segments.push_back(segment);
         present
-    }
-
-    fn remove(&self, segment: &Segment) -> io::Result<()> {
-        match &self.folder {
-            Some(folder) if segment.on_disk() > 0 => writes::remove(&segment::path(folder, segment.number)),
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn remove_leftovers(&mut self) -> io::Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        while let Some(number) = self.leftovers.first() {
-            writes::remove(&segment::path(folder, *number))?;
-            self.leftovers.pop_first();
-        }
-        Ok(())
-    }
-
-    /// Drops the oldest segments until there is room for so many octets more.
-    fn make_room(&mut self, octets: u64, on_lost: &mut OnLost<'_>) -> io::Result<()> {
-        loop {
-            let (held, segments) = {
-                let state = self.queue.lock();
-                (state.segments.iter().map(Segment::on_disk).sum::<u64>(), state.segments.len())
-            };
-            let fits = held + octets <= self.bound && segments < MOST_SEGMENTS;
-            // The last one is being written: by its size it never is too much.
-            if fits || segments < 2 || !self.drop_oldest(on_lost)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// False if there is none.
-    fn drop_oldest(&mut self, on_lost: &mut OnLost<'_>) -> io::Result<bool> {
-        self.remove_leftovers()?;
-        let Some(oldest) = self.queue.lock().segments.front().cloned() else { return Ok(false) };
-        let mut blocks = Vec::new();
-        let read = oldest.scan(|offset, payload| {
-            blocks.push((offset, record::pieces(payload).filter_map(record::print).collect()));
-            true
-        });
-        if let Err(error) = read {
-            tracing::warn!(%error, "events that are dropped cannot be read; their names count as reported");
-        }
-        let mut state = self.queue.lock();
-        let prints = state.undone(oldest.number, blocks);
-        // Not those that could be read alone: none of them waits any more.
-        let events = state.forget_first();
-        drop(state);
-        // Before the file goes: after a crash between the two they are reported twice, and not never.
-        on_lost(Lost { events, prints });
-        if oldest.on_disk() > 0 {
-            self.leftovers.insert(oldest.number);
-            self.remove_leftovers()?;
-        }
-        Ok(true)
     }
 }
 
