@@ -243,11 +243,31 @@ impl Reloader {
                 self.endpoint_error = Some(error);
             }
         }
-        self.identity.offer(identity::load(config, moment).map_err(|faults| faults.join("; ")));
+        self.follow_identity(identity::load(config, moment).map_err(|faults| faults.join("; ")));
         // Nobody's secret is read without need.
         let secret =
             if settings::writes_sessions(config) { identity::pseudonym_secret(config, moment) } else { Err(String::new()) };
         self.sessions = Some(settings::sessions(config, secret));
+    }
+
+    /// What is wrong with the receiver of aggregates costs no events, and the last good link to it stays.
+    fn follow_identity(&mut self, mut newest: Result<Identity, String>) {
+        let known = self.identity.good().cloned();
+        if let Ok(newest) = &mut newest
+            && !newest.aggregates_faults.is_empty()
+        {
+            if known.as_ref().is_none_or(|known| known.aggregates_faults != newest.aggregates_faults) {
+                tracing::error!(error = newest.aggregates_faults.join("; "), "aggregates cannot be sent as it is configured");
+            }
+            newest.aggregates = known.and_then(|known| known.aggregates.clone());
+        }
+        self.identity.offer(newest);
+    }
+
+    fn identity_error(&self) -> Option<String> {
+        let faults =
+            || self.identity.good().map(|identity| identity.aggregates_faults.join("; ")).filter(|faults| !faults.is_empty());
+        self.identity.error().map(str::to_owned).or_else(|| Some(format!("aggregates: {}", faults()?)))
     }
 
     /// The list that a server has.
@@ -297,7 +317,7 @@ impl Reloader {
             dump: self.config.good().and_then(|config| self.dump(config)),
             lacks_what_is_left_out: self.lists.lacks_what_is_left_out(),
             identity: self.identity.good().cloned(),
-            identity_error: self.identity.error().map(str::to_owned),
+            identity_error: self.identity_error(),
             sessions: self.sessions.clone(),
         }
     }

@@ -64,7 +64,7 @@ fn wrong(config: &EdmConfig, folder: &Path) -> Vec<String> {
     let mut wrong = Vec::new();
     wrong.extend(endpoint::endpoint(config, folder).err().unwrap_or_default());
     if !config.disabled {
-        let faults = identity::load(config, folder).err().unwrap_or_default();
+        let faults = identity::load(config, folder).map_or_else(|faults| faults, |identity| identity.aggregates_faults);
         wrong.extend(faults.iter().map(|fault| format!("identity: {fault}")));
     }
     let mut note = |problem: Option<String>| wrong.extend(problem);

@@ -38,6 +38,8 @@ pub struct Identity {
     pub events: Option<Link>,
     /// Where aggregates go; none where there shall be none, or Core named no receiver.
     pub aggregates: Option<Link>,
+    /// Why there is no link for aggregates although there should be one: that costs no events. Empty where there is none to be.
+    pub aggregates_faults: Vec<String>,
     /// When the certificate is to be renewed, where somebody says so.
     pub renewal: Option<Renewal>,
 }
@@ -80,7 +82,8 @@ impl Link {
 /// Reads and checks everything that the configuration names, or that lies in its folder.
 ///
 /// # Errors
-/// What is missing or unusable, all of it that does not follow from something else; in words, never with content.
+/// What is missing or unusable, all of it that does not follow from something else; in words, never with content. What concerns aggregates alone
+/// is told by [`Identity::aggregates_faults`].
 pub fn load(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> {
     match config.form {
         Form::Own => own(config, folder),
@@ -97,8 +100,10 @@ fn own(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> {
     let told = material.as_ref().and_then(|material| material.document.aggrec_url.as_deref());
     let receiver = config.http_url.as_deref().or(told).filter(|_| !config.disable_histogram_sender).map(str::to_owned);
     let trusted = receiver.is_some().then(|| anchors(config, folder, "http-ca-file", config.http_ca_file.as_ref()));
-    let trusted = trusted.and_then(|anchors| kept(anchors, &mut faults));
-    let (Some(material), Some(data_key), true) = (material, data_key, faults.is_empty()) else { return Err(faults) };
+    let (Some(material), Some(data_key), true) = (material, data_key, faults.is_empty()) else {
+        faults.extend(trusted.and_then(Result::err));
+        return Err(faults);
+    };
     let document = &material.document;
     let link = |url: &str, tls: Arc<ClientConfig>, generation: u64| Link {
         url: url.to_owned(),
@@ -109,14 +114,14 @@ fn own(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> {
     };
     let broker = config.mqtt_server.as_deref().unwrap_or(&document.mqtt_broker);
     let events = (!config.disable_mqtt).then(|| link(broker, Arc::clone(&material.tls), material.generation));
-    let aggregates = match receiver.zip(trusted) {
-        None => None,
-        Some((url, (anchors, mark))) => {
-            let tls = trusting(&material.tls, anchors).map_err(|error| vec![format!("http-ca-file: {error}")])?;
-            Some(link(&url, Arc::new(tls), material.generation ^ mark))
-        }
-    };
-    Ok(Identity { node: data_key.kid().to_owned(), events, aggregates, renewal: document.renewal })
+    let aggregates = receiver.zip(trusted).map(|(url, trusted)| {
+        let (anchors, mark) = trusted?;
+        let tls = trusting(&material.tls, anchors).map_err(|error| format!("http-ca-file: {error}"))?;
+        Ok(link(&url, Arc::new(tls), material.generation ^ mark))
+    });
+    let mut aggregates_faults = Vec::new();
+    let aggregates = aggregates.and_then(|link| kept(link, &mut aggregates_faults));
+    Ok(Identity { node: data_key.kid().to_owned(), events, aggregates, aggregates_faults, renewal: document.renewal })
 }
 
 /// Files of the own form that are not there, or have nothing in them yet.
@@ -158,14 +163,15 @@ fn upstream(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> 
     };
     let events = events.map(|files| files.link(config, folder)).transpose();
     let aggregates = aggregates.map(|files| files.link(config, folder)).transpose();
-    let (events, aggregates) = match (events, aggregates) {
-        (Ok(events), Ok(aggregates)) => (events, aggregates),
+    let (events, aggregates, aggregates_faults) = match (events, aggregates) {
+        (Ok(events), Ok(aggregates)) => (events, aggregates, Vec::new()),
+        (Ok(Some(events)), Err(faults)) => (Some(events), None, faults),
         (events, aggregates) => {
             return Err([events.err(), aggregates.err()].into_iter().flatten().flatten().collect());
         }
     };
     let node = events.as_ref().or(aggregates.as_ref()).map(|link| link.data_key.kid().to_owned()).unwrap_or_default();
-    Ok(Identity { node, events, aggregates, renewal: None })
+    Ok(Identity { node, events, aggregates, aggregates_faults, renewal: None })
 }
 
 type Named<'a> = (&'static str, &'a Option<PathBuf>);
@@ -225,14 +231,9 @@ impl Files<'_> {
 
 /// Whom to trust: a file, or the system. With a mark that changes when the file does.
 fn anchors(config: &EdmConfig, folder: &Path, key: &str, file: Option<&PathBuf>) -> Result<(RootCertStore, u64), String> {
+    // A system without CAs costs this connection alone, which then says so.
+    let Some(file) = file else { return Ok(of_system(rustls_native_certs::load_native_certs().certs)) };
     let mut roots = RootCertStore::empty();
-    let Some(file) = file else {
-        let found = rustls_native_certs::load_native_certs();
-        // Single ones that the library does not take are no reason to trust none.
-        roots.add_parsable_certificates(found.certs);
-        // A system without CAs costs this connection alone, which then says so.
-        return Ok((roots, 0));
-    };
     let failed = |error: &dyn std::fmt::Display| format!("{key} {}: {error}", file.display());
     let pem = read(&config.path(folder, file), MAX_ANCHORS).map_err(|error| failed(&error))?;
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -240,6 +241,15 @@ fn anchors(config: &EdmConfig, folder: &Path, key: &str, file: Option<&PathBuf>)
         roots.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
     }
     if roots.is_empty() { Err(failed(&"no certificate in it")) } else { Ok((roots, mark_of(&[pem.as_bytes()]))) }
+}
+
+/// Single ones that the library does not take are no reason to trust none.
+fn of_system(mut certificates: Vec<CertificateDer<'static>>) -> (RootCertStore, u64) {
+    certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    let mark = mark_of(&certificates.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates);
+    (roots, mark)
 }
 
 fn mark_of(texts: &[&[u8]]) -> u64 {

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::select_all;
-use tapir_runtime::shutdown::Shutdown;
+use tapir_runtime::shutdown::{Reloads, Shutdown};
 use tapir_runtime::watch::DirectoryWatch;
 use tapir_wire::config::edm::EdmConfig;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Tells when something changed in any of them, and at SIGHUP.
 #[derive(Debug)]
 pub struct Watches {
-    shutdown: Shutdown,
+    /// For those beside the own one: a SIGHUP is one change, however many folders there are.
+    silence: (watch::Sender<u64>, Reloads),
     own: DirectoryWatch,
     /// Told of what came without a change in any of the folders.
     news: Arc<Notify>,
@@ -25,7 +26,7 @@ impl Watches {
     #[must_use]
     pub fn new(folder: &Path, shutdown: &Shutdown) -> Self {
         let own = DirectoryWatch::new(folder, shutdown.reloads());
-        Self { shutdown: shutdown.clone(), own, news: Arc::default(), others: BTreeMap::new() }
+        Self { silence: watch::channel(0), own, news: Arc::default(), others: BTreeMap::new() }
     }
 
     /// For who brings something that is to be read.
@@ -39,7 +40,7 @@ impl Watches {
         self.others.retain(|folder, _| folders.contains(folder));
         let before = self.others.len();
         for folder in folders {
-            let watch = || DirectoryWatch::new(folder, self.shutdown.reloads());
+            let watch = || DirectoryWatch::new(folder, self.silence.1.clone());
             self.others.entry(folder.clone()).or_insert_with(watch);
         }
         self.others.len() > before
@@ -81,7 +82,22 @@ pub(super) fn folders(config: &EdmConfig, folder: &Path) -> BTreeSet<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_sighup_is_one_change_however_many_folders_there_are() {
+        let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let (signals, shutdown) = Shutdown::manual();
+        let mut watches = Watches::new(folders[0].path(), &shutdown);
+        assert!(watches.follow(&folders[1..].iter().map(|folder| folder.path().to_owned()).collect()));
+        signals.send_modify(|count| *count += 1);
+        watches.changed().await;
+        assert!(watches.changed().now_or_never().is_none(), "the others tell of it as well");
+        signals.send_modify(|count| *count += 1);
+        watches.changed().await;
+    }
 
     #[test]
     fn folders_of_either_form() {

@@ -66,7 +66,13 @@ fn what_is_wrong_is_said_by_key_and_file() {
     let said = |change: &dyn Fn(&mut EdmConfig)| {
         let mut changed = config.clone();
         change(&mut changed);
-        load_there(&changed).unwrap_err()
+        load_there(&changed).map_or_else(
+            |error| error,
+            |identity| {
+                assert!(identity.events.is_some() && identity.aggregates.is_none(), "it costs no events");
+                identity.aggregates_faults.join("; ")
+            },
+        )
     };
     let missing = said(&|config| config.http_signing_key_file = Some("/missing".into()));
     assert!(missing.starts_with("http-signing-key-file /missing: "), "{missing}");
@@ -89,6 +95,15 @@ fn everything_that_is_wrong_is_said_at_once() {
     let expected =
         ["mqtt-client-cert-file", "mqtt-client-key-file", "http-signing-key-file", "http-client-key-file", "http-ca-file"];
     assert_eq!(keys, expected, "{faults:?}");
+}
+
+#[test]
+fn new_cas_of_the_system_are_another_mark() {
+    let certificate = || rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap().cert.der().clone();
+    let (first, second) = (certificate(), certificate());
+    let (roots, both) = of_system(vec![first.clone(), second.clone()]);
+    assert_eq!((roots.len(), of_system(vec![second, first.clone()]).1), (2, both), "in any order");
+    assert_ne!(of_system(vec![first]).1, both);
 }
 
 /// `jwk_loading.json`: what upstream's HTTP sender takes is taken, and nothing else, for either service.
@@ -139,8 +154,13 @@ fn own_form_reads_the_folder() {
     let other = load(&config, folder.path()).unwrap();
     assert_eq!(url(&other.aggregates), "https://other.example");
     assert_ne!(other.aggregates.unwrap().generation, identity.aggregates.unwrap().generation);
+    config.http_ca_file = Some("missing.crt".into());
+    let without = load(&config, folder.path()).unwrap();
+    assert!(without.events.is_some() && without.aggregates.is_none());
+    assert!(without.aggregates_faults.join("; ").starts_with("http-ca-file missing.crt: "));
     config.disable_histogram_sender = true;
-    assert!(load(&config, folder.path()).unwrap().aggregates.is_none());
+    let neither = load(&config, folder.path()).unwrap();
+    assert!(neither.aggregates.is_none() && neither.aggregates_faults.is_empty());
 }
 
 #[test]
