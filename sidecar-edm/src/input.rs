@@ -20,6 +20,7 @@ mod peer;
 pub mod reader;
 pub mod sink;
 mod socket;
+mod suspects;
 pub mod tls;
 
 pub use accept::{Input, InputState, Limits};

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use tapir_runtime::panics;
@@ -17,13 +17,12 @@ use super::end::End;
 use super::line::{Line, Turn};
 use super::peer::Socket;
 use super::sink::{FrameSink, hand_over};
+use super::suspects::{ONCE_MORE, Suspects};
 
 /// Enough for a sink that keeps what is large elsewhere.
 const STACK: usize = 1024 * 1024;
 /// How often one looks at a socket whose own thread does not come back.
 const OFTEN: Duration = Duration::from_millis(2);
-/// Until one looks once more at who does not seem to come back.
-const ONCE_MORE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -142,6 +141,7 @@ impl Drop for Place {
 }
 
 fn serve(line: &Line, mut sink: impl FrameSink) -> End {
+    line.worked_on_here();
     if let Err(end) = line.shake_hands() {
         return end;
     }
@@ -156,27 +156,25 @@ fn serve(line: &Line, mut sink: impl FrameSink) -> End {
     }
 }
 
-/// Drops what nobody else reads. Where the machine, or the container's share of it, has stood still everybody is late, and this thread may be the
-/// first to go on: so only whoever is stuck at two looks in a row is.
+/// Drops what nobody else reads.
 fn stand_in(connections: &Weak<Connections>, pause: Duration) {
-    let (mut is_said, mut suspects) = (false, Vec::new());
+    let (mut is_said, mut suspects) = (false, Suspects::default());
     while let Some(connections) = connections.upgrade() {
         let since = |(number, line): (&u64, &Arc<Line>)| line.stuck_since().map(|since| ((*number, since), Arc::clone(line)));
-        let (seen, lines): (Vec<_>, Vec<_>) = connections.open().lines.iter().filter_map(since).unzip();
+        let seem = connections.open().lines.iter().filter_map(since).collect();
         drop(connections);
-        let stuck: Vec<_> = seen.iter().zip(lines).filter(|(seen, _)| suspects.contains(*seen)).collect();
-        for (_, line) in &stuck {
+        let stuck = suspects.look(Instant::now(), seem, |line| line.worker_seen());
+        for line in &stuck {
             line.drain();
         }
         if !stuck.is_empty() && !is_said {
             tracing::error!(connections = stuck.len(), "work on dnstap frames does not come back: frames are dropped meanwhile");
         }
         is_said = !stuck.is_empty();
-        thread::sleep(match (stuck.is_empty(), seen.is_empty()) {
+        thread::sleep(match (stuck.is_empty(), suspects.is_empty()) {
             (false, _) => OFTEN,
             (true, false) => pause.min(ONCE_MORE),
             (true, true) => pause,
         });
-        suspects = seen;
     }
 }

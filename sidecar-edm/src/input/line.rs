@@ -6,7 +6,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
@@ -17,6 +17,7 @@ use super::counts::Counts;
 use super::end::End;
 use super::peer::{Peer, Socket, end_of};
 use super::reader::{Next, Phase, Place, Reader};
+use super::suspects::{Seen, Worker};
 
 /// Reads of somebody who stands in, until another connection has its turn.
 const READS_AT_ONCE: usize = 64;
@@ -36,6 +37,8 @@ pub(super) struct Line {
     begun: Instant,
     /// Since when the frames of a turn are being worked on, in microseconds from the beginning and one; zero while they are not.
     busy_since: AtomicU64,
+    /// Who works on them.
+    worker: OnceLock<Option<Worker>>,
     /// When to give up although octets still come, likewise. Set when everything ends.
     give_up: AtomicU64,
     limits: Limits,
@@ -66,7 +69,18 @@ impl Line {
         };
         let counts = counts.clone();
         let (busy_since, give_up) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { inner: Mutex::new(inner), socket: other, begun, busy_since, give_up, limits, counts })
+        let worker = OnceLock::new();
+        Ok(Self { inner: Mutex::new(inner), socket: other, begun, busy_since, worker, give_up, limits, counts })
+    }
+
+    /// This thread is the one that it belongs to.
+    pub(super) fn worked_on_here(&self) {
+        let _ = self.worker.set(Worker::this());
+    }
+
+    /// What the kernel says of that thread.
+    pub(super) fn worker_seen(&self) -> Option<Seen> {
+        self.worker.get()?.as_ref()?.seen()
     }
 
     /// What comes before the first frame.
