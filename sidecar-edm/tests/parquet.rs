@@ -117,6 +117,19 @@ fn many_rows_make_several_groups_and_lose_none() {
 }
 
 #[test]
+fn what_a_file_comes_to_is_known_before_its_end() {
+    let mut writer = Writer::new(Vec::new(), &SCHEMA, Bounds { rows: 1, ..Bounds::default() }).unwrap();
+    let row = row(&vec![Cell::Null; 26], 7);
+    for _ in 0..1000 {
+        writer.row(&values(&row)).unwrap();
+    }
+    let known = writer.written();
+    let length = writer.finish("the test", &[]).unwrap().len() as u64;
+    // One more group, and what every footer has.
+    assert!((known..known + 8 * 1024).contains(&length), "{known} of {length}");
+}
+
+#[test]
 fn a_row_that_does_not_fit_is_left_out_alone() {
     let mut writer = Writer::new(Vec::new(), &SCHEMA, Bounds { octets: 1000, rows: 10 }).unwrap();
     let good = row(&vec![Cell::Null; 26], 7);

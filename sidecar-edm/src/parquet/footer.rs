@@ -24,6 +24,11 @@ impl Groups {
         self.count
     }
 
+    /// What they take in the footer.
+    pub(super) fn octets(&self) -> u64 {
+        self.written.len() as u64
+    }
+
     pub(super) fn add<'a>(&mut self, rows: u32, chunks: impl ExactSizeIterator<Item = (&'a Values, &'a Chunk)> + Clone) {
         let sum = |size: fn(&Chunk) -> usize| {
             i64::try_from(chunks.clone().map(|(_, chunk)| size(chunk)).sum::<usize>()).unwrap_or(i64::MAX)

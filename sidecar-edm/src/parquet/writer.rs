@@ -120,9 +120,9 @@ impl<Sink: Write> Writer<Sink> {
         Ok(())
     }
 
-    /// Octets of the file so far: what is gathered for the next row group, and the footer, come on top.
-    pub const fn written(&self) -> u64 {
-        self.written
+    /// Octets of the file if it ended here, but for a few that do not grow with it. What is gathered for the next row group comes on top.
+    pub fn written(&self) -> u64 {
+        self.written + self.groups.octets()
     }
 
     /// Ends the file; `metadata` are pairs for its footer.
