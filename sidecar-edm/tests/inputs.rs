@@ -177,7 +177,7 @@ async fn over_tcp_as_many_are_heard_as_the_configuration_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_silent_for_longer_than_the_configuration_says_is_sent_away() {
-    let scene = Scene::start("input-tcp", "input-idle-seconds = 1", |_| ()).await;
+    let scene = Scene::start("input-tcp", "input-idle-seconds = 5", |_| ()).await;
     let mut silent = Sender::tcp(scene.address);
     silent.shake_hands();
     answered(&mut silent);
