@@ -92,13 +92,16 @@ impl LastMinute {
         shutdown.requested().await;
         let deadline = Instant::now() + grace;
         let rotation = self.rotation.clone();
-        if timeout_at(deadline, self.written_and_sent(input_gone)).await.is_err() {
-            tracing::warn!("histogram files stay on disk: the time for shutdown is over");
-        }
+        let is_over = timeout_at(deadline, self.written_and_sent(input_gone.clone())).await.is_err();
         // They had all that time beside it.
         let left = deadline.saturating_duration_since(Instant::now());
-        if !spawn_blocking(move || rotation.sessions().is_written(left)).await.unwrap_or(false) {
-            tracing::error!("the disk does not take the last session rows in time");
+        let are_written = spawn_blocking(move || rotation.sessions().is_written(left)).await.unwrap_or(false);
+        let is_input_gone = input_gone.is_cancelled();
+        if is_over && is_input_gone {
+            tracing::warn!("histogram files stay on disk: the time for shutdown is over");
+        }
+        if let Some(lost) = lost(is_input_gone, are_written) {
+            tracing::error!("{lost}");
         }
         end.trigger();
         let _ = timeout_at(deadline, sending).await;
@@ -119,5 +122,28 @@ impl LastMinute {
             }
             sleep(LOOK).await;
         }
+    }
+}
+
+/// What is said at the end of what was not written in time. The disk has no part in what it was not given.
+const fn lost(is_input_gone: bool, are_rows_written: bool) -> Option<&'static str> {
+    match (is_input_gone, are_rows_written) {
+        (false, _) => Some(
+            "work on frames does not come back in time: what was counted since the last full minute is given up, session rows as well",
+        ),
+        (true, false) => Some("the disk does not take the last session rows in time"),
+        (true, true) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_is_blamed_for_nothing_that_it_was_not_given() {
+        assert!(lost(false, false).is_some_and(|lost| lost.contains("frames") && !lost.contains("disk")));
+        assert!(lost(true, false).is_some_and(|lost| lost.contains("disk")));
+        assert_eq!(lost(true, true), None);
     }
 }
