@@ -11,7 +11,7 @@ mod spare;
 mod unfinished;
 
 pub use failpoint::Failpoint;
-pub use folder::{Bound, Dropped, Entry, keep_within, list, sweep};
+pub use folder::{Bound, Dropped, Entry, bring_within, keep_within, list, sweep};
 pub use jobs::{Jobs, Pressure};
 pub use spare::spare;
 pub(crate) use unfinished::make_folder;

@@ -1,6 +1,8 @@
 //! The outbox against a receiver that misbehaves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "outbox/forbidden.rs"]
+mod forbidden;
 #[path = "support/minutes.rs"]
 mod minutes;
 #[path = "support/receiver.rs"]
@@ -368,28 +370,6 @@ fn until_failed(counters: &Counters) {
         assert!(std::time::Instant::now() < end, "the disk takes everything");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-#[tokio::test]
-async fn what_is_forbidden_stops_at_once_and_is_forgotten() {
-    let receiver = Receiver::start(&[Act::Silence]).await;
-    let mut bench = Bench::new(pace(), Bounds::default());
-    bench.fill(0..3);
-    fs::write(bench.folders.outbox.join("notes"), "somebody's").unwrap();
-    bench.start(&receiver);
-    receiver.received(1).await;
-    let refused = bench.folders.refused(Refusal::Unauthorized).join(name(9));
-    fs::create_dir_all(refused.parent().unwrap()).unwrap();
-    fs::copy(bench.folders.outbox.join(name(0)), &refused).unwrap();
-    bench.target.send_replace(None);
-    until("the end of the upload", || receiver.open() == 0).await;
-    assert_eq!(bench.counters.sent.get(), 0);
-    let store = bench.store(Bounds::default());
-    store.put(Box::new(Sample::new(7, 5)));
-    store.forget();
-    assert!(store.finish(PATIENCE));
-    assert_eq!((names(&bench.folders.outbox), refused.exists()), (vec!["notes".to_owned()], false));
-    assert_eq!(bench.counters.forgotten.get(), 5);
 }
 
 #[test]

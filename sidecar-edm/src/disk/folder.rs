@@ -75,11 +75,15 @@ pub fn sweep(folder: &Path) -> io::Result<usize> {
     Ok(left.len())
 }
 
-/// Removes what is too old and, the first names first, what is too much, `room` octets for a file to come included.
-///
-/// # Errors
-/// When a file stays that should go.
-pub fn keep_within(folder: &Path, entries: &mut Vec<Entry>, bound: &Bound, now: SystemTime, room: u64) -> io::Result<Dropped> {
+/// Removes what is too old and, the first names first, what is too much, `room` octets for a file to come included. Tells what went, and also
+/// when a file stayed that should have gone.
+pub fn bring_within(
+    folder: &Path,
+    entries: &mut Vec<Entry>,
+    bound: &Bound,
+    now: SystemTime,
+    room: u64,
+) -> (Dropped, io::Result<()>) {
     let mut dropped = Dropped::default();
     let mut octets = entries.iter().map(|entry| entry.octets).fold(room, u64::saturating_add);
     let mut files = entries.len() + usize::from(room > 0);
@@ -103,6 +107,15 @@ pub fn keep_within(folder: &Path, entries: &mut Vec<Entry>, bound: &Bound, now: 
         }
         false
     });
+    (dropped, trouble)
+}
+
+/// The same for whoever does not count what went.
+///
+/// # Errors
+/// When a file stays that should go.
+pub fn keep_within(folder: &Path, entries: &mut Vec<Entry>, bound: &Bound, now: SystemTime, room: u64) -> io::Result<Dropped> {
+    let (dropped, trouble) = bring_within(folder, entries, bound, now, room);
     trouble.map(|()| dropped)
 }
 
@@ -149,6 +162,17 @@ mod tests {
         assert_eq!(names(folder.path()), ["b", "c"]);
         assert_eq!(keep(folder.path(), &bound(30, 1), 0), Dropped { old: 0, room: 1 });
         assert_eq!(names(folder.path()), ["c"]);
+    }
+
+    #[test]
+    fn what_went_is_told_although_something_else_stayed() {
+        let folder = folder(&[("a", 10), ("c", 10)]);
+        let mut entries = list(folder.path(), |_| true).unwrap();
+        fs::create_dir(folder.path().join("b")).unwrap();
+        entries.insert(1, Entry { name: "b".to_owned(), ..entries[0].clone() });
+        let (dropped, trouble) = bring_within(folder.path(), &mut entries, &bound(0, 9), SystemTime::now(), 0);
+        assert_eq!((dropped, trouble.is_err()), (Dropped { old: 0, room: 2 }, true));
+        assert_eq!((entries.len(), names(folder.path())), (1, vec![]));
     }
 
     #[test]

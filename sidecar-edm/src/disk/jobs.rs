@@ -101,10 +101,20 @@ impl<Job> Pressure<'_, Job> {
     /// Waits before another try of the same work; false when there should be none, since as much waits as may, or the end has come.
     #[must_use]
     pub fn pause(&self, pause: Duration) -> bool {
+        self.pause_unless(pause, |state| state.closed || state.waiting.len() >= self.shared.capacity)
+    }
+
+    /// The same before what has to be done however much waits: false at the end alone.
+    #[must_use]
+    pub fn pause_in_any_case(&self, pause: Duration) -> bool {
+        self.pause_unless(pause, |state| state.closed)
+    }
+
+    fn pause_unless(&self, pause: Duration, is_over: impl Fn(&State<Job>) -> bool) -> bool {
         let end = Instant::now() + pause;
         let mut state = self.shared.state();
         loop {
-            if state.closed || state.waiting.len() >= self.shared.capacity {
+            if is_over(&state) {
                 return false;
             }
             let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else { return true };

@@ -79,6 +79,15 @@ impl Unfinished {
         sync_folder(&self.folder)
     }
 
+    /// The same for a name that nobody has.
+    ///
+    /// # Errors
+    /// When any step fails; then there is no file of that name.
+    pub fn finish_new(self) -> io::Result<()> {
+        let path = self.path.clone();
+        self.finish().inspect_err(|_| drop(fs::remove_file(path)))
+    }
+
     fn finish_file(&self, file: BufWriter<File>) -> io::Result<()> {
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         Failpoint::FileWritten.pass();
@@ -159,7 +168,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     // What has no name is the working directory.
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     #[cfg(test)]
-    tests::SYNCED.with_borrow_mut(|synced| synced.push(folder.to_owned()));
+    tests::synced(folder)?;
     File::open(folder)?.sync_all()
 }
 
@@ -171,7 +180,26 @@ mod tests {
 
     thread_local! {
         /// Folders that this thread synced.
-        pub(super) static SYNCED: std::cell::RefCell<Vec<PathBuf>> = const { std::cell::RefCell::new(Vec::new()) };
+        static SYNCED: std::cell::RefCell<Vec<PathBuf>> = const { std::cell::RefCell::new(Vec::new()) };
+        /// Whether that fails.
+        static FAILS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+
+    pub(super) fn synced(folder: &Path) -> io::Result<()> {
+        SYNCED.with_borrow_mut(|synced| synced.push(folder.to_owned()));
+        if FAILS.get() { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+    }
+
+    #[test]
+    fn a_new_name_that_may_not_survive_is_given_to_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Unfinished::create(folder.path(), "x").unwrap();
+        FAILS.set(true);
+        file.finish_new().unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        FAILS.set(false);
+        Unfinished::create(folder.path(), "x").unwrap().finish_new().unwrap();
+        assert!(folder.path().join("x").exists());
     }
 
     #[test]

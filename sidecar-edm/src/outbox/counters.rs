@@ -44,7 +44,7 @@ pub struct Counters {
     pub dropped_old: Counter,
     /// Unsent files dropped for want of room.
     pub dropped_room: Counter,
-    /// Unsent files removed because sending was forbidden.
+    /// Unsent files removed, and minutes not written, because sending was forbidden.
     pub forgotten: Counter,
     /// Files that wait.
     pub waiting: Gauge,

@@ -9,12 +9,13 @@ use arc_swap::ArcSwap;
 use strum::IntoEnumIterator as _;
 
 use super::counters::{octets, signed};
+use super::forbidden::Forbidden;
 use super::{Counters, Refusal};
 use crate::disk::{self, Bound, Entry};
 use crate::histogram_file::Interval;
 
-/// The folders of histogram files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The folders of histogram files. Those who work in the same ones have clones of one.
+#[derive(Clone, Debug)]
 pub struct Folders {
     /// To be sent.
     pub outbox: PathBuf,
@@ -22,6 +23,7 @@ pub struct Folders {
     pub sent: PathBuf,
     /// Core refused them, each answer in a folder of its own.
     pub refused: PathBuf,
+    pub(super) forbidden: Forbidden,
 }
 
 impl Folders {
@@ -30,7 +32,7 @@ impl Folders {
     pub fn below(data: &Path) -> Self {
         let histograms = data.join("parquet/histograms");
         let [outbox, sent, refused] = ["outbox", "sent", "refused"].map(|name| histograms.join(name));
-        Self { outbox, sent, refused }
+        Self { outbox, sent, refused, forbidden: Forbidden::default() }
     }
 
     /// Where files go that met this refusal.
@@ -58,36 +60,57 @@ impl Folders {
     pub(super) fn tidy(&self, bounds: &Bounds, counters: &Counters) -> io::Result<()> {
         let now = SystemTime::now();
         let mut waiting = self.waiting()?;
-        counters.dropped(disk::keep_within(&self.outbox, &mut waiting, &bounds.outbox, now, 0)?);
+        let (dropped, outbox) = disk::bring_within(&self.outbox, &mut waiting, &bounds.outbox, now, 0);
+        counters.dropped(dropped);
         counters.waits(&waiting);
         let mut refused = Vec::new();
+        let mut trouble = Ok(());
         for folder in self.all_refused() {
             let mut files = histograms(&folder)?;
-            counters.dropped(disk::keep_within(&folder, &mut files, &bounds.refused, now, 0)?);
+            let (dropped, outcome) = disk::bring_within(&folder, &mut files, &bounds.refused, now, 0);
+            counters.dropped(dropped);
+            trouble = trouble.and(outcome);
             refused.append(&mut files);
         }
         counters.refused_files.set(signed(refused.len() as u64));
         counters.refused_octets.set(signed(octets(&refused)));
         let mut sent = histograms(&self.sent)?;
-        disk::keep_within(&self.sent, &mut sent, &bounds.sent, now, 0)?;
+        let (_, copies) = disk::bring_within(&self.sent, &mut sent, &bounds.sent, now, 0);
         counters.sent_octets.set(signed(octets(&sent)));
-        Ok(())
+        outbox.and(trouble).and(copies)
     }
 
-    /// Removes what Core does not have, and tells how many files that were. What Core has may stay for who wants to see it.
-    pub(super) fn forget(&self) -> io::Result<usize> {
-        let mut gone = 0;
+    /// Removes what Core does not have, and counts it; as much of it as can be. What Core has may stay for who wants to see it.
+    pub(super) fn forget(&self, counters: &Counters) -> io::Result<()> {
+        let _moving = self.forbidden.moving();
+        let mut trouble = Ok(());
         for folder in std::iter::once(self.outbox.clone()).chain(self.all_refused()) {
-            for file in histograms(&folder)? {
-                disk::remove(&folder.join(&file.name))?;
-                gone += 1;
+            match histograms(&folder) {
+                Ok(files) => {
+                    for file in files {
+                        match disk::remove(&folder.join(&file.name)) {
+                            Ok(()) => {
+                                counters.forgotten.inc();
+                            }
+                            Err(error) => trouble = Err(error),
+                        }
+                    }
+                }
+                Err(error) => trouble = Err(error),
             }
         }
-        Ok(gone)
+        trouble
+    }
+
+    /// Keeps apart what Core refused.
+    pub(super) fn refuse(&self, name: &str, refusal: Refusal) -> io::Result<()> {
+        let _moving = self.forbidden.moving();
+        disk::move_into(&self.outbox, name, &self.refused(refusal))
     }
 
     /// Moves back what was refused with 401, to be tried once more.
     pub(super) fn try_again(&self) -> io::Result<usize> {
+        let _moving = self.forbidden.moving();
         let refused = self.refused(Refusal::Unauthorized);
         let files = histograms(&refused)?;
         for file in &files {
@@ -144,4 +167,39 @@ impl Default for Bounds {
 
 pub(super) fn histograms(folder: &Path) -> io::Result<Vec<Entry>> {
     disk::list(folder, |name| Interval::of_file_name(name).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_missed_that_is_moved_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folders, counters) = (Folders::below(folder.path()), Counters::default());
+        let interval = Interval { start: jiff::Timestamp::UNIX_EPOCH, stop: jiff::Timestamp::UNIX_EPOCH };
+        let names: Vec<_> = (0..10).map(|number| interval.file_name(number)).collect();
+        std::fs::create_dir_all(&folders.outbox).unwrap();
+        for round in 1..=30 {
+            names.iter().for_each(|name| std::fs::write(folders.outbox.join(name), "").unwrap());
+            let moved = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    // Until there is none.
+                    while names.iter().filter(|name| folders.refuse(name, Refusal::Unauthorized).is_ok()).count() > 0 {
+                        moved.store(true, Ordering::Release);
+                        folders.try_again().unwrap();
+                    }
+                });
+                while !moved.load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+                folders.forget(&counters).unwrap();
+            });
+            assert!(folders.is_sent() && histograms(&folders.refused(Refusal::Unauthorized)).unwrap().is_empty());
+            assert_eq!(counters.forgotten.get(), 10 * round);
+        }
+    }
 }

@@ -147,8 +147,11 @@ impl Sender {
         }
     }
 
-    /// The file whose turn it is. On the way the folders are looked after.
+    /// The file whose turn it is; none while what was forbidden is still there. On the way the folders are looked after.
     async fn next(&self, turn: &mut Turn) -> Option<Entry> {
+        if self.folders.forbidden.is_due() {
+            return None;
+        }
         let now = Instant::now();
         let (tidy, again) = (now >= turn.tidy, now >= turn.again);
         if tidy {
@@ -255,7 +258,7 @@ impl Sender {
         self.state.send_modify(|state| state.refused = Some(reason.clone()));
         let moved = {
             let (folders, name) = (self.folders.clone(), name.to_owned());
-            blocking(move || move_into(&folders.outbox, &name, &folders.refused(refusal))).await
+            blocking(move || folders.refuse(&name, refusal)).await
         };
         match (moved, refusal) {
             (Err(error), _) => Some(self.later(turn, name.to_owned(), format!("moving a file that was refused: {error}"))),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::folders::histograms;
+use super::forbidden::Forbidden;
 use super::{Counters, Folders, PresentBounds};
 use crate::disk::{self, Jobs, Pressure, Unfinished};
 use crate::histogram_file::{Interval, Minute, Written, write};
@@ -23,8 +24,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 enum Job {
     /// Remove what an earlier run left unfinished. First of all.
     Sweep,
-    Keep(Box<dyn Minute>),
-    /// Remove all that Core does not have.
+    /// Write this, unless it has been forbidden since, which had been so often when it came.
+    Keep(Box<dyn Minute>, u64),
+    /// Remove all that Core does not have. That is done before anything else, so it does no harm when this is lost.
     Forget,
 }
 
@@ -33,6 +35,7 @@ enum Job {
 pub struct Store {
     jobs: Jobs<Job>,
     counters: Counters,
+    forbidden: Forbidden,
 }
 
 /// Writes them.
@@ -56,37 +59,34 @@ impl Store {
         counters: Counters,
         news: Arc<Notify>,
     ) -> io::Result<Self> {
+        let forbidden = folders.forbidden.clone();
         let keeper = Keeper { folders, bounds: bounds.into(), instance, counters: counters.clone(), news };
-        let jobs = Jobs::start("outbox", CAPACITY, move |job: Job, pressure: &Pressure<'_, Job>| match job {
-            Job::Sweep => keeper.sweep(),
-            Job::Keep(minute) => keeper.keep(&*minute, pressure),
-            Job::Forget => keeper.forget(pressure),
-        })?;
+        let jobs = Jobs::start("outbox", CAPACITY, move |job: Job, pressure: &Pressure<'_, Job>| keeper.work(job, pressure))?;
         jobs.put(Job::Sweep);
-        Ok(Self { jobs, counters })
+        Ok(Self { jobs, counters, forbidden })
     }
 
     /// Hands a minute over; never waits. If the disk is so slow that too many wait, the oldest of them is lost and counted.
     pub fn put(&self, minute: Box<dyn Minute>) {
-        self.hand_over(Job::Keep(minute));
+        self.hand_over(Job::Keep(minute, self.forbidden.said()));
     }
 
-    /// Sending is forbidden: what was handed over and Core does not have is removed. Never waits either.
+    /// Sending is forbidden: what was handed over and Core does not have is removed, and nothing is sent until that is done. Never waits either.
     pub fn forget(&self) {
+        self.forbidden.say();
         self.hand_over(Job::Forget);
     }
 
     fn hand_over(&self, job: Job) {
         match self.jobs.put(job) {
-            Some(Job::Keep(_)) => {
+            Some(Job::Keep(_, said)) if said < self.forbidden.said() => {
+                self.counters.forgotten.inc();
+            }
+            Some(Job::Keep(..)) => {
                 self.counters.minutes_lost.inc();
                 tracing::error!("the disk is too slow: the histogram of a minute is lost");
             }
-            // What had to be forgotten still has to, whatever came after it.
-            Some(Job::Forget) => {
-                let _ = self.jobs.put(Job::Forget);
-            }
-            Some(Job::Sweep) | None => {}
+            Some(Job::Sweep | Job::Forget) | None => {}
         }
     }
 
@@ -98,6 +98,20 @@ impl Store {
 }
 
 impl Keeper {
+    fn work(&self, job: Job, pressure: &Pressure<'_, Job>) {
+        let is_forgotten = self.forget(pressure);
+        match job {
+            Job::Sweep => self.sweep(),
+            Job::Keep(_, said) if said < self.folders.forbidden.said() => {
+                self.counters.forgotten.inc();
+            }
+            Job::Keep(minute, said) if is_forgotten => self.keep(&*minute, said, pressure),
+            // Nobody could tell it from what must not be sent.
+            Job::Keep(..) => self.lose(),
+            Job::Forget => {}
+        }
+    }
+
     fn sweep(&self) {
         match disk::sweep(&self.folders.outbox) {
             Ok(0) => {}
@@ -114,27 +128,38 @@ impl Keeper {
         }
     }
 
-    fn forget(&self, pressure: &Pressure<'_, Job>) {
-        loop {
-            match self.folders.forget() {
-                Ok(files) => {
-                    self.counters.forgotten.inc_by(files as u64);
-                    self.tidy();
-                    if files > 0 {
-                        tracing::info!(files, "unsent histogram files removed, as sending is forbidden");
-                    }
-                    return self.news.notify_one();
-                }
-                Err(error) => tracing::warn!(%error, "unsent histogram files cannot be removed, as they should be"),
+    /// Removes what is forbidden, if anything is, and tries until that is done. False at the end.
+    fn forget(&self, pressure: &Pressure<'_, Job>) -> bool {
+        let mut is_told = false;
+        while self.folders.forbidden.is_due() {
+            let (said, before) = (self.folders.forbidden.said(), self.counters.forgotten.get());
+            let outcome = self.folders.forget(&self.counters);
+            let files = self.counters.forgotten.get() - before;
+            if files > 0 {
+                tracing::info!(files, "unsent histogram files removed, as sending is forbidden");
             }
-            if !pressure.pause(AGAIN) {
-                return;
+            match outcome {
+                Ok(()) => {
+                    self.tidy();
+                    self.folders.forbidden.done(said);
+                    self.news.notify_one();
+                }
+                Err(error) => {
+                    if !is_told {
+                        tracing::error!(%error, "unsent histogram files cannot be removed, as they should be; it is tried again, and nothing is sent");
+                    }
+                    is_told = true;
+                    if !pressure.pause_in_any_case(AGAIN) {
+                        return false;
+                    }
+                }
             }
         }
+        true
     }
 
     /// Tries until it is written, or there is no more time for it.
-    fn keep(&self, minute: &dyn Minute, pressure: &Pressure<'_, Job>) {
+    fn keep(&self, minute: &dyn Minute, said: u64, pressure: &Pressure<'_, Job>) {
         if minute.is_empty() {
             return;
         }
@@ -156,18 +181,27 @@ impl Keeper {
                     }
                 }
             }
-            if !pressure.pause(AGAIN) {
-                self.counters.minutes_lost.inc();
-                tracing::error!("the disk does not take it: the histogram of a minute is lost");
+            let goes_on = pressure.pause(AGAIN);
+            if said < self.folders.forbidden.said() {
+                self.counters.forgotten.inc();
                 return;
             }
+            if !goes_on {
+                return self.lose();
+            }
         }
+    }
+
+    fn lose(&self) {
+        self.counters.minutes_lost.inc();
+        tracing::error!("the disk does not take it: the histogram of a minute is lost");
     }
 
     fn write(&self, minute: &dyn Minute) -> Result<(String, Written), WriteError> {
         let name = self.free_name(&minute.interval());
         let (file, written) = write(Unfinished::create(&self.folders.outbox, &name)?, minute, &self.instance)?;
-        file.finish()?;
+        // What is there although it failed would be written once more, and counted twice by Core.
+        file.finish_new()?;
         Ok((name, written))
     }
 

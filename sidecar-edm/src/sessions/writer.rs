@@ -129,15 +129,23 @@ impl Keeper {
         if disk::spare(&self.folder).is_ok_and(|spare| spare < self.spare + ahead) {
             return self.close(Reason::DiskLow, rows);
         }
-        self.keep_within(written + ahead);
-        let before = self.file.as_ref().map_or(0, |file| file.rows);
-        if let Err(error) = self.write(block, bounds) {
-            self.lose(&error, before + rows);
+        if !self.keep_within(written + ahead) {
+            return self.close(Reason::FileFull, rows);
+        }
+        self.add(block, bounds);
+    }
+
+    fn add(&mut self, block: &Block, bounds: Bounds) {
+        let mut rest = block.len() as u64;
+        if let Err(error) = self.write(block, bounds, &mut rest) {
+            let before = self.file.as_ref().map_or(0, |file| file.rows);
+            self.lose(&error, before + rest);
             self.closed = Some(Reason::WriteFailed);
         }
     }
 
-    fn write(&mut self, block: &Block, bounds: Bounds) -> Result<(), WriteError> {
+    /// `rest`: of this block, the rows that are neither in the file nor counted yet.
+    fn write(&mut self, block: &Block, bounds: Bounds, rest: &mut u64) -> Result<(), WriteError> {
         let Self { folder, terms, counters, file, room, .. } = self;
         let Terms { kept, pseudonyms: Some(pseudonyms), .. } = terms else { return Ok(()) };
         let open = match file {
@@ -155,6 +163,7 @@ impl Keeper {
                 }
                 Err(error) => return Err(error),
             }
+            *rest -= 1;
         }
         Ok(())
     }
@@ -193,7 +202,7 @@ impl Keeper {
     fn end(&self, writer: Writer<Settling>, interval: Interval) -> Result<String, WriteError> {
         let file = writer.finish(&created_by(), &[])?.file;
         let name = self.free_name(interval);
-        file.called(&name).finish()?;
+        file.called(&name).finish_new()?;
         Ok(name)
     }
 
@@ -211,14 +220,17 @@ impl Keeper {
         }
     }
 
-    /// Makes room for so many octets.
-    fn keep_within(&mut self, octets: u64) {
-        match disk::keep_within(&self.folder, &mut self.finished, &self.terms.bound, SystemTime::now(), octets) {
-            Ok(dropped) => self.counters.files_dropped(dropped),
-            Err(error) => tracing::warn!(%error, "session files cannot be kept within their bounds"),
+    /// Makes room for so many octets; false where files stay that should have gone, and there is none.
+    fn keep_within(&mut self, octets: u64) -> bool {
+        let (dropped, outcome) =
+            disk::bring_within(&self.folder, &mut self.finished, &self.terms.bound, SystemTime::now(), octets);
+        self.counters.files_dropped(dropped);
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "session files cannot be kept within their bounds");
         }
         let held: u64 = self.finished.iter().map(|file| file.octets).sum();
         self.counters.octets.set(i64::try_from(held).unwrap_or(i64::MAX));
+        held.saturating_add(octets) <= self.terms.bound.octets
     }
 }
 
@@ -255,3 +267,7 @@ impl Write for Settling {
         self.file.flush()
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;
