@@ -9,6 +9,8 @@ use toml::Value;
 /// Some of these have to stand together, or alone.
 const INPUTS: [&str; 3] = ["input-unix", "input-tcp", "input-tls"];
 const DUMP: [&str; 2] = ["debug-dnstap-filename", "debug-dnstap-real-addresses"];
+/// A list of a server: a hash belongs to it, and no file beside it.
+const FETCHED: [&str; 3] = ["well-known-domains-url", "well-known-domains-sha256", "well-known-domains-ca-file"];
 
 const TYPES: [&str; 3] = ["CLIENT_RESPONSE", "AUTH_RESPONSE", "RESOLVER_RESPONSE"];
 
@@ -59,7 +61,10 @@ fn said() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
     let each: Vec<_> = keys.map(|key| (Just(key.name), prop::option::of(value(key.name, key.kind)))).collect();
     let one_input = |(said, input): (Vec<(&'static str, Option<Value>)>, &str)| {
         let mut said: Vec<_> = said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        said.retain(|(name, _)| *name == input || !INPUTS.contains(name) && !DUMP.contains(name));
+        said.retain(|(name, _)| *name == input || ![&INPUTS[..], &DUMP, &FETCHED].concat().contains(name));
+        if input == "input-unix" {
+            said.retain(|(name, _)| *name != "well-known-domains-file");
+        }
         let mut also = |key, value: Value| {
             if said.iter().all(|(name, _)| *name != key) {
                 said.push((key, value));
@@ -69,6 +74,10 @@ fn said() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
             also("input-tls", "[::1]:0".into());
             also("input-tls-cert-file", "server.crt".into());
             also("input-tls-key-file", "server.key".into());
+        }
+        if input == "input-unix" {
+            let list = ["https://lists.example/all.dawg".into(), "0a".repeat(32).into(), "ca.crt".into()];
+            FETCHED.into_iter().zip(list).for_each(|(key, value)| also(key, value));
         }
         if input == "input-tcp" {
             DUMP.into_iter().zip(["dump".into(), true.into()]).for_each(|(key, value)| also(key, value));
