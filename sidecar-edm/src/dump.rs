@@ -13,6 +13,7 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use prometheus_client::metrics::counter::Counter;
@@ -22,8 +23,10 @@ use crate::disk::Jobs;
 use crate::input::sink::FrameSink;
 use writer::Writer;
 
-/// Frames that wait to be written. One has 96 KiB at most, most have a few hundred octets.
+/// Frames that wait to be written.
 const WAITING: usize = 256;
+/// Octets that they have at most: one has 96 KiB at most, most have a few hundred.
+const WAITING_OCTETS: usize = 1 << 20;
 
 /// What is written, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +65,51 @@ pub struct Dump {
 #[derive(Debug)]
 struct Running {
     asked: Asked,
-    jobs: Jobs<Vec<u8>>,
+    jobs: Jobs<Frame>,
+    /// Octets that wait.
+    octets: Arc<AtomicUsize>,
+    /// The file is full, or cannot be written: nobody copies anything for it.
+    has_ended: Arc<AtomicBool>,
+}
+
+/// A frame that waits, counted as long as it does.
+#[derive(Debug)]
+struct Frame {
+    content: Vec<u8>,
+    octets: Arc<AtomicUsize>,
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.octets.fetch_sub(self.content.len(), Ordering::Relaxed);
+    }
+}
+
+impl Running {
+    /// `write` tells whether more can be written.
+    fn start(asked: Asked, mut write: impl FnMut(&[u8]) -> bool + Send + 'static) -> std::io::Result<Self> {
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&has_ended);
+        let jobs = Jobs::start("dump", WAITING, move |frame: Frame, _| {
+            if !write(&frame.content) {
+                ended.store(true, Ordering::Relaxed);
+            }
+        })?;
+        Ok(Self { asked, jobs, octets: Arc::default(), has_ended })
+    }
+
+    /// Hands it over. False where this one, or another one in place of it, is lost.
+    fn put(&self, frame: &[u8]) -> bool {
+        if self.has_ended.load(Ordering::Relaxed) {
+            return false;
+        }
+        let before = self.octets.fetch_add(frame.len(), Ordering::Relaxed);
+        if before + frame.len() > WAITING_OCTETS {
+            self.octets.fetch_sub(frame.len(), Ordering::Relaxed);
+            return false;
+        }
+        self.jobs.put(Frame { content: frame.to_vec(), octets: Arc::clone(&self.octets) }).is_none()
+    }
 }
 
 impl Dump {
@@ -82,10 +129,12 @@ impl Dump {
             let (file, addresses) = (asked.file.display(), asked.addresses);
             tracing::warn!(%file, addresses, "every dnstap frame is written to a file, as debug-dnstap-filename wants it");
             let (mut writer, theirs, counts) = (None, asked.clone(), self.counts.clone());
-            let jobs = Jobs::start("dump", WAITING, move |frame: Vec<u8>, _| {
-                writer.get_or_insert_with(|| Writer::open(&theirs, counts.clone())).write(&frame);
-            });
-            jobs.map_err(|error| tracing::error!(%error, "no thread for the debug dump")).ok().map(|jobs| Running { asked, jobs })
+            let write = move |frame: &[u8]| {
+                let writer = writer.get_or_insert_with(|| Writer::open(&theirs, counts.clone()));
+                writer.write(frame);
+                !writer.has_ended()
+            };
+            Running::start(asked, write).map_err(|error| tracing::error!(%error, "no thread for the debug dump")).ok()
         });
         self.current.store(running.map(Arc::new));
     }
@@ -97,8 +146,8 @@ impl Dump {
 
     fn take(&self, frames: &[&[u8]]) {
         if let Some(running) = &*self.current.load() {
-            let displaced = frames.iter().filter(|frame| running.jobs.put(frame.to_vec()).is_some()).count();
-            self.counts.dropped.inc_by(displaced as u64);
+            let lost = frames.iter().filter(|frame| !running.put(frame)).count();
+            self.counts.dropped.inc_by(lost as u64);
         }
     }
 }

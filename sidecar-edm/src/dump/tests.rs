@@ -135,11 +135,10 @@ fn nobody_waits_for_a_file_that_takes_nothing_and_what_is_dropped_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let counts = Dumped::default();
     let dump = Dump::new(counts.clone());
-    // A pipe that nobody reads: the thread that writes hangs for ever.
-    let asked = asked(&folder, true);
-    rustix::fs::mkfifoat(rustix::fs::CWD, &asked.file, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
-    let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&asked.file).unwrap();
-    dump.ask(Some(asked));
+    // The thread that writes hangs for ever.
+    let (_gate, hangs) = std::sync::mpsc::channel::<()>();
+    let running = Running::start(asked(&folder, true), move |_| hangs.recv().is_ok()).unwrap();
+    dump.current.store(Some(Arc::new(running)));
     let (mut sink, frame) = (dump.clone().before(Nothing::default()), recorded());
     let begun = Instant::now();
     for _ in 0..1000 {
@@ -153,4 +152,68 @@ fn nobody_waits_for_a_file_that_takes_nothing_and_what_is_dropped_is_counted() {
     let dropped = counts.dropped.get();
     sink.frames(&[&frame]);
     assert_eq!(counts.dropped.get(), dropped);
+}
+
+#[test]
+fn what_waits_has_a_bound_in_octets_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (gate, hangs) = std::sync::mpsc::channel::<()>();
+    let running = Running::start(asked(&folder, true), move |_| hangs.recv().is_ok()).unwrap();
+    let large = vec![0; WAITING_OCTETS / 10];
+    assert_eq!((0..30).filter(|_| running.put(&large)).count(), 10, "the one included that is being written");
+    gate.send(()).unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !running.put(&large) {
+        assert!(Instant::now() < end, "what is written makes room");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn nobody_copies_a_frame_for_a_file_that_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let counts = Dumped::default();
+    let dump = Dump::new(counts.clone());
+    dump.ask(Some(Asked { file: folder.path().join("none/at/all"), addresses: false }));
+    let (mut sink, frame, end) = (dump.clone().before(Nothing::default()), recorded(), Instant::now() + Duration::from_secs(60));
+    let running = dump.current.load_full().unwrap();
+    let mut frames = 0;
+    while !running.has_ended.load(Ordering::Relaxed) {
+        sink.frames(&[&frame]);
+        frames += 1;
+        assert!(Instant::now() < end);
+    }
+    // What was on its way is done with.
+    while running.octets.load(Ordering::Relaxed) > 0 {
+        assert!(Instant::now() < end);
+    }
+    sink.frames(&[frame.as_slice(); 3]);
+    assert_eq!((running.octets.load(Ordering::Relaxed), running.jobs.waiting()), (0, 0));
+    assert_eq!((counts.dropped.get(), counts.written.get()), (frames + 3, 0));
+}
+
+#[test]
+fn only_a_file_of_its_own_is_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let victim = folder.path().join("victim");
+    std::fs::write(&victim, "theirs").unwrap();
+    std::fs::set_permissions(&victim, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let dump = asked(&folder, false);
+    let refused = || {
+        let mut writer = Writer::open(&dump, Dumped::default());
+        writer.write(&recorded());
+        let mode = std::fs::metadata(&victim).unwrap().permissions().mode() & 0o777;
+        assert_eq!((std::fs::read_to_string(&victim).unwrap().as_str(), mode), ("theirs", 0o644));
+        assert!(writer.has_ended());
+        std::fs::remove_file(&dump.file).unwrap();
+    };
+    std::os::unix::fs::symlink(&victim, &dump.file).unwrap();
+    refused();
+    std::fs::hard_link(&victim, &dump.file).unwrap();
+    refused();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &dump.file, mode).unwrap();
+    // With a reader, it could be opened.
+    let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&dump.file).unwrap();
+    refused();
 }

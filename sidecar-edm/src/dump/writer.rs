@@ -2,8 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::{Asked, Dumped, line};
 
@@ -38,6 +40,11 @@ impl Writer {
         self
     }
 
+    /// Whether nothing more will be written.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.file.is_none()
+    }
+
     /// A line, if the frame says anything.
     pub(super) fn write(&mut self, frame: &[u8]) {
         let Some(file) = &mut self.file else {
@@ -66,10 +73,16 @@ impl Writer {
     }
 }
 
+/// A file of this user, under this name alone: whoever else may write into its folder must not choose what is written to, nor whose mode is changed.
 fn opened(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    // Opening a pipe would wait for a reader.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.nlink() != 1 || found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other("it is there and no file of this user under this name alone"));
+    }
     // It may have been there.
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    let octets = file.metadata()?.len();
-    Ok((file, octets))
+    Ok((file, found.len()))
 }
