@@ -56,6 +56,12 @@ impl Folders {
         histograms(&self.outbox)
     }
 
+    /// What waits and stays: nothing that is just getting its name and may lose it again.
+    pub(super) fn settled(&self) -> io::Result<Vec<Entry>> {
+        let _moving = self.forbidden.moving();
+        self.waiting()
+    }
+
     /// Brings every folder within its bounds. What is unsent is counted when it goes.
     pub(super) fn tidy(&self, bounds: &Bounds, counters: &Counters) -> io::Result<()> {
         let now = SystemTime::now();
@@ -174,6 +180,25 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+
+    #[test]
+    fn nothing_is_picked_up_that_may_lose_its_name_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders::below(folder.path());
+        std::fs::create_dir_all(&folders.outbox).unwrap();
+        let moving = folders.forbidden.moving();
+        let (said, hears) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| said.send(folders.settled().unwrap().len()).unwrap());
+            let interval = Interval { start: jiff::Timestamp::UNIX_EPOCH, stop: jiff::Timestamp::UNIX_EPOCH };
+            let file = folders.outbox.join(interval.file_name(0));
+            std::fs::write(&file, "").unwrap();
+            assert!(hears.recv_timeout(Duration::from_millis(300)).is_err(), "it waits");
+            std::fs::remove_file(&file).unwrap();
+            drop(moving);
+            assert_eq!(hears.recv().unwrap(), 0);
+        });
+    }
 
     #[test]
     fn nothing_is_missed_that_is_moved_meanwhile() {

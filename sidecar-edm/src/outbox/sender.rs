@@ -171,7 +171,7 @@ impl Sender {
             if tidy {
                 folders.tidy(&bounds, &counters)?;
             }
-            folders.waiting()
+            folders.settled()
         });
         match looked.await {
             Ok(files) => {

@@ -200,7 +200,8 @@ impl Keeper {
     fn write(&self, minute: &dyn Minute) -> Result<(String, Written), WriteError> {
         let name = self.free_name(&minute.interval());
         let (file, written) = write(Unfinished::create(&self.folders.outbox, &name)?, minute, &self.instance)?;
-        // What is there although it failed would be written once more, and counted twice by Core.
+        // What is there although it failed would be written once more, and counted twice by Core; so would what was sent before it went.
+        let _moving = self.folders.forbidden.moving();
         file.finish_new()?;
         Ok((name, written))
     }
@@ -230,4 +231,45 @@ impl Keeper {
 fn remove_first(folder: &Path, count: usize) -> usize {
     let files = histograms(folder).unwrap_or_default();
     files.iter().take(count).filter(|file| disk::remove(&folder.join(&file.name)).is_ok()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::histogram_file::Row;
+    use crate::outbox::Bounds;
+
+    struct One;
+
+    impl Minute for One {
+        fn interval(&self) -> Interval {
+            Interval { start: jiff::Timestamp::UNIX_EPOCH, stop: jiff::Timestamp::UNIX_EPOCH }
+        }
+
+        fn is_empty(&self) -> bool {
+            false
+        }
+
+        fn rows(&self, take: &mut dyn FnMut(&Row<'_>)) {
+            take(&Row::default());
+        }
+    }
+
+    #[test]
+    fn a_file_gets_its_name_while_nobody_lists_what_is_to_be_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders::below(folder.path());
+        let store = Store::start(folders.clone(), Bounds::default(), Instance::draw(), Counters::default(), Arc::default());
+        let store = store.unwrap();
+        let moving = folders.forbidden.moving();
+        store.put(Box::new(One));
+        assert!(!store.finish(Duration::from_millis(300)), "it waits");
+        assert!(folders.is_sent());
+        drop(moving);
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while folders.is_sent() {
+            assert!(std::time::Instant::now() < end);
+            std::thread::yield_now();
+        }
+    }
 }
