@@ -2,7 +2,8 @@
 //!
 //! Where the machine, or the container's share of it, has stood still everybody is late, and the thread that looks may be the first to go on: on two
 //! processors it even goes on alone until the next of the kernel's periods, which are 100 ms (`cpu.max` of cgroups v2). So whoever seems stuck is looked at
-//! several times more, and is only late while it could run and is not let to (state and times of a thread: proc_pid_stat(5)).
+//! several times more, and is only late while it could run and is not let to (state and times of a thread: proc_pid_stat(5)). Who waits may wait for a lock
+//! that somebody has who is late, and is late too for some time; nobody can see who has a lock.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 pub(super) const ONCE_MORE: Duration = Duration::from_millis(50);
 /// So many looks after the first.
 const LOOKS: u32 = 5;
+/// So many of somebody who waits while others are late: two seconds.
+const LOOKS_AT_WAITING: u32 = 40;
 /// Of a processor's time, in hundredths of a second: more than what one read brings ever takes.
 const MUCH: u64 = 5;
 
@@ -70,16 +73,22 @@ impl Suspects {
     /// All who seem stuck now, and what the kernel says of each. Gives those who are.
     pub(super) fn look<T>(&mut self, now: Instant, seem: Vec<(Work, T)>, seen: impl Fn(&T) -> Option<Seen>) -> Vec<T> {
         let mut before = std::mem::take(&mut self.0);
-        let mut stuck = Vec::new();
+        let mut known = Vec::with_capacity(seem.len());
         for (work, who) in seem {
-            let mut suspect = before.remove(&work).unwrap_or_else(|| Suspect {
+            let seen = seen(&who);
+            let suspect = before.remove(&work).unwrap_or_else(|| Suspect {
                 looks: 0,
                 next_look: now + ONCE_MORE,
-                used: seen(&who).map_or(0, |seen| seen.used),
+                used: seen.map_or(0, |seen| seen.used),
                 is_stuck: false,
             });
+            known.push((work, who, suspect, seen));
+        }
+        let any_is_late = known.iter().any(|(.., suspect, seen)| !suspect.is_stuck && suspect.is_late(*seen));
+        let mut stuck = Vec::new();
+        for (work, who, mut suspect, seen) in known {
             if !suspect.is_stuck && now >= suspect.next_look {
-                suspect.look(now, seen(&who));
+                suspect.look(now, seen, any_is_late);
             }
             if suspect.is_stuck {
                 stuck.push(who);
@@ -95,11 +104,16 @@ impl Suspects {
 }
 
 impl Suspect {
-    fn look(&mut self, now: Instant, seen: Option<Seen>) {
+    fn look(&mut self, now: Instant, seen: Option<Seen>, any_is_late: bool) {
         self.looks += 1;
         self.next_look = now + ONCE_MORE;
-        let is_late = seen.is_some_and(|seen| seen.could_run && seen.used.saturating_sub(self.used) < MUCH);
-        self.is_stuck = self.looks >= LOOKS && !is_late;
+        let waits = seen.is_some_and(|seen| !seen.could_run);
+        let looks = if waits && any_is_late { LOOKS_AT_WAITING } else { LOOKS };
+        self.is_stuck = self.looks >= looks && !self.is_late(seen);
+    }
+
+    fn is_late(&self, seen: Option<Seen>) -> bool {
+        seen.is_some_and(|seen| seen.could_run && seen.used.saturating_sub(self.used) < MUCH)
     }
 }
 
@@ -129,6 +143,24 @@ mod tests {
         assert_eq!(stuck_at(100, |_| Some(Seen { could_run: false, ..RUNS })), Some(LOOKS));
         assert_eq!(stuck_at(100, |look| Some(Seen { used: 70 + u64::from(look), ..RUNS })), Some(LOOKS));
         assert_eq!(stuck_at(100, |_| None), Some(LOOKS));
+    }
+
+    #[test]
+    fn who_waits_while_somebody_is_late_has_more_time_and_not_for_ever() {
+        let (mut suspects, begun) = (Suspects::default(), Instant::now());
+        let waits = Seen { could_run: false, ..RUNS };
+        let mut stuck =
+            |look: u32| suspects.look(begun + ONCE_MORE * look, vec![((1, 1), RUNS), ((2, 1), waits)], |seen| Some(*seen));
+        assert!((0..LOOKS_AT_WAITING).all(|look| stuck(look).is_empty()));
+        assert_eq!(stuck(LOOKS_AT_WAITING), [waits]);
+        // Nobody who is stuck counts as late.
+        let much = Seen { used: RUNS.used + MUCH, ..RUNS };
+        let mut suspects = Suspects::default();
+        let mut stuck = |look: u32| {
+            let first = if look == 0 { RUNS } else { much };
+            suspects.look(begun + ONCE_MORE * look, vec![((1, 1), first), ((2, 1), waits)], |seen| Some(*seen)).len()
+        };
+        assert_eq!([0, 1, 2, 3, 4, 5].map(&mut stuck), [0, 0, 0, 0, 0, 2]);
     }
 
     #[test]
