@@ -42,18 +42,12 @@ impl Outbox {
         self.bounds.set(bounds);
     }
 
-    /// Takes minutes. May wait for the disk, once.
+    /// Takes minutes.
     ///
     /// # Errors
     /// When there can be no thread.
-    pub fn store(&self, data: &Path) -> io::Result<Store> {
-        Store::start(
-            self.folders.clone(),
-            self.bounds.clone(),
-            Instance::load(data),
-            self.counters.clone(),
-            Arc::clone(&self.news),
-        )
+    pub fn store(&self, instance: Instance) -> io::Result<Store> {
+        Store::start(self.folders.clone(), self.bounds.clone(), instance, self.counters.clone(), Arc::clone(&self.news))
     }
 
     /// Brings them to Core, wherever that is at the time.

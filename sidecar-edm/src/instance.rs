@@ -1,4 +1,4 @@
-//! What tells this Pod's EDM from the others of its edge in files that leave: a random number, drawn once and kept in the state folder.
+//! What tells this EDM from the others of its edge in files that leave, and outside of Pods in whatever else leaves: a random number, drawn once and kept in the state folder.
 //!
 //! Nothing of Pod, machine or clients is in it. A new Pod has a new one.
 
@@ -32,6 +32,12 @@ impl Instance {
     #[must_use]
     pub fn draw() -> Self {
         Self(hex::encode(rand::random::<[u8; OCTETS]>()))
+    }
+
+    /// As much of it as tells the instances of one node apart.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.0.chars().take(8).collect()
     }
 
     /// In hexadecimal.

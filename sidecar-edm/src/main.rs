@@ -52,7 +52,7 @@ fn daemon(start: Start) -> ExitCode {
             tracing::warn!(warning, "command line has something that this version does not know");
         }
         let Start { file, .. } = start;
-        let options = Options::new(file.clone(), tapir_runtime::instance::suffix());
+        let options = Options::new(file.clone(), tapir_runtime::instance::of_pod());
         // The disk may hang, and a signal is to end this too.
         let lacking = tokio::select! {
             lacking = spawn_blocking(move || commands::lacking(&file)) => lacking.unwrap_or_default(),

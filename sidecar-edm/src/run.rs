@@ -24,6 +24,7 @@ use crate::dump::Dump;
 use crate::events::{self, Broker, Events};
 use crate::fetched::{Fetcher, Fetching};
 use crate::input::{Endpoint, Input, InputState};
+use crate::instance::Instance;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::minimiser::{Minimiser, Rotation};
@@ -47,8 +48,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub struct Options {
     /// Configuration; in the own form identity and lists lie in its folder.
     pub config_file: ConfigFile,
-    /// What tells this instance from others of the same node.
-    pub instance: String,
+    /// What tells this instance from others of the same node; none where that is a number that it draws.
+    pub instance: Option<String>,
     /// Socket while no configuration says otherwise.
     pub default_socket: PathBuf,
     /// HTTP while no configuration says otherwise.
@@ -60,7 +61,7 @@ pub struct Options {
 impl Options {
     /// With the places that resolvers and operators know as constants.
     #[must_use]
-    pub fn new(config_file: ConfigFile, instance: String) -> Self {
+    pub fn new(config_file: ConfigFile, instance: Option<String>) -> Self {
         Self {
             config_file,
             instance,
@@ -87,6 +88,7 @@ struct Prepared {
     reloader: Reloader,
     first: InForce,
     data: PathBuf,
+    instance: Instance,
     events: Events,
     sessions: Switch,
     outbox: Outbox,
@@ -115,7 +117,8 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
             return Ok(());
         }
     };
-    let Prepared { reloader, first, data, events, sessions, outbox, store } = prepared.map_err(|_| Ended::Task)??;
+    let Prepared { reloader, first, data, instance: drawn, events, sessions, outbox, store } =
+        prepared.map_err(|_| Ended::Task)??;
 
     let lag = Arc::clone(&metrics.input.lag);
     let minimiser = Minimiser::new(events.clone(), sessions, metrics.frames.clone(), lag, Arc::clone(&budget));
@@ -132,7 +135,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
     let (telemetry_sender, telling) = watch::channel(None);
     let (to_fetch_sender, wanted) = watch::channel(None);
     let followers = Arc::new(Followers {
-        instance,
+        instance: instance.unwrap_or_else(|| drawn.short()),
         data,
         rotation: rotation.clone(),
         outbox: outbox.clone(),
@@ -219,7 +222,8 @@ fn prepare(mut reloader: Reloader, default_data: &Path, metrics: &Metrics, budge
     let config = first.config.as_deref();
     let data = config.map_or(default_data, |config| &config.data_dir).to_owned();
     let outbox = Outbox::below(&data, settings::bounds(config), metrics.aggregates.clone());
-    let store = outbox.store(&data).map_err(|error| {
+    let instance = Instance::load(&data);
+    let store = outbox.store(instance.clone()).map_err(|error| {
         tracing::error!(%error, "no thread for the outbox");
         Ended::Task
     })?;
@@ -233,7 +237,7 @@ fn prepare(mut reloader: Reloader, default_data: &Path, metrics: &Metrics, budge
     })?;
     match events.unusable().filter(|_| is_daemon(&first)) {
         Some(reason) => Err(Ended::Start(format!("data-dir {}: {reason}", data.display()))),
-        None => Ok(Prepared { reloader, first, data, events, sessions, outbox, store }),
+        None => Ok(Prepared { reloader, first, data, instance, events, sessions, outbox, store }),
     }
 }
 

@@ -78,7 +78,7 @@ impl Edm {
         let (reloads, shutdown) = Shutdown::manual();
         let options = Options {
             config_file: ConfigFile::new(folder.path().join("config/edm.toml")),
-            instance: "x1".to_owned(),
+            instance: Some("x1".to_owned()),
             default_socket: folder.path().join("run/dnstap.sock"),
             default_http: ([127, 0, 0, 1], http).into(),
             default_data: folder.path().join("data"),
