@@ -83,6 +83,12 @@ impl Minimiser {
         Sink::new(Arc::clone(&self.0))
     }
 
+    /// Works while nobody can count.
+    #[cfg(test)]
+    pub(crate) fn while_locked<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.slots.while_locked(work)
+    }
+
     /// What the counters of the present minute take in memory.
     #[must_use]
     pub fn held(&self) -> Held {

@@ -72,8 +72,12 @@ pub struct Refused {
     pub config: bool,
     /// The input.
     pub input: bool,
-    /// A list.
+    /// A list. One that is only to be fetched is not refused.
     pub lists: bool,
+    /// The identity, and another one is in force.
+    pub identity: bool,
+    /// The receiver of aggregates: nothing goes there, or what goes there goes as before.
+    pub aggregates: bool,
 }
 
 impl InForce {
@@ -154,6 +158,8 @@ pub struct Reloader {
     input_certificate_end: Option<Timestamp>,
     lists: ListParts,
     to_fetch: Option<Arc<WantedList>>,
+    /// Nothing of the list that a server has was there yet.
+    awaits_list: bool,
     /// Where everything is kept, for as long as the process runs.
     data: Option<PathBuf>,
     identity: Part<Identity>,
@@ -175,6 +181,7 @@ impl Reloader {
             input_certificate_end: None,
             lists: ListParts::new(budget),
             to_fetch: None,
+            awaits_list: false,
             data: None,
             identity: Part::new("identity"),
             sessions: None,
@@ -223,6 +230,7 @@ impl Reloader {
         let watched = self.directory.clone();
         let place = |file: &PathBuf| in_directory(&config.path(&watched, file), &watched, moment);
         self.to_fetch = self.wanted_list(config, moment).map(Arc::new);
+        self.awaits_list = self.to_fetch.as_ref().is_some_and(|wanted| !wanted.file.exists());
         self.lists.read(&Files {
             well_known: config.well_known_domains_file.as_ref().map(place),
             fetched: self.to_fetch.as_deref().cloned(),
@@ -250,7 +258,7 @@ impl Reloader {
         self.sessions = Some(settings::sessions(config, secret));
     }
 
-    /// What is wrong with the receiver of aggregates costs no events, and the last good link to it stays.
+    /// What is wrong with the receiver of aggregates costs no events, and the last good link to it stays: to the same place, as the same node.
     fn follow_identity(&mut self, mut newest: Result<Identity, String>) {
         let known = self.identity.good().cloned();
         if let Ok(newest) = &mut newest
@@ -259,15 +267,11 @@ impl Reloader {
             if known.as_ref().is_none_or(|known| known.aggregates_faults != newest.aggregates_faults) {
                 tracing::error!(error = newest.aggregates_faults.join("; "), "aggregates cannot be sent as it is configured");
             }
-            newest.aggregates = known.and_then(|known| known.aggregates.clone());
+            newest.aggregates = known
+                .filter(|known| known.node == newest.node)
+                .and_then(|known| known.aggregates.clone().filter(|link| newest.aggregates_url.as_ref() == Some(&link.url)));
         }
         self.identity.offer(newest);
-    }
-
-    fn identity_error(&self) -> Option<String> {
-        let faults =
-            || self.identity.good().map(|identity| identity.aggregates_faults.join("; ")).filter(|faults| !faults.is_empty());
-        self.identity.error().map(str::to_owned).or_else(|| Some(format!("aggregates: {}", faults()?)))
     }
 
     /// The list that a server has.
@@ -285,7 +289,7 @@ impl Reloader {
 
     fn dump(&self, config: &EdmConfig) -> Option<Asked> {
         let file = config.path(&self.directory, config.debug_dnstap_filename.as_ref()?);
-        Some(Asked { file, addresses: config.debug_dnstap_real_addresses })
+        (!config.disabled).then_some(Asked { file, addresses: config.debug_dnstap_real_addresses })
     }
 
     fn warn_without_list(&self) {
@@ -298,6 +302,18 @@ impl Reloader {
         }
     }
 
+    fn refused(&self) -> Refused {
+        let is_sending = self.config.good().is_some_and(|config| !config.disabled);
+        let identity = self.identity.good();
+        Refused {
+            config: self.config.error().is_some(),
+            input: self.endpoint_error.is_some(),
+            lists: self.lists.is_refused(self.awaits_list),
+            identity: identity.is_some() && self.identity.error().is_some(),
+            aggregates: is_sending && identity.is_some_and(|identity| !identity.aggregates_faults.is_empty()),
+        }
+    }
+
     fn in_force(&self) -> InForce {
         let own = [self.config.error(), self.endpoint_error.as_deref()];
         let errors: Vec<&str> = own.into_iter().flatten().chain(self.lists.errors()).collect();
@@ -305,11 +321,7 @@ impl Reloader {
             config: self.config.good().cloned(),
             config_loaded_at: self.config_loaded_at,
             config_error: (!errors.is_empty()).then(|| errors.join("; ")),
-            refused: Refused {
-                config: self.config.error().is_some(),
-                input: self.endpoint_error.is_some(),
-                lists: self.lists.errors().next().is_some(),
-            },
+            refused: self.refused(),
             endpoint: self.endpoint.clone(),
             input_certificate_end: self.input_certificate_end,
             lists: self.lists.lists(),
@@ -317,7 +329,7 @@ impl Reloader {
             dump: self.config.good().and_then(|config| self.dump(config)),
             lacks_what_is_left_out: self.lists.lacks_what_is_left_out(),
             identity: self.identity.good().cloned(),
-            identity_error: self.identity_error(),
+            identity_error: self.identity.error().map(str::to_owned),
             sessions: self.sessions.clone(),
         }
     }
@@ -342,7 +354,7 @@ pub async fn keep_reading(
         // A list takes tens of milliseconds to check, and the disk may hang.
         let read = tokio::task::spawn_blocking(move || {
             let read = reloader.read();
-            let is_refused = read.config_error.is_some() || read.identity_error.is_some();
+            let is_refused = read.config_error.is_some() || read.identity_error.is_some() || read.refused.aggregates;
             take_up(read);
             (reloader, is_refused)
         });
@@ -420,5 +432,66 @@ mod tests {
         publish(volume.path(), "4", &[("edm.toml", b"format = 1\n".to_vec())]);
         let fourth = reloader.read();
         assert!(fourth.lists.well_known.is_none() && fourth.config_error.is_none(), "a list that is not wanted any more goes");
+    }
+
+    #[test]
+    fn a_list_that_is_only_to_be_fetched_is_not_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, data, hash) = (folder.path().join("edm.toml"), folder.path().join("data"), "0".repeat(64));
+        let url = format!("well-known-domains-url = 'https://192.0.2.1/list'\nwell-known-domains-sha256 = '{hash}'");
+        fs::write(&config, format!("format = 2\ndata-dir = '{}'\n{url}\n", data.display())).unwrap();
+        let mut reloader = Reloader::new(ConfigFile::new(config), Budget::new(1 << 20));
+        let awaited = reloader.read();
+        assert!(awaited.to_fetch.is_some() && !awaited.refused.lists, "{awaited:?}");
+        assert!(awaited.config_error.unwrap().ends_with("not fetched yet"), "the status says it all the same");
+        // What is there and is not good is refused.
+        let place = fetched::place(&data, &hash);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(&place, "something else").unwrap();
+        assert!(reloader.read().refused.lists);
+    }
+
+    #[test]
+    fn nothing_is_dumped_while_everything_is_disabled() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("edm.toml");
+        let mut reloader = Reloader::new(ConfigFile::new(place.clone()), Budget::new(1 << 20));
+        for disabled in [false, true, false] {
+            fs::write(&place, format!("format = 2\ndebug-dnstap-filename = '/tmp/dump'\ndisabled = {disabled}\n")).unwrap();
+            let read = reloader.read();
+            assert_eq!((read.dump.is_some(), read.config_error), (!disabled, None));
+        }
+    }
+
+    #[test]
+    fn a_bad_receiver_is_no_bad_identity_and_leaves_the_link_of_the_same_node_to_the_same_place() {
+        let (_folder, config) = identity::tests::scene();
+        let good = identity::load(&config, Path::new("/nonexistent")).unwrap();
+        let link = good.aggregates.clone();
+        assert!(link.is_some());
+        let bad = |node: &str, url: &str| Identity {
+            node: node.to_owned(),
+            aggregates: None,
+            aggregates_url: Some(url.to_owned()),
+            aggregates_faults: vec!["no CA".to_owned()],
+            ..good.clone()
+        };
+        let cases = [
+            ("node-a.test", "https://core.example", link),
+            ("b.test", "https://core.example", None),
+            ("node-a.test", "https://b", None),
+        ];
+        for (node, url, kept) in cases {
+            let mut reloader = Reloader::new(ConfigFile::new("edm.toml".into()), Budget::new(1 << 20));
+            reloader.config.offer(Ok(config.clone()));
+            reloader.follow_identity(Ok(good.clone()));
+            assert_eq!(reloader.refused(), Refused::default());
+            reloader.follow_identity(Ok(bad(node, url)));
+            let in_force = reloader.in_force();
+            assert_eq!(in_force.refused, Refused { aggregates: true, ..Refused::default() });
+            assert_eq!((in_force.identity_error.as_ref(), in_force.aggregates()), (None, kept.as_ref()), "{node} {url}");
+            reloader.follow_identity(Err("no key".to_owned()));
+            assert!(reloader.refused().identity && reloader.in_force().identity_error.is_some());
+        }
     }
 }

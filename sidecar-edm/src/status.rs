@@ -69,13 +69,23 @@ impl EdmProbe {
     #[must_use]
     pub fn document(&self) -> SidecarStatus {
         let in_force = Arc::clone(&self.in_force.borrow());
+        self.with(&in_force, self.memory_status(&in_force))
+    }
+
+    /// The same without what is held in memory: only those who count know that, and whoever asks waits for them.
+    #[must_use]
+    pub fn without_memory(&self) -> SidecarStatus {
+        self.with(&self.in_force.borrow().clone(), MemoryStatus::default())
+    }
+
+    fn with(&self, in_force: &InForce, memory: MemoryStatus) -> SidecarStatus {
         SidecarStatus {
             format: SidecarStatus::FORMAT,
             component: "edm".to_owned(),
             version: tapir_version::VERSION.to_owned(),
             commit: tapir_version::COMMIT.to_owned(),
             started_at: self.started_at,
-            config: self.config_status(&in_force),
+            config: self.config_status(in_force),
             identity: in_force.shown().map(|link| IdentityStatus {
                 node: link.data_key.kid().to_owned(),
                 certificate_serial: link.certificate.serial.clone(),
@@ -83,12 +93,12 @@ impl EdmProbe {
             }),
             identity_error: in_force.identity_error.clone(),
             core: CoreStatus::from(&*self.core.borrow()),
-            edm: Some(self.edm_status(&in_force)),
+            edm: Some(self.edm_status(in_force, memory)),
             pop: None,
         }
     }
 
-    fn edm_status(&self, in_force: &InForce) -> EdmStatus {
+    fn edm_status(&self, in_force: &InForce, memory: MemoryStatus) -> EdmStatus {
         let (input, events, lists) = (&self.metrics.input, self.events.counters(), &in_force.lists);
         EdmStatus {
             connections: unsigned(&input.connections),
@@ -100,9 +110,9 @@ impl EdmProbe {
             ignored_names: lists.ignored_names.as_ref().map(|list| list.words()),
             ignored_clients: lists.ignored_clients.len() as u64,
             frames_dropped: input.frames_dropped.get(),
-            aggregates: self.aggregate_status(),
+            aggregates: self.aggregate_status(in_force),
             sessions: self.session_status(),
-            memory: self.memory_status(in_force),
+            memory,
             events: self.event_status(),
             incidents: self.incidents.all(),
             storage: self.storage_status(in_force),
@@ -152,9 +162,10 @@ impl EdmProbe {
         }
     }
 
-    fn aggregate_status(&self) -> AggregateStatus {
+    fn aggregate_status(&self, in_force: &InForce) -> AggregateStatus {
         let counters = &self.metrics.aggregates;
         let SenderState { last_sent, error, refused } = self.sending.borrow().clone();
+        let faults = in_force.identity.as_ref().map(|identity| identity.aggregates_faults.join("; "));
         AggregateStatus {
             written: counters.written.get(),
             sent: counters.sent.get(),
@@ -162,7 +173,7 @@ impl EdmProbe {
             waiting_octets: unsigned(&counters.waiting_octets),
             lost: counters.dropped_old.get() + counters.dropped_room.get() + counters.minutes_lost.get(),
             last_sent,
-            error,
+            error: faults.filter(|faults| !faults.is_empty()).or(error),
             refused,
         }
     }

@@ -104,3 +104,61 @@ impl Teller for Told {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::events::{self, Events};
+    use crate::instance::Instance;
+    use crate::memory::Budget;
+    use crate::metrics::Metrics;
+    use crate::minimiser::{Minimiser, Rotation};
+    use crate::outbox::{Bounds, Folders, Store};
+    use crate::sessions::{self, Switch};
+
+    fn unchanging<T: Default>() -> watch::Receiver<T> {
+        watch::channel(T::default()).1
+    }
+
+    /// It is looked each second, on a thread that everything else needs too.
+    #[test]
+    fn whoever_looks_waits_for_nobody_who_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (metrics, budget) = (Arc::new(Metrics::default()), Budget::new(1 << 24));
+        let events = Events::open(folder.path(), events::Settings::default(), &budget);
+        let folders = Folders::below(folder.path());
+        let store = Store::start(folders, Bounds::default(), Instance::draw(), metrics.aggregates.clone(), Arc::default());
+        let sessions = Switch::open(sessions::Settings::new(folder.path()), metrics.sessions.clone(), &budget).unwrap();
+        let lag = Arc::clone(&metrics.input.lag);
+        let minimiser = Minimiser::new(events.clone(), sessions, metrics.frames.clone(), lag, Arc::clone(&budget));
+        let rotation = Rotation::new(minimiser.clone(), metrics.rotation.clone(), store.unwrap());
+        let probe = EdmProbe {
+            started_at: Timestamp::now(),
+            registries: <[Registry; 2]>::default(),
+            metrics,
+            in_force: unchanging(),
+            core: unchanging(),
+            input: unchanging(),
+            http: unchanging(),
+            sending: unchanging(),
+            events,
+            minimiser: minimiser.clone(),
+            rotation,
+            data: folder.path().to_owned(),
+            fetching: unchanging(),
+            incidents: Incidents::default(),
+            budget,
+        };
+        let told = Told(Arc::new(probe));
+        let (said, hears) = mpsc::channel();
+        minimiser.while_locked(|| {
+            std::thread::spawn(move || said.send(told.parts(Timestamp::now()).len()));
+            assert_eq!(hears.recv_timeout(Duration::from_secs(60)), Ok(COMPONENTS.len()));
+        });
+    }
+}

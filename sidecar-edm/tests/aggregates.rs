@@ -285,8 +285,9 @@ async fn aggregates_follow_their_receiver() {
     count_one(&mut resolver, 1).await;
     first.received(1).await;
     edm.files().write("core.crt", b"nonsense");
-    until("refusal", async || edm.status().await["identityError"].as_str().is_some_and(|error| error.contains("http-ca-file")))
-        .await;
+    let error = async || edm.status().await["edm"]["aggregates"]["error"].as_str().map(str::to_owned);
+    until("refusal", async || error().await.is_some_and(|error| error.contains("http-ca-file"))).await;
+    assert!(edm.status().await["identityError"].is_null(), "nothing is wrong with who this is");
     count_one(&mut resolver, 2).await;
     first.received(2).await;
     identity(&edm.files(), &second);

@@ -38,6 +38,8 @@ pub struct Identity {
     pub events: Option<Link>,
     /// Where aggregates go; none where there shall be none, or Core named no receiver.
     pub aggregates: Option<Link>,
+    /// Where they are to go, whether there is a link or not.
+    pub aggregates_url: Option<String>,
     /// Why there is no link for aggregates although there should be one: that costs no events. Empty where there is none to be.
     pub aggregates_faults: Vec<String>,
     /// When the certificate is to be renewed, where somebody says so.
@@ -114,6 +116,7 @@ fn own(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> {
     };
     let broker = config.mqtt_server.as_deref().unwrap_or(&document.mqtt_broker);
     let events = (!config.disable_mqtt).then(|| link(broker, Arc::clone(&material.tls), material.generation));
+    let aggregates_url = receiver.clone();
     let aggregates = receiver.zip(trusted).map(|(url, trusted)| {
         let (anchors, mark) = trusted?;
         let tls = trusting(&material.tls, anchors).map_err(|error| format!("http-ca-file: {error}"))?;
@@ -121,7 +124,8 @@ fn own(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> {
     });
     let mut aggregates_faults = Vec::new();
     let aggregates = aggregates.and_then(|link| kept(link, &mut aggregates_faults));
-    Ok(Identity { node: data_key.kid().to_owned(), events, aggregates, aggregates_faults, renewal: document.renewal })
+    let (node, renewal) = (data_key.kid().to_owned(), document.renewal);
+    Ok(Identity { node, events, aggregates, aggregates_url, aggregates_faults, renewal })
 }
 
 /// Files of the own form that are not there, or have nothing in them yet.
@@ -161,6 +165,7 @@ fn upstream(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> 
         }),
         _ => None,
     };
+    let aggregates_url = aggregates.as_ref().map(|files| files.url.to_owned());
     let events = events.map(|files| files.link(config, folder)).transpose();
     let aggregates = aggregates.map(|files| files.link(config, folder)).transpose();
     let (events, aggregates, aggregates_faults) = match (events, aggregates) {
@@ -171,7 +176,7 @@ fn upstream(config: &EdmConfig, folder: &Path) -> Result<Identity, Vec<String>> 
         }
     };
     let node = events.as_ref().or(aggregates.as_ref()).map(|link| link.data_key.kid().to_owned()).unwrap_or_default();
-    Ok(Identity { node, events, aggregates, aggregates_faults, renewal: None })
+    Ok(Identity { node, events, aggregates, aggregates_url, aggregates_faults, renewal: None })
 }
 
 type Named<'a> = (&'static str, &'a Option<PathBuf>);
@@ -294,4 +299,4 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -74,6 +74,13 @@ impl Slots {
         self.0.iter().flat_map(|slot| std::mem::take(&mut *slot.lock())).collect()
     }
 
+    /// Works while somebody holds every lock.
+    #[cfg(test)]
+    pub(super) fn while_locked<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _locks: Vec<_> = self.0.iter().map(|slot| slot.lock()).collect();
+        work()
+    }
+
     pub(super) fn held(&self) -> Held {
         let mut held = Held::default();
         for slot in self.0.iter() {

@@ -89,6 +89,12 @@ impl ListParts {
         }
     }
 
+    /// Whether one is missing or refused, but for the one of a server where that is only awaited.
+    pub(super) fn is_refused(&self, awaits_fetched: bool) -> bool {
+        let well_known = self.well_known.error().filter(|_| !awaits_fetched);
+        [well_known, self.ignored_names.error(), self.ignored_clients.error()].iter().any(Option::is_some)
+    }
+
     /// Why some are not the newest.
     pub(super) fn errors(&self) -> impl Iterator<Item = &str> {
         [self.well_known.error(), self.ignored_names.error(), self.ignored_clients.error()].into_iter().flatten()

@@ -29,8 +29,6 @@ const STUCK: SignedDuration = SignedDuration::from_mins(10);
 struct Seen {
     document: SidecarStatus,
     renewal: Option<Renewal>,
-    /// The newest identity was refused, and another one is in force.
-    identity_refused: bool,
     refused: Refused,
     lacks_what_is_left_out: bool,
     cannot_fetch: bool,
@@ -51,13 +49,13 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// So many, if there were more not long ago.
-    fn grown(&mut self, what: &'static str, count: u64, now: Timestamp) -> Option<u64> {
+    /// Whether there were more not long ago. How many is not told: each other number would be an event.
+    fn grown(&mut self, what: &'static str, count: u64, now: Timestamp) -> bool {
         let (before, last) = self.grown.entry(what).or_default();
         if count > *before {
             (*before, *last) = (count, Some(now));
         }
-        last.filter(|last| now.duration_since(*last) < RECENT).map(|_| count)
+        last.is_some_and(|last| now.duration_since(last) < RECENT)
     }
 
     /// Whether it has been so for longer than is usual.
@@ -72,9 +70,8 @@ pub(super) fn of(probe: &EdmProbe, memory: &mut Memory, now: Timestamp) -> Parts
     let in_force = std::sync::Arc::clone(&probe.in_force.borrow());
     let counters = probe.events.counters();
     let seen = Seen {
-        document: probe.document(),
+        document: probe.without_memory(),
         renewal: in_force.identity.as_ref().and_then(|identity| identity.renewal),
-        identity_refused: in_force.identity.is_some() && in_force.identity_error.is_some(),
         refused: in_force.refused,
         lacks_what_is_left_out: in_force.lacks_what_is_left_out,
         cannot_fetch: probe.fetching.borrow().error.is_some(),
@@ -110,7 +107,7 @@ fn warned(is: bool, message: &str) -> Part {
 
 fn identity(seen: &Seen, now: Timestamp) -> Part {
     match certificate(&seen.document, seen.renewal, now) {
-        (State::Ok, _) if seen.identity_refused => {
+        (State::Ok, _) if seen.refused.identity => {
             (State::Warn, "the newest identity is refused, the last good one stays".to_owned())
         }
         part => part,
@@ -129,14 +126,13 @@ fn lists(seen: &Seen) -> Part {
 
 fn input(seen: &Seen, memory: &mut Memory, now: Timestamp) -> Part {
     let dropped = seen.document.edm.as_ref().map_or(0, |edm| edm.frames_dropped);
-    let dropped = memory.grown("frames", dropped, now).is_some();
+    let dropped = memory.grown("frames", dropped, now);
     if seen.cannot_listen {
         return (State::Fail, "dnstap cannot be taken where it is wanted".to_owned());
     }
     if seen.refused.input {
         return (State::Warn, "the input that is wanted cannot be had, the one before stays".to_owned());
     }
-    // Not how many: that would be an event each second.
     warned(dropped, "frames were dropped, since the work on others took too long")
 }
 
@@ -145,27 +141,30 @@ fn aggregates(seen: &Seen, memory: &mut Memory, now: Timestamp) -> Part {
     let lost = memory.grown("aggregates", status.map_or(0, |status| status.lost), now);
     let refused = memory.grown("refused", seen.aggregates_refused, now);
     let stuck = memory.stuck(status.is_some_and(|status| status.error.is_some()), now);
-    if let Some(lost) = lost {
-        return (State::Fail, format!("aggregates were lost, {lost} since the start"));
+    if lost {
+        return (State::Fail, "aggregates were lost".to_owned());
     }
-    if let Some(refused) = refused {
-        return (State::Warn, format!("Core refuses aggregates for good, {refused} since the start; they are kept apart"));
+    if seen.refused.aggregates {
+        return (State::Warn, "the receiver of aggregates cannot be had as it is configured".to_owned());
+    }
+    if refused {
+        return (State::Warn, "Core refuses aggregates for good; they are kept apart".to_owned());
     }
     warned(stuck, "aggregates cannot be sent for ten minutes")
 }
 
 fn events(seen: &Seen, memory: &mut Memory, now: Timestamp) -> Part {
     let dropped = seen.document.edm.as_ref().map_or(0, |edm| edm.events_dropped);
-    let dropped = memory.grown("events", dropped, now).is_some();
+    let dropped = memory.grown("events", dropped, now);
     let unreadable = memory.grown("unreadable", seen.events_unreadable, now);
     let damaged = memory.grown("damaged", seen.files_damaged, now);
     if dropped {
         return (State::Fail, "events were lost to a full queue".to_owned());
     }
-    if let Some(unreadable) = unreadable {
-        return (State::Fail, format!("the disk did not give events back, {unreadable} since the start"));
+    if unreadable {
+        return (State::Fail, "the disk did not give events back".to_owned());
     }
-    warned(damaged.is_some(), "files of events or of names seen are damaged; what can be read of them is taken")
+    warned(damaged, "files of events or of names seen are damaged; what can be read of them is taken")
 }
 
 #[cfg(test)]
@@ -192,7 +191,6 @@ mod tests {
         Seen {
             document,
             renewal: None,
-            identity_refused: false,
             refused: Refused::default(),
             lacks_what_is_left_out: false,
             cannot_fetch: false,
@@ -210,8 +208,8 @@ mod tests {
     /// Something that goes wrong, what is then said, and where.
     type Case = (fn(&mut Seen), &'static str, State, &'static str);
 
-    const CASES: [Case; 12] = [
-        (|seen| seen.identity_refused = true, CERTIFICATE, State::Warn, "the newest identity is refused"),
+    const CASES: [Case; 14] = [
+        (|seen| seen.refused.identity = true, CERTIFICATE, State::Warn, "the newest identity is refused"),
         (|seen| seen.refused.config = true, CONFIG, State::Warn, "the newest configuration is refused"),
         (|seen| seen.refused.lists = true, LISTS, State::Warn, "a list is missing or refused"),
         (|seen| seen.cannot_fetch = true, LISTS, State::Warn, "cannot be had from its server"),
@@ -219,9 +217,11 @@ mod tests {
         (|seen| seen.cannot_listen = true, INPUT, State::Fail, "dnstap cannot be taken"),
         (|seen| seen.refused.input = true, INPUT, State::Warn, "the input that is wanted cannot be had"),
         (|seen| edm(seen).frames_dropped = 1, INPUT, State::Warn, "frames were dropped"),
-        (|seen| edm(seen).aggregates.lost = 2, AGGREGATES, State::Fail, "aggregates were lost, 2"),
-        (|seen| seen.aggregates_refused = 3, AGGREGATES, State::Warn, "Core refuses aggregates for good, 3"),
+        (|seen| edm(seen).aggregates.lost = 2, AGGREGATES, State::Fail, "aggregates were lost"),
+        (|seen| seen.refused.aggregates = true, AGGREGATES, State::Warn, "the receiver of aggregates cannot be had"),
+        (|seen| seen.aggregates_refused = 3, AGGREGATES, State::Warn, "Core refuses aggregates for good"),
         (|seen| edm(seen).events_dropped = 1, EVENTS, State::Fail, "events were lost to a full queue"),
+        (|seen| seen.events_unreadable = 1, EVENTS, State::Fail, "the disk did not give events back"),
         (|seen| seen.files_damaged = 1, EVENTS, State::Warn, "are damaged"),
     ];
 
@@ -245,15 +245,28 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_is_well_again_after_an_hour_and_told_again_when_more_is_lost() {
+    fn what_was_lost_is_well_again_an_hour_after_the_last_of_it() {
         let (mut memory, mut seen) = (Memory::default(), seen());
         let mut state = |seen: &Seen, second| parts(seen, &mut memory, at(second))[AGGREGATES].clone();
-        seen.aggregates_refused = 1;
-        assert!(state(&seen, 0).1.contains("1 since"));
-        seen.aggregates_refused = 2;
-        assert!(state(&seen, 3000).1.contains("2 since"));
+        for second in [0, 3000] {
+            seen.aggregates_refused += 1;
+            assert_eq!(state(&seen, second).0, State::Warn);
+        }
         assert_eq!(state(&seen, 6000).0, State::Warn);
         assert_eq!(state(&seen, 6600), well());
+    }
+
+    #[test]
+    fn what_is_lost_again_and_again_is_one_event() {
+        let (mut memory, mut watch, mut seen) = (Memory::default(), Watch::default(), seen());
+        let mut told = 0;
+        for second in 0..100 {
+            told += watch.look(&parts(&seen, &mut memory, at(second)), "node", at(second)).len();
+            seen.aggregates_refused += 1;
+            seen.events_unreadable += 1;
+            edm(&mut seen).frames_dropped += 1;
+        }
+        assert_eq!(told, 3);
     }
 
     #[test]

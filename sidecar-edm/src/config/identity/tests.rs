@@ -9,7 +9,7 @@ const UPSTREAM: &str =
     "input-unix = '/s'\ncryptopan-key = 'hush'\nhttp-url = 'https://core.example'\nmqtt-server = 'core.example:8883'\n";
 
 /// A folder with everything that upstream's configuration names, and that configuration.
-fn scene() -> (tempfile::TempDir, EdmConfig) {
+pub(crate) fn scene() -> (tempfile::TempDir, EdmConfig) {
     let folder = tempfile::tempdir().unwrap();
     let pair = rcgen::generate_simple_self_signed(["node-a.test".to_owned()]).unwrap();
     let key = DataKey::generate(&NodeName::parse("node-a.test").unwrap()).unwrap();
