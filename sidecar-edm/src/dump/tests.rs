@@ -187,6 +187,7 @@ fn nobody_copies_a_frame_for_a_file_that_has_ended() {
     while running.octets.load(Ordering::Relaxed) > 0 {
         assert!(Instant::now() < end);
     }
+    assert!(!running.put(&frame));
     sink.frames(&[frame.as_slice(); 3]);
     assert_eq!((running.octets.load(Ordering::Relaxed), running.jobs.waiting()), (0, 0));
     assert_eq!((counts.dropped.get(), counts.written.get()), (frames + 3, 0));
