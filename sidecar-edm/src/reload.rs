@@ -188,6 +188,11 @@ impl Reloader {
         }
     }
 
+    /// Where everything is kept, whatever a configuration says from now on.
+    pub fn keep_below(&mut self, data: &Path) {
+        self.data = Some(data.to_owned());
+    }
+
     /// Where the configuration lies.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -275,9 +280,9 @@ impl Reloader {
     }
 
     /// The list that a server has.
-    fn wanted_list(&mut self, config: &EdmConfig, moment: &Path) -> Option<WantedList> {
+    fn wanted_list(&self, config: &EdmConfig, moment: &Path) -> Option<WantedList> {
         let (url, sha256) = (config.well_known_domains_url.clone()?, config.well_known_domains_sha256.clone()?);
-        let data = self.data.get_or_insert_with(|| config.data_dir.clone());
+        let data = self.data.as_ref().unwrap_or(&config.data_dir);
         let anchors = config.well_known_domains_ca_file.as_ref().map(|file| {
             let place = in_directory(&config.path(&self.directory, file), &self.directory, moment);
             let read = identity::read(&place, identity::MAX_ANCHORS).map(|text| (*text).clone());

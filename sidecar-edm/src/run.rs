@@ -203,7 +203,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), Ended> {
     tasks.spawn(rotation.run(shutdown.clone()));
     tasks.spawn(last_minute.send(sender, input_gone.clone(), GRACE, shutdown.clone()));
     tasks.spawn(publisher.run(input_gone, shutdown.clone()));
-    let fetcher = Fetcher { wanted, state: fetching_sender, fetches: metrics.fetches.clone(), news: watches.news() };
+    let fetcher = Fetcher::new(wanted, fetching_sender, metrics.fetches.clone(), watches.news());
     tasks.spawn(fetcher.run(shutdown.clone()));
     tasks.spawn(telemetry::run(Arc::new(Told(Arc::clone(&probe))), telling, mqtt.publisher, shutdown.clone()));
     let take_up = move |read| followers.follow(read);
@@ -221,6 +221,7 @@ fn prepare(mut reloader: Reloader, default_data: &Path, metrics: &Metrics, budge
     let first = reloader.read();
     let config = first.config.as_deref();
     let data = config.map_or(default_data, |config| &config.data_dir).to_owned();
+    reloader.keep_below(&data);
     let outbox = Outbox::below(&data, settings::bounds(config), metrics.aggregates.clone());
     let instance = Instance::load(&data);
     let store = outbox.store(instance.clone()).map_err(|error| {
@@ -319,5 +320,19 @@ mod tests {
         prepared.sessions.close(Timestamp::now());
         assert!(prepared.sessions.is_written(Duration::from_secs(60)));
         assert!(names.iter().all(|name| sessions.join(name).exists()));
+    }
+
+    #[test]
+    fn a_list_is_kept_where_everything_is_although_the_configuration_comes_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, data) = (folder.path().join("edm.toml"), folder.path().join("data"));
+        let budget = Budget::new(64 << 20);
+        let reloader = Reloader::new(ConfigFile::new(config.clone()), Arc::clone(&budget));
+        let mut prepared = prepare(reloader, &data, &Metrics::default(), &budget).ok().unwrap();
+        let list =
+            format!("well-known-domains-url = 'https://lists.example/'\nwell-known-domains-sha256 = '{}'\n", "0a".repeat(32));
+        std::fs::write(&config, format!("format = 2\ndata-dir = '{}/other'\n{list}", folder.path().display())).unwrap();
+        let wanted = prepared.reloader.read().to_fetch.unwrap();
+        assert!(wanted.file.starts_with(&data), "{wanted:?}");
     }
 }

@@ -99,13 +99,17 @@ async fn another_one_is_taken_up_without_a_gap_and_what_is_not_the_one_is_refuse
     edm.metric_becomes("tapir_edm_list_fetches_total", 3).await;
     edm.files().write("touched", b"");
     assert_eq!(edm.status().await["edm"]["wellKnownDomains"], 2);
+    // At a start, too.
+    let edm = edm.again(|_| ()).await;
+    edm.is_wrong("list of well-known-domains-url: ").await;
+    edm.status_becomes("/edm/wellKnownDomains", 2).await;
 
     // A URL that is not wanted any more, for a file.
     edm.files().write_list(&["a.example.", "b.example.", "c.example."]);
     edm.files().write_config("well-known-domains-file = \"well-known-domains.dawg\"");
     edm.status_becomes("/edm/wellKnownDomains", 3).await;
     edm.status_becomes("/config/error", Value::Null).await;
-    edm.metric_becomes("tapir_edm_list_fetches_total", 3).await;
+    edm.metric_becomes("tapir_edm_list_fetches_total", 0).await;
     edm.stop().await;
 }
 
@@ -127,13 +131,15 @@ async fn servers_that_are_not_trusted_break_off_or_send_without_end_are_refused(
     wants(&edm.files(), &authority, &web.url("/cut"), &hash);
     edm.is_wrong("well-known-domains-url: the server was not reached: ").await;
     // No redirection leads out of TLS.
-    web.redirect("/away", "http://127.0.0.1:1/list");
+    web.redirect("/away", "http://127.0.0.1:1/list?token=hush");
     wants(&edm.files(), &authority, &web.url("/away"), &hash);
-    edm.is_wrong("well-known-domains-url: the server was not reached: ").await;
+    edm.is_wrong("well-known-domains-url: the server was not reached: error following redirect").await;
+    assert!(!edm.get("/status").await.contains("hush"), "where it would have led to is nobody's business");
     web.redirect("/there", "/list");
     wants(&edm.files(), &authority, &web.url("/there"), &hash);
     edm.status_becomes("/edm/wellKnownDomains", 1).await;
     edm.status_becomes("/config/error", Value::Null).await;
+    assert!(!web.referred());
     until("one file", async || kept(&edm).len() == 1).await;
     edm.stop().await;
 }

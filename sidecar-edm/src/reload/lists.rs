@@ -108,18 +108,24 @@ fn follow<T: PartialEq>(part: &mut Part<T>, path: Option<&Path>, read: impl FnOn
     part.offer(newest.map_err(|error| format!("list {name}: {error}")));
 }
 
-/// The list with this hash; the last good one, whatever it was, until it is there.
+/// The list with this hash; the last good one, whatever it was, until it is there: at a start the one that was in force before, if it is kept.
 fn follow_fetched(part: &mut Part<Arc<List>>, proven: &mut Option<String>, wanted: &WantedList, budget: &Arc<Budget>) {
     // What is named by its content cannot have changed.
     let known = part.good().filter(|_| proven.as_ref() == Some(&wanted.sha256)).map(|good| Arc::clone(&**good));
     let newest = match known {
         Some(known) => Ok(known),
-        None => fetched::read(&wanted.file, &wanted.sha256, wanted.most).map(|list| Arc::new(list.charged(budget))),
+        None => fetched::read(&wanted.file, &wanted.sha256, wanted.most, budget).map(Arc::new),
     };
     if newest.is_ok() {
         *proven = Some(wanted.sha256.clone());
+    } else if part.good().is_none()
+        && let Some((sha256, list)) = fetched::before(wanted, budget)
+    {
+        *proven = Some(sha256);
+        part.offer(Ok(Arc::new(list)));
     }
     part.offer(newest.map_err(|error| format!("list of well-known-domains-url: {error}")));
+    fetched::tidy(wanted, proven.as_deref());
 }
 
 fn read_names(path: &Path, known: Option<&Arc<List>>, budget: &Arc<Budget>) -> Result<Option<Arc<List>>, String> {
@@ -176,5 +182,82 @@ mod tests {
         drop(rest);
         parts.read(&files);
         assert_eq!((parts.errors().next(), parts.lists().well_known.map(|list| list.len())), (None, Some(60_000)));
+    }
+
+    /// Files of lists that were fetched below a folder, and what wants one of them.
+    fn fetched(data: &Path, content: &[u8]) -> (Files, PathBuf) {
+        let sha256 = tapir_runtime::https::sha256(content);
+        let file = fetched::place(data, &sha256);
+        let wanted = WantedList { url: String::new(), sha256, anchors: None, file: file.clone(), most: 1 << 30 };
+        (Files { fetched: Some(wanted), ..Files::default() }, file)
+    }
+
+    fn compiled(count: usize) -> Vec<u8> {
+        let words: Vec<String> = (0..count).map(|number| format!("name-{number:06}.example.")).collect();
+        tapir_wire::dawg::compile(words.iter().map(String::as_str)).unwrap()
+    }
+
+    fn put(file: &Path, content: &[u8]) {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, content).unwrap();
+    }
+
+    #[test]
+    fn a_list_of_a_server_is_refused_as_well_where_there_is_no_room_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let budget = Budget::of_limit(Some(64 << 20));
+        let mut rest = Charge::new(&budget);
+        rest.add(budget.room() - (2 << 20));
+        let mut parts = ListParts::new(Arc::clone(&budget));
+        // The second one is refused before it is read.
+        for content in [compiled(60_000), vec![b'x'; 3 << 20]] {
+            let (files, file) = fetched(folder.path(), &content);
+            put(&file, &content);
+            parts.read(&files);
+            let error = parts.errors().next().unwrap_or_default();
+            assert!(error.contains("MiB of memory that are left for it"), "{error}");
+        }
+        let before = budget.room();
+        let content = compiled(1000);
+        let (files, file) = fetched(folder.path(), &content);
+        put(&file, &content);
+        parts.read(&files);
+        assert_eq!((parts.errors().next(), parts.has_fetched(), budget.room() < before), (None, true, true));
+    }
+
+    #[test]
+    fn the_list_in_force_is_kept_until_another_one_is_and_is_there_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let budget = Budget::new(64 << 20);
+        let [first, second, third] = [1, 2, 3].map(compiled);
+        let ((wants_first, one), (wants_second, two)) = (fetched(folder.path(), &first), fetched(folder.path(), &second));
+        let (wants_third, three) = fetched(folder.path(), &third);
+        let has = |parts: &ListParts| parts.lists().well_known.map(|list| list.len());
+        let mut parts = ListParts::new(Arc::clone(&budget));
+        put(&one, &first);
+        parts.read(&wants_first);
+        parts.read(&wants_second);
+        assert_eq!((has(&parts), parts.has_fetched(), one.exists()), (Some(1), false, true));
+        // It comes when the first one is wanted again.
+        put(&two, &second);
+        parts.read(&wants_first);
+        assert_eq!((has(&parts), parts.has_fetched(), one.exists(), two.exists()), (Some(1), true, true, false));
+        put(&two, &second);
+        parts.read(&wants_second);
+        assert_eq!((has(&parts), parts.has_fetched(), one.exists(), two.exists()), (Some(2), true, false, true));
+
+        // A start with another one, which is not there or is none.
+        for _ in 0..2 {
+            let mut parts = ListParts::new(Arc::clone(&budget));
+            parts.read(&wants_third);
+            assert_eq!((has(&parts), parts.has_fetched(), two.exists()), (Some(2), false, true));
+            assert!(parts.errors().next().is_some());
+            put(&three, b"no list");
+        }
+        // What is not what its name says is none of them.
+        put(&two, &first);
+        let mut parts = ListParts::new(Arc::clone(&budget));
+        parts.read(&wants_third);
+        assert_eq!((has(&parts), two.exists()), (None, false));
     }
 }

@@ -27,6 +27,8 @@ enum Content {
 struct State {
     contents: BTreeMap<String, Content>,
     asked: usize,
+    /// Whether one of them told where it came from.
+    referred: bool,
 }
 
 pub struct Web {
@@ -91,6 +93,11 @@ impl Web {
     pub fn asked(&self) -> usize {
         self.state.lock().unwrap().asked
     }
+
+    /// Whether a request told which one led to it.
+    pub fn referred(&self) -> bool {
+        self.state.lock().unwrap().referred
+    }
 }
 
 async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
@@ -105,6 +112,7 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>
     let content = {
         let mut state = state.lock().unwrap();
         state.asked += 1;
+        state.referred |= head.to_ascii_lowercase().contains("\r\nreferer:");
         state.contents.get(&path).cloned()
     };
     let stream = stream.get_mut();

@@ -92,9 +92,13 @@ impl Fetcher {
             status => return Err(https::FetchError::Status(status).into()),
         }
         let (etag, last_modified) = (mark(response.headers(), &ETAG), mark(response.headers(), &LAST_MODIFIED));
-        let mut list = scratch;
-        let sha256 = https::save(response, most, &mut list).await?;
-        list.rewind()?;
+        let (mut list, sha256) = https::save(response, most, move |body| {
+            let mut list = scratch;
+            let sha256 = body.save(&mut list)?;
+            list.rewind()?;
+            Ok((list, sha256))
+        })
+        .await?;
         match proof {
             Proof::None => {}
             Proof::Sha256(wanted) if wanted.eq_ignore_ascii_case(&sha256) => {}
