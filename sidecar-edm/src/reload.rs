@@ -272,9 +272,8 @@ impl Reloader {
             if known.as_ref().is_none_or(|known| known.aggregates_faults != newest.aggregates_faults) {
                 tracing::error!(error = newest.aggregates_faults.join("; "), "aggregates cannot be sent as it is configured");
             }
-            newest.aggregates = known
-                .filter(|known| known.node == newest.node)
-                .and_then(|known| known.aggregates.clone().filter(|link| newest.aggregates_url.as_ref() == Some(&link.url)));
+            newest.aggregates =
+                known.filter(|known| newest.may_keep_aggregates_of(known)).and_then(|known| known.aggregates.clone());
         }
         self.identity.offer(newest);
     }
@@ -385,6 +384,9 @@ fn in_directory(file: &Path, watched: &Path, current: &Path) -> PathBuf {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    use tapir_wire::jwk::DataKey;
+    use tapir_wire::node_name::NodeName;
 
     use super::*;
 
@@ -498,5 +500,22 @@ mod tests {
             reloader.follow_identity(Err("no key".to_owned()));
             assert!(reloader.refused().identity && reloader.in_force().identity_error.is_some());
         }
+    }
+
+    #[test]
+    fn aggregates_do_not_go_on_with_another_key_of_that_node() {
+        let (folder, mut config) = identity::tests::scene();
+        let mut reloader = Reloader::new(ConfigFile::new(folder.path().join("edm.toml")), Budget::new(1 << 20));
+        let mut aggregates = |config: &EdmConfig| {
+            reloader.follow_identity(identity::load(config, folder.path()).map_err(|faults| faults.join("; ")));
+            reloader.identity.good().unwrap().aggregates.clone()
+        };
+        let good = aggregates(&config);
+        assert!(good.is_some());
+        config.http_ca_file = Some("/missing".into());
+        assert_eq!(aggregates(&config), good, "what is wrong with whom to trust is no reason to stop");
+        let key = DataKey::generate(&NodeName::parse("node-a.test").unwrap()).unwrap();
+        fs::write(folder.path().join("d.jwk"), key.to_jwk().as_bytes()).unwrap();
+        assert_eq!(aggregates(&config), None);
     }
 }

@@ -46,6 +46,18 @@ pub struct Identity {
     pub renewal: Option<Renewal>,
 }
 
+impl Identity {
+    /// Whether a link for aggregates that another identity has is the same node's and leads where this one's should.
+    #[must_use]
+    pub fn may_keep_aggregates_of(&self, other: &Self) -> bool {
+        let is_another_key = match (&self.events, &other.events) {
+            (Some(one), Some(other)) => one.data_key.thumbprint() != other.data_key.thumbprint(),
+            _ => false,
+        };
+        self.node == other.node && !is_another_key && self.aggregates_url.is_some() && self.aggregates_url == other.aggregates_url
+    }
+}
+
 /// One of Core's services, and as whom it is spoken to.
 #[derive(Clone, Debug)]
 pub struct Link {
