@@ -125,11 +125,15 @@ impl Sender {
         let now = Instant::now();
         let mut turn = Turn { target, connection: None, pauses: self.pace.back_off.start(), failed: None, tidy: now, again: now };
         while !self.target.has_changed().unwrap_or(false) {
-            let mut forbidden = self.target.clone();
+            let mut targets = self.target.clone();
+            // What was found before that may have to go.
+            let said = self.folders.forbidden.said();
             let pause = match self.next(&mut turn).await {
                 Some(file) => tokio::select! {
+                    biased;
+                    Ok(_) = targets.wait_for(Option::is_none) => return,
+                    () = self.folders.forbidden.said_again(said) => return,
                     pause = self.attempt(&mut turn, file) => pause,
-                    Ok(_) = forbidden.wait_for(Option::is_none) => return,
                 },
                 None => Some(self.pace.look),
             };

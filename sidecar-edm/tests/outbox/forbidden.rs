@@ -26,6 +26,23 @@ async fn what_is_forbidden_stops_at_once_and_is_forgotten() {
     assert_eq!(bench.counters.forgotten.get(), 5);
 }
 
+#[tokio::test]
+async fn what_was_forbidden_for_a_moment_stops_as_well() {
+    let receiver = Receiver::start(&[Act::Silence]).await;
+    let mut bench = Bench::new(pace(), Bounds::default());
+    bench.fill(0..1);
+    bench.start(&receiver);
+    receiver.received(1).await;
+    let (store, again) = (bench.store(Bounds::default()), target(&receiver.url()));
+    // On one thread nobody sees what lies between.
+    bench.target.send_replace(None);
+    store.forget();
+    bench.target.send_replace(Some(again));
+    until("the end of the upload", || receiver.open() == 0).await;
+    assert!(store.finish(PATIENCE));
+    assert_eq!((names(&bench.folders.outbox).len(), bench.counters.sent.get(), receiver.requests().len()), (0, 0, 1));
+}
+
 /// Only what was there when it was forbidden goes, however much waits for the disk.
 #[test]
 fn minutes_that_come_when_sending_is_allowed_again_are_kept_although_the_disk_hangs() {
