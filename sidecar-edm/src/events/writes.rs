@@ -64,12 +64,14 @@ pub(super) fn write_at(file: &File, octets: &[u8], offset: u64) -> io::Result<()
 /// Removes a file.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     pass(None)?;
+    note_name(path)?;
     disk::remove(path)
 }
 
 /// Gives a file a second name, if it has that not already.
 pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
     pass(None)?;
+    note_name(to)?;
     match std::fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         linked => linked,
@@ -103,10 +105,17 @@ const fn note_read(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "tests have another one")]
+#[inline]
+const fn note_name(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
-pub(super) use for_tests::{crash_after, fail_reads_of, fail_syncs_of, has_crashed, let_read, synced};
+pub(super) use for_tests::{crash_after, fail_reads_of, fail_syncs_of, has_crashed, hold_names, let_read, synced};
 #[cfg(test)]
-use for_tests::{note_read, note_sync, pass};
+use for_tests::{note_name, note_read, note_sync, pass};
 
 #[cfg(test)]
 mod for_tests {
@@ -122,6 +131,7 @@ mod for_tests {
         static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
         static FAILING: Cell<Option<&'static str>> = const { Cell::new(None) };
         static UNREADABLE: Cell<Option<(&'static str, Errno)>> = const { Cell::new(None) };
+        static HELD: Cell<Option<&'static str>> = const { Cell::new(None) };
         static READABLE: Cell<usize> = const { Cell::new(0) };
         static SYNCED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     }
@@ -134,6 +144,16 @@ mod for_tests {
     /// On this thread, files whose names begin thus cannot be read, for this reason.
     pub(in super::super) fn fail_reads_of(files: Option<(&'static str, Errno)>) {
         UNREADABLE.set(files);
+    }
+
+    /// On this thread, names that begin thus can be given to no file that has one, and taken from none.
+    pub(in super::super) fn hold_names(prefix: Option<&'static str>) {
+        HELD.set(prefix);
+    }
+
+    pub(super) fn note_name(path: &Path) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if HELD.get().is_some_and(|prefix| name.starts_with(prefix)) { Err(Errno::PERM.into()) } else { Ok(()) }
     }
 
     /// So many of them can be read before.

@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use super::cursor::{Cursor, Place};
 use super::record;
 use super::segment::{self, Segment};
-use crate::disk::{self, Bound};
+use crate::disk;
 use crate::events::blocks::{self, End, Extent, HEADER};
 use crate::events::{BROKEN, MOST_BROKEN, writes};
 
@@ -68,7 +67,7 @@ pub(super) fn open(folder: &Path) -> io::Result<Found> {
         };
         segment.records = records;
         let damaged = if held_back {
-            leave(folder, &mut segment, extent.good)?;
+            leave(folder, &mut segment, extent.good);
             true
         } else {
             mend(folder, &mut segment, extent.good, extent.end, *number == last)?
@@ -88,18 +87,25 @@ pub(super) fn open(folder: &Path) -> io::Result<Found> {
         segment.handed = done.saturating_sub(skip);
         found.segments.push_back(segment);
     }
-    keep_few(folder)?;
+    keep_few(folder);
     found.next_number = last + 1;
     found.cursor = Some(cursor);
     Ok(found)
 }
 
 /// What the disk does not give back now it may give back later, or to somebody who looks at it.
-fn leave(folder: &Path, segment: &mut Segment, good: u64) -> io::Result<()> {
+fn leave(folder: &Path, segment: &mut Segment, good: u64) {
     (segment.end, segment.sealed) = (good, true);
     let file = segment::name(segment.number);
-    tracing::warn!(file, readable = good, "the disk does not give back a file of waiting events; it is kept as {BROKEN}");
-    writes::link(&folder.join(file), &broken(folder, segment.number))
+    // Not every file system has hard links; what can be read of it is worth more than what somebody may look at.
+    let linked = writes::link(&folder.join(&file), &broken(folder, segment.number));
+    let link_error = linked.err().map(|error| error.to_string());
+    tracing::warn!(
+        file,
+        readable = good,
+        link_error,
+        "the disk does not give back a file of waiting events; it is kept as {BROKEN}"
+    );
 }
 
 /// Cuts what is not whole, so that nothing good stands behind it. Whether it was damaged: the end may be torn where the process or the machine ended.
@@ -138,9 +144,12 @@ fn broken(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{BROKEN}-{number:010}"))
 }
 
-/// The newest ones.
-fn keep_few(folder: &Path) -> io::Result<()> {
-    let bound = Bound { octets: u64::MAX, files: MOST_BROKEN, age: Duration::MAX };
-    let mut files = disk::list(folder, |name| name.starts_with(BROKEN))?;
-    disk::keep_within(folder, &mut files, &bound, SystemTime::now(), 0).map(drop)
+/// The newest ones. One that does not go now goes at another start.
+fn keep_few(folder: &Path) {
+    let files = disk::list(folder, |name| name.starts_with(BROKEN)).unwrap_or_default();
+    for file in files.iter().rev().skip(MOST_BROKEN) {
+        if let Err(error) = writes::remove(&folder.join(&file.name)) {
+            tracing::warn!(file = file.name, %error, "a damaged file of waiting events cannot be removed");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Files that are not as they were written, or that the disk does not give back.
 
 use super::*;
-use crate::events::writes::{fail_reads_of, let_read};
+use crate::events::writes::{fail_reads_of, hold_names, let_read};
 
 #[test]
 fn damage_costs_what_is_damaged() {
@@ -73,6 +73,26 @@ fn a_file_that_the_disk_does_not_give_back_costs_what_is_in_it() {
         let is_there = std::fs::read(segment::path(folder.path(), 2)).is_ok_and(|octets| octets == whole);
         assert_eq!(is_there, good == 1);
     }
+}
+
+/// Neither hard links, nor a folder whose damaged files go.
+#[test]
+fn what_is_kept_for_a_person_is_no_reason_to_wait_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, _) = Writer::open(folder.path(), BOUND);
+    put(&mut writer, 0..20_000);
+    drop(writer);
+    for number in 100..110 {
+        std::fs::write(folder.path().join(format!("broken-{number:010}")), "").unwrap();
+    }
+    hold_names(Some("broken"));
+    fail_reads_of(Some(("waiting-0000000002", rustix::io::Errno::IO)));
+    let_read(1);
+    let (writer, queue) = Writer::open(folder.path(), BOUND);
+    fail_reads_of(None);
+    hold_names(None);
+    assert!(queue.len() > 10_000 && writer.is_kept(), "{}", queue.len());
+    assert_eq!((read_all(&queue).len() as u64, queue.unreadable()), (queue.len(), 1));
 }
 
 #[test]
