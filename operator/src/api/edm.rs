@@ -78,7 +78,10 @@ pub struct WellKnownDomains {
 pub struct HttpsList {
     /// Where it is fetched. The certificate of the server is checked against the CAs of EDM's image.
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = ("isURL(self) && url(self).getScheme() == 'https'", "https.url is no https URL"))]
+    #[x_kube(validation = (
+        "isURL(self) && self.startsWith('https://') && url(self).getHostname() != ''",
+        "https.url is no https URL"
+    ))]
     pub url: String,
     /// SHA-256 of the file, in lower-case hexadecimal digits; anything else is refused, and the list before it stays.
     #[schemars(length(max = 64), regex(pattern = "^[0-9a-f]{64}$"))]

@@ -62,6 +62,9 @@ fn edge_cases() -> Vec<Case> {
         (json!({}), "spec.edm.wellKnownDomains", ONE_LIST),
         (json!({"configMapRef": map, "https": https(good, &digits)}), "spec.edm.wellKnownDomains", ONE_LIST),
         (json!({"https": https("http://lists.example/w.dawg", &digits)}), "spec.edm.wellKnownDomains.https.url", URL),
+        // What EDM does not take either.
+        (json!({"https": https("HTTPS://lists.example/w.dawg", &digits)}), "spec.edm.wellKnownDomains.https.url", URL),
+        (json!({"https": https("https://:443/w.dawg", &digits)}), "spec.edm.wellKnownDomains.https.url", URL),
         (json!({"https": https(good, &digits.to_uppercase())}), "spec.edm.wellKnownDomains.https.sha256", "should match"),
         (json!({"https": {"url": good}}), "spec.edm.wellKnownDomains.https.sha256", "Required value"),
     ] {
