@@ -29,7 +29,8 @@ async fn what_is_forbidden_stops_at_once_and_is_forgotten() {
 #[tokio::test]
 async fn what_was_forbidden_for_a_moment_stops_as_well() {
     let receiver = Receiver::start(&[Act::Silence]).await;
-    let mut bench = Bench::new(pace(), Bounds::default());
+    // The deadline of an upload is no help.
+    let mut bench = Bench::new(Pace { deadline: PATIENCE * 10, ..pace() }, Bounds::default());
     bench.fill(0..1);
     bench.start(&receiver);
     receiver.received(1).await;
