@@ -25,7 +25,7 @@ const TOLD: [&str; 2] = ["TAPIR_TEST_EDM", "TAPIR_TEST_EDM_PANIC"];
 pub fn run_if_told() {
     let [folder, panic] = TOLD.map(std::env::var);
     let Ok(folder) = folder else { return };
-    let options = Options::new(ConfigFile::new(Path::new(&folder).join("config/edm.toml")), "x1".to_owned());
+    let options = Options::new(ConfigFile::new(Path::new(&folder).join("config/edm.toml")), Some("x1".to_owned()));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let code = tapir_runtime::process::run("tapir-edm", &mut runtime, |shutdown| {
         if panic.is_ok() {
