@@ -18,6 +18,11 @@ const EDM_PORT: u16 = 9841;
 /// On the example's list, each as an entry of its own.
 const ASKED: [&str; 3] = ["example.org", "www.example.org", "example.com"];
 
+/// Names, and what of the list they hit: themselves, what is below a name, another one.
+const ITSELF: (&str, &str) = ("example.org", "example.org.");
+const BELOW: (&str, &str) = ("www.example.org", ".example.org.");
+const ANOTHER: (&str, &str) = ("example.com", "example.com.");
+
 /// For a minute to end and its histogram to be sent.
 const A_MINUTE: Duration = Duration::from_secs(150);
 /// For a list to reach a running Pod: the kubelet looks at its volumes about once a minute.
@@ -123,12 +128,12 @@ fn edm_says(scene: &Scene, pod: &str, limit: Duration, pointer: &str, value: u64
     said.map_err(|error| error.context(format!("last status: {last}")))
 }
 
-/// Asks so often, and notes it.
-fn ask(server: &str, asked: &mut BTreeMap<String, u64>, name: &str, times: u64) -> Result<()> {
+/// Asks so often, and notes it at the entry that the name hits.
+fn ask(server: &str, asked: &mut BTreeMap<String, u64>, (name, entry): (&str, &str), times: u64) -> Result<()> {
     for _ in 0..times {
         ensure!(dig(server, name)? != Answer::Silence, "{name} is not answered");
     }
-    *asked.entry(format!("{name}.")).or_default() += times;
+    *asked.entry(entry.to_owned()).or_default() += times;
     Ok(())
 }
 
@@ -164,8 +169,8 @@ fn minute_after_minute_and_to_the_end_of_the_pod_core_has_every_answer_once() ->
     let mut asked = BTreeMap::new();
     for minute in 1..=2 {
         // Sent when the minute is over, so the next answers are those of the next minute.
-        ask(&server, &mut asked, "example.org", 3 * minute)?;
-        ask(&server, &mut asked, "www.example.org", minute)?;
+        ask(&server, &mut asked, ITSELF, 3 * minute)?;
+        ask(&server, &mut asked, BELOW, minute)?;
         all_arrive(&scene, &asked, A_MINUTE)?;
     }
     let minutes = minutes(&scene)?;
@@ -175,12 +180,12 @@ fn minute_after_minute_and_to_the_end_of_the_pod_core_has_every_answer_once() ->
     scene.apply_json(&list)?;
     edm_says(&scene, &pod, ANOTHER_LIST, "/wellKnownDomains", 1)?;
     // The second is not on it any more.
-    ask(&server, &mut asked, "example.com", 5)?;
-    ask(&server, &mut BTreeMap::new(), "www.example.org", 2)?;
+    ask(&server, &mut asked, ANOTHER, 5)?;
+    ask(&server, &mut BTreeMap::new(), BELOW, 2)?;
     all_arrive(&scene, &asked, A_MINUTE)?;
 
     // Nobody waits for the end of this minute.
-    ask(&server, &mut asked, "example.com", 7)?;
+    ask(&server, &mut asked, ANOTHER, 7)?;
     scene.scale(0)?;
     scene.wait_pods(0)?;
     all_arrive(&scene, &asked, Duration::from_secs(60))?;
