@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::broker::port::free_port;
 use support::broker::soon;
-use support::{Resolver, client_response, dns_message, get, until};
+use support::{Resolver, Running, client_response, dns_message, get, until};
 use tokio::io::AsyncWriteExt as _;
 
 #[test]
@@ -84,16 +84,6 @@ async fn says_no_names_and_no_addresses_and_ends_at_sigterm() {
     let everything = log + &String::from_utf8(output.stderr).unwrap();
     for secret in ["secret", "198.51", "198-51", "c633644d"] {
         assert!(!everything.contains(secret), "{secret} in the log:\n{everything}");
-    }
-}
-
-/// Does not outlive a test that fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

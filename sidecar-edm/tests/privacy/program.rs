@@ -1,7 +1,7 @@
 //! The real program in a process of its own.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,22 +13,12 @@ use super::load::{LIST, SECRET};
 use super::support::broker::port::free_port;
 use super::support::broker::soon;
 use super::support::core::Core;
-use super::support::{Files, Resolver, get, until};
+use super::support::{Files, Resolver, Running, get, until};
 
 pub(super) struct Program {
     folder: TempDir,
     http: u16,
     running: Running,
-}
-
-/// Does not outlive a test that fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Program {

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::reader::File;
 use super::support::broker::port::free_port;
 use super::support::broker::soon;
-use super::support::{Files, Resolver, ask, get, until};
+use super::support::{Files, Resolver, Running, ask, get, until};
 
 /// What upstream's recorded rows were made with.
 pub(super) const SECRET: &str = "key1";
@@ -24,16 +24,6 @@ pub(super) struct Program {
     folder: TempDir,
     http: u16,
     running: Running,
-}
-
-/// Does not outlive a test that fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Program {

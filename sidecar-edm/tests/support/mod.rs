@@ -331,3 +331,13 @@ fn varint(mut value: usize) -> Vec<u8> {
     octets.push(u8::try_from(value).unwrap());
     octets
 }
+
+/// A process that does not outlive a test that fails.
+pub struct Running(pub std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
