@@ -184,8 +184,10 @@ fn minute_after_minute_and_to_the_end_of_the_pod_core_has_every_answer_once() ->
     ask(&server, &mut BTreeMap::new(), BELOW, 2)?;
     all_arrive(&scene, &asked, A_MINUTE)?;
 
-    // Nobody waits for the end of this minute.
+    // Nobody waits for the end of this minute. What unbound has not told yet when it ends, within a second of the answer, nobody is told.
+    let frames = status(&scene.namespace, &pod, EDM_PORT)?["edm"]["frames"].as_u64().context("frames")?;
     ask(&server, &mut asked, ANOTHER, 7)?;
+    edm_says(&scene, &pod, Duration::from_secs(30), "/frames", frames + 7)?;
     scene.scale(0)?;
     scene.wait_pods(0)?;
     all_arrive(&scene, &asked, Duration::from_secs(60))?;
