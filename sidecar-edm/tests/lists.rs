@@ -162,7 +162,30 @@ fn damaged_files_are_refused_or_hold_other_names() {
     }
 }
 
-/// Its words are handed out while its layout is checked on another thread.
+/// Two threads make its table, each of parts of its words.
+#[test]
+fn every_name_of_a_large_list_is_found_with_its_own_number() {
+    let name =
+        |number: u32| if number.is_multiple_of(3) { ".".to_owned() } else { String::new() } + &format!("n{number:x}.example.");
+    let mut words: BTreeSet<String> = (0..30_000_u32).map(|number| name(number.wrapping_mul(0x9e37_79b1))).collect();
+    words.extend((0..500_u32).map(|number| format!("{number}'unwritten.example.")));
+    let list = list(&words);
+    assert_eq!((list.len(), list.unmatchable(), list.words()), (30_000, 500, 30_500));
+    let mut hit = 0;
+    for (number, word) in words.iter().enumerate() {
+        let mut wire = Vec::new();
+        let Ok(below) = canonical(word, &mut wire) else { continue };
+        if below {
+            wire.splice(0..0, *b"\x03www");
+        }
+        let entry = list.find(&wire).expect(word);
+        assert_eq!((entry.number as usize, entry.suffix, list.name(entry).to_string()), (number, below, word.clone()));
+        hit += 1;
+    }
+    assert_eq!(hit, 30_000);
+}
+
+/// Its layout is checked while its words are taken.
 #[test]
 fn a_large_file_is_refused_for_what_is_wrong_anywhere() {
     let words: BTreeSet<String> =

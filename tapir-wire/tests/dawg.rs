@@ -6,7 +6,7 @@ mod common;
 
 use common::{bytes, json, list, string, upstream};
 use serde_json::Value;
-use tapir_wire::dawg::{CompileError, Dawg, DawgError, DomainSet, WalkError, compile, scan, walk};
+use tapir_wire::dawg::{CompileError, Dawg, DawgError, DomainSet, Part, Scan, WalkError, compile, scan, walk};
 use tapir_wire::name::Name;
 
 fn check(name: &str, octets: &[u8], words: &[String]) {
@@ -233,14 +233,45 @@ fn walked(octets: &[u8]) -> Result<Vec<String>, WalkError> {
     Ok(words)
 }
 
+/// Whole, and in parts: nobody can tell the difference.
 fn scanned(octets: &[u8]) -> Result<Vec<String>, WalkError> {
     let mut words = Vec::new();
     let count = scan(octets, 1 << 20, |word| {
         words.push(word.to_owned());
         Ok::<_, WalkError>(())
-    })?;
-    assert_eq!(count, words.len() as u64);
-    Ok(words)
+    });
+    if let Ok(count) = count {
+        assert_eq!(count, words.len() as u64);
+    }
+    let whole = count.map(|_| words);
+    for parts in [2, 3, 16] {
+        assert_eq!(scanned_in_parts(octets, parts).ok().as_ref(), whole.as_ref().ok(), "{parts} parts");
+    }
+    whole
+}
+
+fn scanned_in_parts(octets: &[u8], parts: u64) -> Result<Vec<String>, WalkError> {
+    let scan = Scan::new(octets, 1 << 20)?;
+    let (layout, parts) = (scan.check_layout(), scan.parts(parts));
+    let mut words = Vec::new();
+    for part in parts? {
+        assert_eq!(part.first(), words.len() as u64);
+        part.each(|word| {
+            words.push(word.to_owned());
+            Ok::<_, WalkError>(())
+        })?;
+    }
+    layout.map(|()| words)
+}
+
+#[test]
+fn parts_have_about_as_many_words_each() {
+    let words: Vec<_> = (0..1000).map(|number| format!("{number:04}.example.")).collect();
+    let octets = compile(words.iter().map(String::as_str)).unwrap();
+    let scan = Scan::new(&octets, 1000).unwrap();
+    let firsts: Vec<_> = scan.parts(4).unwrap().iter().map(Part::first).collect();
+    assert_eq!(firsts, [0, 250, 500, 750]);
+    assert_eq!(scan.parts(5000).unwrap().len(), 1000);
 }
 
 #[test]

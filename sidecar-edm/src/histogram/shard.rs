@@ -146,7 +146,7 @@ impl Shard {
     /// The entry's row, made if it has none.
     pub(super) fn row(&mut self, entry: Entry) -> u32 {
         if self.index.is_empty() {
-            let entries = self.list.len() as usize;
+            let entries = usize::try_from(self.list.words()).unwrap_or(usize::MAX);
             self.charge.add(entries * size_of::<u32>());
             self.index = vec![0; entries];
         }

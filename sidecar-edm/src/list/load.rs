@@ -4,11 +4,11 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use tapir_wire::dawg::{WalkError, scan};
+use tapir_wire::dawg::WalkError;
 
 use super::hash::Hasher;
 use super::table::{Entry, GROUP, Name, Table};
-use super::words::Words;
+use super::words;
 use crate::memory::{Budget, Charge};
 
 /// Longest file in octets: some seven million names.
@@ -90,16 +90,8 @@ impl List {
         let words = tapir_wire::dawg::Header::read(file).map_err(WalkError::from)?.words.min(MAX_NAMES);
         let fixed = file.len() as u64 + words * OF_EACH;
         let Some(most) = (room as u64).checked_sub(fixed) else { return Err(ListError::NoRoom(room)) };
-        let (mut words, mut text) = (Words::new(words), 0);
-        scan(file, MAX_NAMES, |word| {
-            text += word.len() as u64;
-            if text > MAX_TEXT.min(most) {
-                return Err(if text > MAX_TEXT { ListError::TooMuchText } else { ListError::NoRoom(room) });
-            }
-            words.add(word);
-            Ok(())
-        })?;
-        let (table, unmatchable) = words.finish().ok_or(ListError::TooMuchText)?;
+        let refused = || if most < MAX_TEXT { ListError::NoRoom(room) } else { ListError::TooMuchText };
+        let (table, unmatchable) = words::table(file, most.min(MAX_TEXT), refused)?;
         Ok(Self { table, unmatchable, mark: mark(file), charge: None })
     }
 
@@ -135,7 +127,7 @@ impl List {
         self.table.at(place)
     }
 
-    /// How many names can be hit. Numbers of entries are below it.
+    /// How many names can be hit.
     #[must_use]
     pub const fn len(&self) -> u32 {
         self.table.len()
@@ -147,7 +139,7 @@ impl List {
         self.len() == 0
     }
 
-    /// How many words the file has.
+    /// How many words the file has. Numbers of entries are below it.
     #[must_use]
     pub const fn words(&self) -> u64 {
         self.len() as u64 + self.unmatchable
