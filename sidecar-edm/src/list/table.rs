@@ -37,8 +37,9 @@ const SUFFIX: u32 = 1 << 31;
 const HEAD: usize = 5;
 /// A record has some octets more than this, as a rule: where its last octets are.
 const TYPICAL: usize = 24;
-/// An empty slot: no record has place 0.
-const EMPTY: u64 = 0;
+/// An empty slot: no record has the last place of all. Not zero, so that slots are written before they are read: the kernel gives a page at
+/// the first read and another at the first write, and has all processors forget the one before.
+const EMPTY: u64 = u64::MAX;
 /// Of the slots of a list that is not tiny, three in five are taken.
 const SLOTS_FOR_THREE: u64 = 5;
 /// Set in the place of a record of the second half.
@@ -282,7 +283,7 @@ impl Half<'_> {
     pub(super) fn add(&mut self, number: u64, wire: &[u8], suffix: bool) -> bool {
         let made = &mut self.made;
         let Some((labels, _)) = extent(wire) else { return false };
-        let place = u32::try_from(made.records.len()).ok().filter(|place| place & SECOND == 0);
+        let place = u32::try_from(made.records.len()).ok().filter(|place| *place < SECOND - 1);
         // Numbers differ, so there are fewer entries than slots.
         let number =
             u32::try_from(number).ok().filter(|number| number & SUFFIX == 0 && (*number as usize) + 1 < self.builder.slots.len());

@@ -6,7 +6,7 @@ use super::graph::Graph;
 impl Graph<'_> {
     /// Goes from node to node as they stand in the file.
     pub(super) fn check_layout(&self) -> Result<(), DawgError> {
-        let mut places = Places { seen: vec![0; self.file.len().div_ceil(8)], awaited: 0 };
+        let mut places = Places { unseen: vec![u64::MAX; self.file.len().div_ceil(8)], awaited: 0 };
         let (mut at, mut left) = (self.header.root, self.header.nodes);
         while left > 0 {
             let mut look = self.look(at);
@@ -51,8 +51,9 @@ impl Graph<'_> {
 
 /// Places in a file, to the bit: as large as the file.
 struct Places {
-    /// Where a node begins or an edge leads to.
-    seen: Vec<u64>,
+    /// Where no node begins and no edge leads to. Written before it is read, which zeros need not be: the kernel gives a page at the first
+    /// read and another at the first write, and has all processors forget the one before.
+    unseen: Vec<u64>,
     /// At how many of them no node has begun yet. It never will where one that stands behind it has.
     awaited: u64,
 }
@@ -74,9 +75,9 @@ impl Places {
     /// Whether it was seen before.
     #[inline]
     fn see(&mut self, place: u64) -> Result<bool, DawgError> {
-        let word = usize::try_from(place / 64).ok().and_then(|word| self.seen.get_mut(word)).ok_or(DawgError::BadLayout)?;
+        let word = usize::try_from(place / 64).ok().and_then(|word| self.unseen.get_mut(word)).ok_or(DawgError::BadLayout)?;
         let before = *word;
-        *word |= 1 << (place % 64);
+        *word &= !(1 << (place % 64));
         Ok(before == *word)
     }
 }
