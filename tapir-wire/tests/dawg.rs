@@ -4,9 +4,11 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::{bytes, json, list, string, upstream};
 use serde_json::Value;
-use tapir_wire::dawg::{CompileError, Dawg, DawgError, DomainSet, Part, Scan, WalkError, compile, scan, walk};
+use tapir_wire::dawg::{CompileError, Dawg, DawgError, DomainSet, Header, Part, Scan, WalkError, compile, scan, walk};
 use tapir_wire::name::Name;
 
 fn check(name: &str, octets: &[u8], words: &[String]) {
@@ -262,6 +264,17 @@ fn scanned_in_parts(octets: &[u8], parts: u64) -> Result<Vec<String>, WalkError>
         })?;
     }
     layout.map(|()| words)
+}
+
+/// 16 octets: ten thousand words, and one node with as many edges as can be written that take no room.
+#[test]
+fn edges_that_are_not_there_are_not_gone_through() {
+    let file = [0, 0, 0, 0x10, 0, 0, 0xce, 0x10, 0x01, 0x01, 0x1f, 0xff, 0xff, 0xff, 0xef, 0xe0];
+    let header = Header::read(&file).unwrap();
+    assert_eq!((header.words, header.nodes), (10_000, 1));
+    let begun = Instant::now();
+    assert!(scanned(&file).is_err());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[test]

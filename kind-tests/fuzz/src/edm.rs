@@ -207,7 +207,9 @@ pub(crate) fn configuration(octets: &[u8]) -> String {
     let text = String::from_utf8_lossy(octets);
     match EdmConfig::parse(&text) {
         Ok(parsed) => {
-            assert!(!format!("{parsed:?}").contains("hush"));
+            // Where it stands nowhere else.
+            let is_secret = parsed.config.cryptopan_key.as_ref().is_some_and(|key| key.reveal() == "hush");
+            assert!(!is_secret || text.matches("hush").count() > 1 || !format!("{parsed:?}").contains("hush"));
             if parsed.config.form == Form::Own {
                 let again = EdmConfig::parse(&parsed.config.to_toml().unwrap()).unwrap().config;
                 assert_eq!(EdmConfig { format: 0, ..again }, EdmConfig { format: 0, ..parsed.config.clone() });

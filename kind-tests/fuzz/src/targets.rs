@@ -20,7 +20,7 @@ use tapir_pop::zone::tally::Tally;
 use tapir_pop::zone::{Serial, Size, Snapshot};
 use tapir_table::{Cursor as _, Palette, TableFile};
 use tapir_wire::core_settings::CoreSettings;
-use tapir_wire::dawg::{self, Dawg, WalkError};
+use tapir_wire::dawg::{self, Dawg, Scan, WalkError};
 use tapir_wire::jws;
 use tapir_wire::name::Name;
 use tapir_wire::observation::Message;
@@ -176,7 +176,22 @@ pub(crate) fn zone_file(octets: &[u8]) -> String {
     list(&Form::Rpz { zone }, octets)
 }
 
-/// Word by word from a file, as a whole in memory, and in one go without the graph; all see the same.
+/// How many words three parts have.
+fn in_parts(octets: &[u8]) -> Result<u64, WalkError> {
+    let scan = Scan::new(octets, 4096)?;
+    let (layout, parts) = (scan.check_layout(), scan.parts(3)?);
+    let mut words = 0;
+    for part in parts {
+        assert_eq!(part.first(), words);
+        part.each(|_| {
+            words += 1;
+            Ok::<_, WalkError>(())
+        })?;
+    }
+    layout.map(|()| words)
+}
+
+/// Word by word from a file, as a whole in memory, and in one go without the graph, whole and in parts; all see the same.
 pub(crate) fn dawg(octets: &[u8]) -> String {
     let mut words = 0_u64;
     let walked = dawg::walk(octets, 4096, |_| {
@@ -189,6 +204,7 @@ pub(crate) fn dawg(octets: &[u8]) -> String {
         scanned += 1;
         Ok::<_, WalkError>(())
     });
+    assert_eq!(in_parts(octets).ok(), scan.as_ref().ok().copied());
     if let (Ok(count), Ok(dawg)) = (&scan, &whole) {
         assert_eq!((*count, dawg.len()), (scanned, scanned));
     }

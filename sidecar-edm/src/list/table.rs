@@ -254,7 +254,7 @@ const PENDING: usize = 512;
 const RESERVED: usize = 10;
 
 impl Builder {
-    /// For at most so many entries.
+    /// For entries with numbers below this one.
     pub(super) fn new(entries: u64) -> Self {
         let slots = usize::try_from(entries.saturating_mul(SLOTS_FOR_THREE) / 3 + 8).unwrap_or(usize::MAX);
         Self { hasher: Hasher::new(), slots: vec![EMPTY; slots].into_iter().map(AtomicU64::new).collect() }

@@ -18,15 +18,16 @@ const PARTS: u64 = 16;
 /// Octets of words that one takes before it looks again how many both have.
 const AT_ONCE: u64 = 64 << 10;
 
-/// The table of all words, and how many of them no name can ever hit. Refused where they have more octets than `most`.
+/// The table of all words, and how many of them no name can ever hit. Refused where they have more octets than `most`,
+/// by what each thread takes at once.
 pub(super) fn table(file: &[u8], most: u64, refused: impl Fn() -> ListError + Sync) -> Result<(Table, u64), ListError> {
     let scan = Scan::new(file, MAX_NAMES)?;
-    let builder = Builder::new(scan.words());
     let is_large = scan.words() >= FEW;
     let parts = match scan.parts(if is_large { PARTS } else { 1 }) {
         Ok(parts) => Mutex::new(parts.into_iter()),
         Err(error) => return Err(scan.check_layout().err().unwrap_or(error).into()),
     };
+    let builder = Builder::new(scan.words());
     let work = Work { builder: &builder, parts, text: AtomicU64::new(0), most, refused };
     let (first, second) = thread::scope(|scope| {
         let named = thread::Builder::new().name("list".to_owned());

@@ -120,7 +120,7 @@ impl Drop for Place {
 
 /// How many of the slots may have an index of this list: one at least.
 fn usable(slots: usize, list: &List, budget: &Budget) -> usize {
-    let index = (list.len() as usize).saturating_mul(OF_EACH).max(1);
+    let index = usize::try_from(list.words()).unwrap_or(usize::MAX).saturating_mul(OF_EACH).max(1);
     (budget.bound() / PART / index).clamp(1, slots.max(1))
 }
 

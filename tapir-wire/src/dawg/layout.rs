@@ -54,7 +54,7 @@ struct Places {
     /// Where no node begins and no edge leads to. Written before it is read, which zeros need not be: the kernel gives a page at the first
     /// read and another at the first write, and has all processors forget the one before.
     unseen: Vec<u64>,
-    /// At how many of them no node has begun yet. It never will where one that stands behind it has.
+    /// How many places edges lead to where no node has begun yet. It never will where one that stands behind it has.
     awaited: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use super::graph::Graph;
+use super::graph::{Edge, Graph, Node};
 use super::read::Header;
 use super::{DawgError, WalkError};
 
@@ -50,30 +50,10 @@ impl<'a> Part<'a> {
     pub(super) fn from(graph: &'a Graph<'a>, number: u64) -> Result<Self, DawgError> {
         let mut part = Self::whole(graph);
         while part.number < number {
-            let (node, base) = (graph.node(part.at)?, part.number);
-            if node.edges == 0 {
-                return Err(DawgError::BadCounts);
-            }
-            let mut edge = graph.edge(node.at, 0, node.falls_through)?;
-            edge.skip = u64::from(node.terminal);
-            let mut left = node.edges - 1;
-            while left > 0 {
-                let following = graph.edge(edge.end, node.skip_bits, false)?;
-                // So that it ends, whatever the number of edges.
-                if following.end > graph.file.len() as u64 * 8 {
-                    return Err(DawgError::Truncated);
-                }
-                if base + following.skip > number {
-                    break;
-                }
-                (edge, left) = (following, left - 1);
-            }
-            // It is the word that ends here.
-            if base + edge.skip > number {
-                break;
-            }
+            let (node, base, length) = (graph.node(part.at)?, part.number, part.word.len());
+            let (edge, left) = last_within(graph, &node, number - base)?;
             if left > 0 {
-                part.forks.push(Fork { at: edge.end, left, skip_bits: node.skip_bits, base, length: part.word.len() });
+                part.forks.push(Fork { at: edge.end, left, skip_bits: node.skip_bits, base, length });
             }
             part.number = base + edge.skip;
             part.go(edge.character, edge.target)?;
@@ -83,13 +63,14 @@ impl<'a> Part<'a> {
 
     /// Ends before another one begins.
     pub(super) fn until(&mut self, next: &Self) -> Result<(), DawgError> {
-        let mut first = Self { word: next.word.clone(), at: next.at, ..Self::whole(self.graph) };
-        while !first.graph.node(first.at)?.terminal {
-            let node = first.graph.node(first.at)?;
-            if node.edges == 0 {
-                return Err(DawgError::BadCounts);
+        let graph = self.graph;
+        let mut first = Self { graph, word: next.word.clone(), at: next.at, number: 0, forks: Vec::new(), end: 0, next: None };
+        loop {
+            let node = graph.node(first.at)?;
+            if node.terminal {
+                break;
             }
-            let edge = first.graph.edge(node.at, 0, node.falls_through)?;
+            let edge = last_within(graph, &node, 0)?.0;
             first.go(edge.character, edge.target)?;
         }
         (self.end, self.next) = (next.number, Some(first.word));
@@ -171,6 +152,26 @@ impl<'a> Part<'a> {
         }
         Ok(())
     }
+}
+
+/// The last edge of a node before which there are so many words at most, and how many edges come after it.
+fn last_within(graph: &Graph<'_>, node: &Node, words: u64) -> Result<(Edge, u64), DawgError> {
+    let Some(others) = node.edges.checked_sub(1) else { return Err(DawgError::BadCounts) };
+    let first = graph.edge(node.at, 0, node.falls_through)?;
+    let Header { character_bits, address_bits, .. } = graph.header;
+    let width = u64::from(character_bits + node.skip_bits + address_bits);
+    if others.saturating_mul(width) > (graph.file.len() as u64 * 8).saturating_sub(first.end) {
+        return Err(DawgError::Truncated);
+    }
+    let other = |index: u64| graph.edge(first.end + (index - 1) * width, node.skip_bits, false);
+    // Skips rise, or the file is refused later.
+    let (mut last, mut beyond) = (0, node.edges);
+    while beyond - last > 1 {
+        let middle = last.midpoint(beyond);
+        if other(middle)?.skip <= words { last = middle } else { beyond = middle }
+    }
+    let edge = if last == 0 { Edge { skip: node.terminal.into(), ..first } } else { other(last)? };
+    Ok((edge, others - last))
 }
 
 /// Asks the memory for where edges lead to before the first of them is gone: they are far apart.
