@@ -18,8 +18,8 @@ const PARTS: u64 = 16;
 /// Octets of words that one takes before it looks again how many both have.
 const AT_ONCE: u64 = 64 << 10;
 
-/// The table of all words, and how many of them no name can ever hit. Refused where they have more octets than `most`,
-/// by what each thread takes at once.
+/// The table of all words, and how many of them no name can ever hit. Refused where they have more octets than `most`, of which each thread
+/// may have taken [`AT_ONCE`] more by then.
 pub(super) fn table(file: &[u8], most: u64, refused: impl Fn() -> ListError + Sync) -> Result<(Table, u64), ListError> {
     let scan = Scan::new(file, MAX_NAMES)?;
     let is_large = scan.words() >= FEW;
